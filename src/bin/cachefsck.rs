@@ -1,0 +1,3 @@
+//! The command `cachefsck`.
+
+fn main() {}

@@ -1,0 +1,96 @@
+//! The network side: a tokio runtime behind the synchronous core.
+
+use std::future::Future;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::runtime::{Builder, Runtime};
+use tokio::sync::Semaphore;
+
+use super::{FetchJob, Fetcher};
+use crate::remote::{Remote, RemoteError};
+
+/// The runtime, with a deadline on everything that it is asked.
+pub struct Network {
+    runtime: Option<Runtime>,
+    timeout: Duration,
+}
+
+impl Network {
+    /// A runtime whose every task ends within `timeout`; `blocking` threads at most serve remotes that block.
+    pub fn new(timeout: Duration, blocking: usize) -> std::io::Result<Self> {
+        let runtime = Builder::new_multi_thread()
+            .worker_threads(2)
+            .max_blocking_threads(blocking)
+            .thread_name("larder-net")
+            .enable_time()
+            .build()?;
+        Ok(Self {
+            runtime: Some(runtime),
+            timeout,
+        })
+    }
+
+    /// Runs `question` with the deadline and hands its answer to `done`.
+    pub fn ask<T: Send + 'static>(
+        &self,
+        question: impl Future<Output = Result<T, RemoteError>> + Send + 'static,
+        done: impl FnOnce(Result<T, RemoteError>) + Send + 'static,
+    ) {
+        let timeout = self.timeout;
+        if let Some(runtime) = &self.runtime {
+            runtime.spawn(async move {
+                let answer = tokio::time::timeout(timeout, question).await;
+                done(answer.unwrap_or(Err(RemoteError::TimedOut)));
+            });
+        }
+    }
+
+    /// A fetcher over `remote` with at most `concurrent` requests in flight.
+    pub fn fetcher(
+        self: &Arc<Self>,
+        remote: Arc<dyn Remote>,
+        concurrent: usize,
+    ) -> Arc<dyn Fetcher> {
+        let permits = Arc::new(Semaphore::new(concurrent));
+        Arc::new(RemoteFetcher {
+            network: Arc::clone(self),
+            remote,
+            permits,
+        })
+    }
+}
+
+impl Drop for Network {
+    fn drop(&mut self) {
+        // A remote that hangs in a system call must not hold up an unmount.
+        if let Some(runtime) = self.runtime.take() {
+            runtime.shutdown_background();
+        }
+    }
+}
+
+struct RemoteFetcher {
+    network: Arc<Network>,
+    remote: Arc<dyn Remote>,
+    permits: Arc<Semaphore>,
+}
+
+impl Fetcher for RemoteFetcher {
+    fn start(&self, mut job: FetchJob) {
+        let (remote, permits) = (Arc::clone(&self.remote), Arc::clone(&self.permits));
+        let timeout = self.network.timeout;
+        let Some(runtime) = &self.network.runtime else {
+            return;
+        };
+        runtime.spawn(async move {
+            let fetch = async {
+                let _permit = permits.acquire().await;
+                let (name, range, bound) = (job.name().clone(), job.range(), job.bound());
+                remote.fetch(&name, range, bound.as_ref(), &mut job).await
+            };
+            let result = tokio::time::timeout(timeout, fetch).await;
+            job.finish(result.unwrap_or(Err(RemoteError::TimedOut)));
+        });
+    }
+}

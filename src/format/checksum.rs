@@ -1,0 +1,19 @@
+//! The checksum of a block's bytes.
+
+use crate::units::Tag;
+
+/// CRC-32 (IEEE) of one block: over the tag, the chunk number, the block's place in the chunk, its length and then its
+/// bytes. The seed catches a block that lies at the wrong place or belongs to another blob.
+///
+/// `data` is exactly the block's valid bytes: shorter than a block only at the blob's end.
+pub fn block_crc(tag: Tag, chunk_no: u64, block: u32, data: &[u8]) -> u32 {
+    let mut hasher = crc32fast::Hasher::new();
+    hasher.update(&tag.0);
+    hasher.update(&chunk_no.to_le_bytes());
+    hasher.update(&block.to_le_bytes());
+    #[expect(clippy::cast_possible_truncation, reason = "a block has at most 1 MiB")]
+    let len = data.len() as u32;
+    hasher.update(&len.to_le_bytes());
+    hasher.update(data);
+    hasher.finalize()
+}

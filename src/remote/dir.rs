@@ -1,0 +1,4 @@
+//! A local directory as a remote.
+
+/// In work.
+pub struct DirRemote {}

@@ -1,0 +1,95 @@
+//! Floor 2: the seam to the origin.
+//!
+//! A [`Remote`] answers questions about names and delivers ranges of bytes with the version that they belong to. It
+//! caches nothing and decides nothing. "Not found", "may not" and "cannot say" are different errors all the way up
+//! (decision 14).
+
+mod dir;
+mod slow;
+
+pub use dir::DirRemote;
+pub use slow::{SlowRemote, SlowSettings};
+
+use std::future::Future;
+use std::pin::Pin;
+
+use bytes::Bytes;
+
+use crate::units::{ByteRange, Facts, ObjectName, Validator};
+
+/// A future that a remote returns.
+pub type BoxFuture<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
+
+/// Why a remote did not answer as hoped.
+#[derive(Debug, Clone, thiserror::Error)]
+pub enum RemoteError {
+    /// There is no such object: the remote said so.
+    #[error("the remote has no such object")]
+    NotFound,
+    /// The object may not be read with these credentials.
+    #[error("the remote forbids it")]
+    Forbidden,
+    /// The object is no longer the version that was asked for; its new facts.
+    #[error("the object has changed at the remote")]
+    Changed(Box<Facts>),
+    /// The object is not of the kind that was asked for (a listing of a file, a link that is none).
+    #[error("the object is of another kind")]
+    WrongKind,
+    /// The remote could not be asked, or broke off; the sentence says how.
+    #[error("the remote cannot be reached: {0}")]
+    Unreachable(String),
+    /// The remote answered with what cannot be; the sentence says what.
+    #[error("the remote's answer is not to be trusted: {0}")]
+    Untrusted(String),
+    /// No answer within the deadline.
+    #[error("no answer from the remote within the deadline")]
+    TimedOut,
+}
+
+/// One entry of a listing.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Entry {
+    /// The name within the directory: no `/`, not `.`, not `..`.
+    pub name: Box<[u8]>,
+    /// What the listing says of it.
+    pub facts: Facts,
+}
+
+/// Whoever receives the bytes of a fetch, in order.
+pub trait Sink: Send {
+    /// Called once, before the first bytes: the version that they belong to (`facts.validator` is set), and whether it
+    /// is settled. The bytes of a version that is not settled are provisional: they answer waiting readers and are never
+    /// recorded. Errors with [`RemoteError::Changed`] where the receiver is bound to another version.
+    fn version(&mut self, facts: &Facts, settled: bool) -> Result<(), RemoteError>;
+
+    /// The next bytes of the range. They are of the version announced, checked as well as the remote can check.
+    fn data(&mut self, bytes: Bytes);
+}
+
+/// An origin.
+pub trait Remote: Send + Sync + 'static {
+    /// The canonical identity (scheme, endpoint, bucket or file-system id, prefix): equal for two mounts exactly where
+    /// equal names mean equal objects.
+    fn identity(&self) -> &str;
+
+    /// The facts of one object; symbolic links are not followed.
+    fn stat<'a>(&'a self, name: &'a ObjectName) -> BoxFuture<'a, Result<Facts, RemoteError>>;
+
+    /// Everything in a directory, in the remote's order.
+    fn list<'a>(&'a self, name: &'a ObjectName) -> BoxFuture<'a, Result<Vec<Entry>, RemoteError>>;
+
+    /// The target of a symbolic link.
+    fn read_link<'a>(&'a self, name: &'a ObjectName)
+    -> BoxFuture<'a, Result<Vec<u8>, RemoteError>>;
+
+    /// Delivers `range` of one version of the object to `sink`: of the version `bound` if given (anything else is
+    /// [`RemoteError::Changed`]), otherwise of the version that is found. The range lies within the object as the caller
+    /// knows it; an object that ends earlier has changed.
+    fn fetch<'a>(
+        &'a self,
+        name: &'a ObjectName,
+        range: ByteRange,
+        bound: Option<&'a Validator>,
+        sink: &'a mut dyn Sink,
+    ) -> BoxFuture<'a, Result<(), RemoteError>>;
+}

@@ -1,0 +1,89 @@
+//! Floor 2: the seam to the cache disk.
+//!
+//! The engine and the checker reach the disk through [`Storage`] alone, so that the crash store of the tests can lose,
+//! tear and reorder whatever was not synced. Contract of every implementation:
+//!
+//! * The index file has a fixed length; reads and writes lie wholly within it.
+//! * Nothing is durable before [`Storage::sync_index`] or [`Storage::sync_all`] returned; until then any subset of the
+//!   writes may persist, in any order, torn at 512 bytes, and file sizes persist apart from contents.
+//! * Reads see every earlier write of the same process, whatever is on the platter.
+//! * A chunk file is pure bytes from offset 0; what was never written in it reads as nothing or as zeros, and neither is
+//!   ever taken for data: presence is the index's business.
+
+mod dir;
+
+use std::io;
+
+use crate::units::SlotId;
+
+/// The file of one slot in one tenancy. Descriptors are kept per slot together with the generation that opened them: a
+/// reader of an old tenancy that opens its file late can never plant its descriptor in the way of the new tenancy.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub struct ChunkFile {
+    /// The slot.
+    pub slot: SlotId,
+    /// The slot's generation: it rises with every tenancy.
+    pub generation: u32,
+}
+
+/// What the disk of the cache directory has left.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Space {
+    /// Bytes of the file system in all.
+    pub total_bytes: u64,
+    /// Bytes free for this user.
+    pub free_bytes: u64,
+    /// Inodes in all; 0 where the file system does not count them.
+    pub total_files: u64,
+    /// Inodes free.
+    pub free_files: u64,
+}
+
+/// What a read that must not wait brought.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum NowRead {
+    /// This many bytes were in memory and are now in the buffer; fewer than asked at the file's end, or where the rest
+    /// is not in memory (a read of the rest from disk may have been started).
+    Bytes(usize),
+    /// Nothing is in memory (a read from disk may have been started).
+    Refused,
+    /// This file system cannot read without waiting: use the disk pool.
+    Unsupported,
+}
+
+/// The disk beneath a cache. All methods may be called from any thread.
+pub trait Storage: Send + Sync + 'static {
+    /// The length of the index file in bytes.
+    fn index_len(&self) -> io::Result<u64>;
+
+    /// Fills `buf` from the index at `offset`. May wait for the disk.
+    fn read_index(&self, offset: u64, buf: &mut [u8]) -> io::Result<()>;
+
+    /// As [`Storage::read_index`], but only from memory.
+    fn read_index_now(&self, offset: u64, buf: &mut [u8]) -> io::Result<NowRead>;
+
+    /// Writes `data` to the index at `offset`.
+    fn write_index(&self, offset: u64, data: &[u8]) -> io::Result<()>;
+
+    /// Makes the index durable (fdatasync).
+    fn sync_index(&self) -> io::Result<()>;
+
+    /// Reads from a chunk file; fewer bytes than asked only at its end, 0 where the file does not exist. May wait.
+    fn read_chunk(&self, file: ChunkFile, offset: u64, buf: &mut [u8]) -> io::Result<usize>;
+
+    /// As [`Storage::read_chunk`], but only from memory (`preadv2` with `RWF_NOWAIT`); it opens no file.
+    fn read_chunk_now(&self, file: ChunkFile, offset: u64, buf: &mut [u8]) -> io::Result<NowRead>;
+
+    /// Writes to a chunk file, making it first where it does not exist. Returns the bytes that the file now takes on
+    /// disk.
+    fn write_chunk(&self, file: ChunkFile, offset: u64, data: &[u8]) -> io::Result<u64>;
+
+    /// Unlinks the file of a slot and drops every descriptor of it; no error where there is none.
+    fn remove_chunk(&self, slot: SlotId) -> io::Result<()>;
+
+    /// Makes everything durable (syncfs).
+    fn sync_all(&self) -> io::Result<()>;
+
+    /// What the disk has left.
+    fn space(&self) -> io::Result<Space>;
+}

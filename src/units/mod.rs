@@ -1,0 +1,13 @@
+//! Floor 0: the words that every floor shares, as types that cannot be mixed up. No I/O, no clock.
+
+mod blocks;
+mod chunk;
+mod identity;
+mod range;
+mod version;
+
+pub use blocks::BlockMask;
+pub use chunk::{BLOCKS_PER_CHUNK, BadChunkSize, ChunkSize};
+pub use identity::{BlobKey, FileKind, ObjectName, SlotId, Stamp, Tag, Uuid};
+pub use range::ByteRange;
+pub use version::{Facts, Timestamp, Validator, ValidatorClass};
