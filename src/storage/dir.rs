@@ -1,1 +1,303 @@
-//! The cache directory on a real disk.
+//! The real disk: a cache directory.
+//!
+//! Invariants:
+//!
+//! * Every path is reached from the directory's own descriptor, so that a directory that is renamed or mounted over
+//!   while the cache is open stays the one that was locked.
+//! * No file is ever mapped: a disk error is an error value, never a signal.
+//! * Chunk descriptors are `FADV_RANDOM`, so that the kernel brings in no block that was not asked for: verified means
+//!   "in the page cache since it was checked".
+//! * No lock is held over a system call.
+
+use std::fs::File;
+use std::io::{self, IoSliceMut};
+use std::os::fd::AsFd;
+use std::os::unix::fs::FileExt;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use rustix::fs::{Advice, AtFlags, Mode, OFlags};
+use rustix::io::{Errno, ReadWriteFlags};
+
+use super::descriptors::{Descriptors, raise_limit};
+use super::host::HostIdentity;
+use super::layout::{chunk_path, parents};
+use super::lock::Lock;
+use super::{ChunkFile, NowRead, Space, Storage};
+use crate::format::Superblock;
+use crate::units::SlotId;
+
+const STAT_BLOCK: u64 = 512;
+
+/// A cache directory that is open; its lock is held until this is dropped.
+#[derive(Debug)]
+pub struct CacheDir {
+    path: PathBuf,
+    dir: File,
+    index: File,
+    superblock: Superblock,
+    read_only: bool,
+    host: HostIdentity,
+    lock: Option<Lock>,
+    files: Descriptors,
+    /// Set once the file system said that it cannot read without waiting, so that it is not asked for ever.
+    always_waits: AtomicBool,
+}
+
+impl CacheDir {
+    /// Raises the process's soft limit on open files to its hard limit.
+    pub(super) fn from_parts(
+        path: &Path,
+        dir: File,
+        index: File,
+        superblock: Superblock,
+        read_only: bool,
+        host: HostIdentity,
+        lock: Option<Lock>,
+    ) -> Self {
+        let files = Descriptors::new(raise_limit());
+        let always_waits = AtomicBool::new(false);
+        let path = path.into();
+        Self {
+            path,
+            dir,
+            index,
+            superblock,
+            read_only,
+            host,
+            lock,
+            files,
+            always_waits,
+        }
+    }
+
+    /// The directory, as it was named at opening.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// The superblock, as it was at opening: capacity, geometry and uuid are the cache's own.
+    pub fn superblock(&self) -> &Superblock {
+        &self.superblock
+    }
+
+    /// Whether nothing may be written: the cache was opened for looking, or it has features that this larder can read
+    /// but not write. Every write then errs with `EROFS`.
+    pub fn read_only(&self) -> bool {
+        self.read_only
+    }
+
+    /// The machine's identity, as it was at opening, under the process that asks.
+    pub fn host(&self) -> HostIdentity {
+        HostIdentity {
+            pid: std::process::id(),
+            ..self.host
+        }
+    }
+
+    /// Tells in the lock file which mount points this process serves. It is to be called again after a fork, since the
+    /// process id is told as well.
+    pub fn set_mounts(&self, mounts: &[PathBuf]) -> io::Result<()> {
+        match &self.lock {
+            Some(lock) => lock.write(&self.host, mounts),
+            None => Err(read_only()),
+        }
+    }
+
+    /// The directory's descriptor.
+    pub(super) fn dir(&self) -> &File {
+        &self.dir
+    }
+
+    /// The path of a slot's file below the directory.
+    fn place(&self, slot: SlotId) -> String {
+        chunk_path(&self.superblock.geometry, slot)
+    }
+
+    /// Opens a chunk file that exists. Short of descriptors, it gives up cached ones and tries once more.
+    fn open_chunk(&self, path: &str, create: OFlags) -> io::Result<File> {
+        let access = if self.read_only {
+            OFlags::RDONLY
+        } else {
+            OFlags::RDWR
+        };
+        let flags = access | create | OFlags::CLOEXEC | OFlags::NOFOLLOW;
+        let open = || rustix::fs::openat(&self.dir, path, flags, Mode::RUSR | Mode::WUSR);
+        let file = match open() {
+            Err(Errno::MFILE | Errno::NFILE) => {
+                self.files.shrink();
+                open()?
+            }
+            other => other?,
+        };
+        // A file system without advice reads ahead at worst.
+        let _ = rustix::fs::fadvise(&file, 0, None, Advice::Random);
+        Ok(File::from(file))
+    }
+
+    /// The open file of a slot in this tenancy; `None` where it does not exist.
+    fn existing(&self, file: ChunkFile) -> io::Result<Option<Arc<File>>> {
+        if let Some(open) = self.files.get(file) {
+            return Ok(Some(open));
+        }
+        match self.open_chunk(&self.place(file.slot), OFlags::empty()) {
+            Ok(open) => Ok(Some(self.keep(file, open))),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// The open file of a slot in this tenancy, made where it does not exist, with the directories above it.
+    fn existing_or_new(&self, file: ChunkFile) -> io::Result<Arc<File>> {
+        if let Some(open) = self.files.get(file) {
+            return Ok(open);
+        }
+        let path = self.place(file.slot);
+        let open = match self.open_chunk(&path, OFlags::CREATE) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                for parent in parents(&path) {
+                    match rustix::fs::mkdirat(&self.dir, parent, Mode::RWXU) {
+                        Ok(()) | Err(Errno::EXIST) => {}
+                        Err(error) => return Err(error.into()),
+                    }
+                }
+                self.open_chunk(&path, OFlags::CREATE)
+            }
+            other => other,
+        }?;
+        Ok(self.keep(file, open))
+    }
+
+    fn keep(&self, file: ChunkFile, open: File) -> Arc<File> {
+        let open = Arc::new(open);
+        self.files.insert(file, Arc::clone(&open));
+        open
+    }
+
+    fn read_now(&self, file: &File, offset: u64, buf: &mut [u8]) -> io::Result<NowRead> {
+        if self.always_waits.load(Ordering::Relaxed) {
+            return Ok(NowRead::Unsupported);
+        }
+        loop {
+            let flags = ReadWriteFlags::NOWAIT;
+            match rustix::io::preadv2(file, &mut [IoSliceMut::new(buf)], offset, flags) {
+                Ok(len) => return Ok(NowRead::Bytes(len)),
+                Err(Errno::AGAIN) => return Ok(NowRead::Refused),
+                Err(Errno::INTR) => {}
+                Err(Errno::OPNOTSUPP | Errno::NOSYS) => {
+                    self.always_waits.store(true, Ordering::Relaxed);
+                    return Ok(NowRead::Unsupported);
+                }
+                Err(error) => return Err(error.into()),
+            }
+        }
+    }
+
+    fn may_write(&self) -> io::Result<()> {
+        if self.read_only {
+            Err(read_only())
+        } else {
+            Ok(())
+        }
+    }
+
+    /// Reads and writes of the index lie within it, so that nothing can make it grow.
+    fn within_index(&self, offset: u64, len: usize) -> io::Result<()> {
+        match offset.checked_add(len as u64) {
+            Some(end) if end <= self.superblock.geometry.index_len() => Ok(()),
+            _ => Err(io::Error::new(
+                io::ErrorKind::InvalidInput,
+                format!("{len} bytes at {offset} are not within the index"),
+            )),
+        }
+    }
+}
+
+impl AsFd for CacheDir {
+    fn as_fd(&self) -> std::os::fd::BorrowedFd<'_> {
+        self.dir.as_fd()
+    }
+}
+
+impl Storage for CacheDir {
+    fn index_len(&self) -> io::Result<u64> {
+        Ok(self.index.metadata()?.len())
+    }
+
+    fn read_index(&self, offset: u64, buf: &mut [u8]) -> io::Result<()> {
+        self.index.read_exact_at(buf, offset)
+    }
+
+    fn read_index_now(&self, offset: u64, buf: &mut [u8]) -> io::Result<NowRead> {
+        self.read_now(&self.index, offset, buf)
+    }
+
+    fn write_index(&self, offset: u64, data: &[u8]) -> io::Result<()> {
+        self.may_write()?;
+        self.within_index(offset, data.len())?;
+        self.index.write_all_at(data, offset)
+    }
+
+    fn sync_index(&self) -> io::Result<()> {
+        self.index.sync_data()
+    }
+
+    fn read_chunk(&self, file: ChunkFile, offset: u64, buf: &mut [u8]) -> io::Result<usize> {
+        let Some(open) = self.existing(file)? else {
+            return Ok(0);
+        };
+        let mut done = 0;
+        while let Some(rest) = buf.get_mut(done..).filter(|rest| !rest.is_empty()) {
+            match open.read_at(rest, offset + done as u64) {
+                Ok(0) => break,
+                Ok(len) => done += len,
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(done)
+    }
+
+    fn read_chunk_now(&self, file: ChunkFile, offset: u64, buf: &mut [u8]) -> io::Result<NowRead> {
+        match self.existing(file)? {
+            Some(open) => self.read_now(&open, offset, buf),
+            None => Ok(NowRead::Bytes(0)),
+        }
+    }
+
+    fn write_chunk(&self, file: ChunkFile, offset: u64, data: &[u8]) -> io::Result<u64> {
+        self.may_write()?;
+        let open = self.existing_or_new(file)?;
+        open.write_all_at(data, offset)?;
+        let blocks = rustix::fs::fstat(&open)?.st_blocks;
+        Ok(u64::try_from(blocks).unwrap_or_default() * STAT_BLOCK)
+    }
+
+    fn remove_chunk(&self, slot: SlotId) -> io::Result<()> {
+        self.may_write()?;
+        self.files.remove(slot);
+        match rustix::fs::unlinkat(&self.dir, self.place(slot), AtFlags::empty()) {
+            Ok(()) | Err(Errno::NOENT) => Ok(()),
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    fn sync_all(&self) -> io::Result<()> {
+        Ok(rustix::fs::syncfs(&self.dir)?)
+    }
+
+    fn space(&self) -> io::Result<Space> {
+        let disk = rustix::fs::fstatvfs(&self.dir)?;
+        Ok(Space {
+            total_bytes: disk.f_blocks.saturating_mul(disk.f_frsize),
+            free_bytes: disk.f_bavail.saturating_mul(disk.f_frsize),
+            total_files: disk.f_files,
+            free_files: disk.f_favail,
+        })
+    }
+}
+
+fn read_only() -> io::Error {
+    Errno::ROFS.into()
+}

@@ -10,7 +10,25 @@
 //! * A chunk file is pure bytes from offset 0; what was never written in it reads as nothing or as zeros, and neither is
 //!   ever taken for data: presence is the index's business.
 
+mod create;
+mod descriptors;
 mod dir;
+mod error;
+mod files;
+mod host;
+mod layout;
+mod lock;
+mod open;
+mod refuse;
+#[cfg(test)]
+mod tests;
+
+pub use create::{CreateOptions, Progress};
+pub use dir::CacheDir;
+pub use error::CacheDirError;
+pub use files::{ChunkFiles, FoundFile};
+pub use host::HostIdentity;
+pub use lock::{Holder, read_holder};
 
 use std::io;
 
@@ -71,7 +89,9 @@ pub trait Storage: Send + Sync + 'static {
     /// Reads from a chunk file; fewer bytes than asked only at its end, 0 where the file does not exist. May wait.
     fn read_chunk(&self, file: ChunkFile, offset: u64, buf: &mut [u8]) -> io::Result<usize>;
 
-    /// As [`Storage::read_chunk`], but only from memory (`preadv2` with `RWF_NOWAIT`); it opens no file.
+    /// As [`Storage::read_chunk`], but only from memory (`preadv2` with `RWF_NOWAIT`). It opens
+    /// the file where no descriptor is at hand: that is cheap on a local disk, and inline answers work right after a
+    /// restart. 0 bytes where the file does not exist.
     fn read_chunk_now(&self, file: ChunkFile, offset: u64, buf: &mut [u8]) -> io::Result<NowRead>;
 
     /// Writes to a chunk file, making it first where it does not exist. Returns the bytes that the file now takes on

@@ -1,0 +1,227 @@
+//! The cache of open chunk files.
+//!
+//! Invariants: an entry serves only the generation that opened it; an insert never replaces a newer generation, so that a
+//! late reader of an old tenancy cannot stand in the way of the new one. The number of entries has a bound, which
+//! shrinks for good when the process runs out of descriptors.
+
+use std::collections::VecDeque;
+use std::fs::File;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use hashbrown::HashMap;
+use parking_lot::Mutex;
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+
+use super::ChunkFile;
+use crate::units::SlotId;
+
+const SHARDS: usize = 16;
+/// The most descriptors that are kept, whatever the process may have.
+const LIMIT_MAX: usize = 16384;
+
+/// Open files by slot.
+#[derive(Debug)]
+pub(super) struct Descriptors {
+    shards: [Mutex<Shard>; SHARDS],
+    per_shard: AtomicUsize,
+}
+
+#[derive(Debug, Default)]
+struct Shard {
+    open: HashMap<SlotId, Entry>,
+    /// The slots of `open` in the order of their insertion, for second-chance eviction; slots that were removed since
+    /// may linger in it.
+    order: VecDeque<SlotId>,
+}
+
+#[derive(Debug)]
+struct Entry {
+    generation: u32,
+    file: Arc<File>,
+    used: bool,
+}
+
+impl Descriptors {
+    /// A cache of at most `limit` descriptors, at least one a shard.
+    pub(super) fn new(limit: usize) -> Self {
+        Self {
+            shards: Default::default(),
+            per_shard: AtomicUsize::new((limit / SHARDS).max(1)),
+        }
+    }
+
+    /// The open file of this slot and generation, if there is one.
+    pub(super) fn get(&self, file: ChunkFile) -> Option<Arc<File>> {
+        let mut shard = self.shard(file.slot).lock();
+        let entry = shard
+            .open
+            .get_mut(&file.slot)
+            .filter(|entry| entry.generation == file.generation)?;
+        entry.used = true;
+        Some(Arc::clone(&entry.file))
+    }
+
+    /// Keeps an open file, unless one of a newer generation is there.
+    pub(super) fn insert(&self, file: ChunkFile, open: Arc<File>) {
+        let limit = self.per_shard.load(Ordering::Relaxed);
+        let mut shard = self.shard(file.slot).lock();
+        let fresh = Entry {
+            generation: file.generation,
+            file: open,
+            used: false,
+        };
+        let dropped = match shard.open.get_mut(&file.slot) {
+            Some(entry) if entry.generation > file.generation => return,
+            Some(entry) => vec![std::mem::replace(entry, fresh)],
+            None => {
+                let dropped = shard.shrink_to(limit.saturating_sub(1));
+                shard.open.insert(file.slot, fresh);
+                shard.order.push_back(file.slot);
+                dropped
+            }
+        };
+        // Closing a file can take long; no lock is held over it.
+        drop(shard);
+        drop(dropped);
+    }
+
+    /// Drops the descriptor of a slot, of whatever generation.
+    pub(super) fn remove(&self, slot: SlotId) {
+        let entry = self.shard(slot).lock().open.remove(&slot);
+        drop(entry);
+    }
+
+    /// Halves the bound for good and drops what is above it.
+    pub(super) fn shrink(&self) {
+        let limit = (self.per_shard.load(Ordering::Relaxed) / 2).max(1);
+        self.per_shard.store(limit, Ordering::Relaxed);
+        for shard in &self.shards {
+            let dropped = shard.lock().shrink_to(limit);
+            drop(dropped);
+        }
+    }
+
+    /// How many are open.
+    #[cfg(test)]
+    pub(super) fn len(&self) -> usize {
+        self.shards
+            .iter()
+            .map(|shard| shard.lock().open.len())
+            .sum()
+    }
+
+    fn shard(&self, slot: SlotId) -> &Mutex<Shard> {
+        let [first, ..] = &self.shards;
+        self.shards.get(slot.0 as usize % SHARDS).unwrap_or(first)
+    }
+}
+
+impl Shard {
+    /// Evicts until at most `limit` are open: the oldest that was not used since the hand last passed it.
+    fn shrink_to(&mut self, limit: usize) -> Vec<Entry> {
+        let mut dropped = Vec::new();
+        // Slots that were removed leave their place in the order behind; they must not pile up.
+        if self.order.len() > 2 * self.open.len() + SHARDS {
+            let mut seen = hashbrown::HashSet::new();
+            let open = &self.open;
+            self.order
+                .retain(|slot| open.contains_key(slot) && seen.insert(*slot));
+        }
+        while self.open.len() > limit {
+            let Some(slot) = self.order.pop_front() else {
+                break;
+            };
+            match self.open.get_mut(&slot) {
+                Some(entry) if entry.used => {
+                    entry.used = false;
+                    self.order.push_back(slot);
+                }
+                Some(_) => dropped.extend(self.open.remove(&slot)),
+                None => {}
+            }
+        }
+        dropped
+    }
+}
+
+/// Raises this process's limit on open files as far as it may, and returns how many of them chunk files may take.
+pub(super) fn raise_limit() -> usize {
+    let Rlimit { maximum, .. } = getrlimit(Resource::Nofile);
+    // A refusal leaves the old limit, which is read back below.
+    let _ = setrlimit(
+        Resource::Nofile,
+        Rlimit {
+            current: maximum,
+            maximum,
+        },
+    );
+    let current = getrlimit(Resource::Nofile).current.unwrap_or(u64::MAX);
+    usize::try_from(current / 2)
+        .unwrap_or(LIMIT_MAX)
+        .min(LIMIT_MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn file(slot: u32, generation: u32) -> ChunkFile {
+        ChunkFile {
+            slot: SlotId(slot),
+            generation,
+        }
+    }
+
+    fn open() -> Arc<File> {
+        Arc::new(tempfile::tempfile().unwrap())
+    }
+
+    #[test]
+    fn generations_do_not_meet() {
+        let cache = Descriptors::new(64);
+        let (old, new) = (open(), open());
+        cache.insert(file(1, 5), Arc::clone(&new));
+        cache.insert(file(1, 4), old);
+        assert!(
+            Arc::ptr_eq(&cache.get(file(1, 5)).unwrap(), &new),
+            "an older insert replaces nothing"
+        );
+        assert!(cache.get(file(1, 4)).is_none());
+        let newer = open();
+        cache.insert(file(1, 6), Arc::clone(&newer));
+        assert!(cache.get(file(1, 5)).is_none());
+        assert!(Arc::ptr_eq(&cache.get(file(1, 6)).unwrap(), &newer));
+        cache.remove(SlotId(1));
+        assert!(cache.get(file(1, 6)).is_none());
+    }
+
+    #[test]
+    fn the_bound_holds_and_what_is_used_stays() {
+        let cache = Descriptors::new(4 * SHARDS);
+        let shared = open();
+        let slots_of_one_shard = |n: u32| n * 16;
+        for n in 0..4 {
+            cache.insert(file(slots_of_one_shard(n), 0), Arc::clone(&shared));
+        }
+        assert!(cache.get(file(0, 0)).is_some());
+        cache.insert(file(slots_of_one_shard(4), 0), Arc::clone(&shared));
+        assert_eq!(cache.len(), 4);
+        assert!(cache.get(file(0, 0)).is_some(), "it was used");
+        assert!(
+            cache.get(file(slots_of_one_shard(1), 0)).is_none(),
+            "the oldest unused one went"
+        );
+        for n in 0..10_000u32 {
+            cache.insert(file(n, 0), Arc::clone(&shared));
+            cache.remove(SlotId(n));
+        }
+        assert!(cache.shards.iter().all(|s| s.lock().order.len() < 100));
+        for n in 0..1000 {
+            cache.insert(file(n, 0), Arc::clone(&shared));
+        }
+        assert_eq!(cache.len(), 4 * SHARDS);
+        cache.shrink();
+        assert_eq!(cache.len(), 2 * SHARDS);
+    }
+}

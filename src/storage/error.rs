@@ -1,0 +1,170 @@
+//! Why a cache directory is not opened, each as a sentence that names the thing, the value and the way out.
+
+use std::io;
+use std::path::PathBuf;
+
+use super::lock::Holder;
+use crate::format::{GeometryError, SectorError};
+
+/// Why a cache directory cannot be opened or made. Nothing was touched in the directory.
+#[derive(Debug, thiserror::Error)]
+pub enum CacheDirError {
+    /// A system call failed.
+    #[error("cannot {doing} {}: {error}", path.display())]
+    Io {
+        /// What was tried.
+        doing: &'static str,
+        /// On what.
+        path: PathBuf,
+        /// What the system said.
+        error: io::Error,
+    },
+    /// There is nothing of that name.
+    #[error("{} is not there: mount something with --cache-dir to make a cache in it", .0.display())]
+    Missing(PathBuf),
+    /// The path leads to something else.
+    #[error("{} is not a directory: choose another --cache-dir", .0.display())]
+    NotADirectory(PathBuf),
+    /// A directory without an index, in use for something else.
+    #[error(
+        "{} is no larder cache and not empty (it holds {found:?}): choose an empty or a new directory as --cache-dir",
+        path.display()
+    )]
+    NotACache {
+        /// The directory.
+        path: PathBuf,
+        /// The first thing in it that larder did not make.
+        found: String,
+    },
+    /// A directory without an index, where an existing cache is wanted.
+    #[error("{} holds no cache (there is no index.larder in it)", .0.display())]
+    NoCache(PathBuf),
+    /// A file of the index's name that is no index.
+    #[error(
+        "{} does not start as a larder index does, so it is left alone: move it away or choose another --cache-dir",
+        .0.display()
+    )]
+    ForeignIndex(PathBuf),
+    /// Neither superblock holds.
+    #[error(
+        "neither superblock of {} is valid ({error}): only clean copies of remote data were in this cache, so remove the directory and let larder make a new one",
+        path.display()
+    )]
+    Superblock {
+        /// The index.
+        path: PathBuf,
+        /// What is wrong with the first copy.
+        error: SectorError,
+    },
+    /// A major version that this program does not know.
+    #[error(
+        "{} has format version {major}, and this larder knows only version {known}: use the larder that made it, or another --cache-dir",
+        path.display()
+    )]
+    Version {
+        /// The index.
+        path: PathBuf,
+        /// The version that it claims.
+        major: u16,
+        /// The version that this program writes.
+        known: u16,
+    },
+    /// Unknown features without which the cache cannot be understood.
+    #[error(
+        "{} uses features that this larder does not know (incompatible bits {bits:#x}): use a newer larder, or another --cache-dir",
+        path.display()
+    )]
+    Features {
+        /// The index.
+        path: PathBuf,
+        /// The unknown bits.
+        bits: u64,
+    },
+    /// Another user's cache or directory.
+    #[error(
+        "{} belongs to user {owner}, and you are user {uid}: choose a --cache-dir of your own",
+        path.display()
+    )]
+    Owner {
+        /// What belongs to somebody else.
+        path: PathBuf,
+        /// Its owner.
+        owner: u32,
+        /// Who asks.
+        uid: u32,
+    },
+    /// A network or cluster file system.
+    #[error(
+        "{} is on a network or cluster file system ({fs}), where neither locks nor syncs can be relied on: put --cache-dir on a local disk",
+        path.display()
+    )]
+    NetworkFs {
+        /// The directory.
+        path: PathBuf,
+        /// The file system's name.
+        fs: String,
+    },
+    /// The index has another length than its superblock says.
+    #[error(
+        "{} is {actual} bytes long, its superblock says {expected}: it was cut or grown by something else; remove the directory and let larder make a new cache",
+        path.display()
+    )]
+    Length {
+        /// The index.
+        path: PathBuf,
+        /// What the file has.
+        actual: u64,
+        /// What it should have.
+        expected: u64,
+    },
+    /// Somebody uses it.
+    #[error("{} is in use by {}", path.display(), holder.as_ref().map_or_else(|| "another process".to_owned(), |holder| holder.to_string()))]
+    Locked {
+        /// The directory.
+        path: PathBuf,
+        /// Who, where the lock file tells.
+        holder: Option<Box<Holder>>,
+    },
+    /// A size or number of slots that cannot be.
+    #[error("cannot make a cache of this shape: {0}")]
+    Geometry(#[from] GeometryError),
+    /// An index that would eat the cache.
+    #[error(
+        "the index for this many --slots and --files would take {index} bytes, more than half of the cache's {capacity}: ask for fewer, or for a larger --cache-size"
+    )]
+    IndexTooLarge {
+        /// The bytes of the index.
+        index: u64,
+        /// The bytes of the cache.
+        capacity: u64,
+    },
+    /// The disk cannot hold the index.
+    #[error(
+        "the index needs {needed} bytes and {} has {free} left: free some space or ask for a smaller --cache-size",
+        path.display()
+    )]
+    NoSpace {
+        /// The directory.
+        path: PathBuf,
+        /// The bytes of the index.
+        needed: u64,
+        /// The bytes free.
+        free: u64,
+    },
+}
+
+impl CacheDirError {
+    /// An I/O error with what was tried.
+    pub(super) fn io(
+        doing: &'static str,
+        path: impl Into<PathBuf>,
+    ) -> impl FnOnce(io::Error) -> Self {
+        let path = path.into();
+        move |error| Self::Io { doing, path, error }
+    }
+
+    /// Whether this is a cache that is damaged, rather than something that is no cache or not to be had now.
+    pub fn is_damage(&self) -> bool {
+        matches!(self, Self::Superblock { .. } | Self::Length { .. })
+    }
+}

@@ -1,0 +1,151 @@
+//! The lock of a cache directory, and who holds it.
+//!
+//! The lock is flock(2) on the file `LOCK`: the kernel drops it when its holder dies, however that happens. The file's
+//! content only informs; it outlives its writer and proves nothing.
+
+use std::fs::File;
+use std::io::{self, Read};
+use std::os::fd::AsFd;
+use std::os::unix::fs::FileExt;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use rustix::fs::{FlockOperation, Mode, OFlags};
+use serde::{Deserialize, Serialize};
+
+use super::host::HostIdentity;
+
+/// The lock file's name.
+pub(super) const LOCK_NAME: &str = "LOCK";
+/// A holder's details are a few hundred bytes; more than this is not ours.
+const HOLDER_LEN_MAX: u64 = 64 << 10;
+/// A lock may be held for a moment by somebody who only looks, or by a daemon that is just ending.
+const ATTEMPTS: u32 = 10;
+const ATTEMPT_PAUSE: Duration = Duration::from_millis(20);
+
+/// Who holds a cache directory, as the lock file tells.
+#[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+pub struct Holder {
+    /// The process.
+    pub pid: u32,
+    /// The hash of the machine's id, in hexadecimal.
+    pub host_id: String,
+    /// The kernel's boot id, in hexadecimal.
+    pub boot_id: String,
+    /// The mount points that are served.
+    #[serde(default)]
+    pub mounts: Vec<PathBuf>,
+    /// When it began, in seconds since 1970.
+    pub started: u64,
+}
+
+impl std::fmt::Display for Holder {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "process {}", self.pid)?;
+        for (n, mount) in self.mounts.iter().enumerate() {
+            write!(
+                f,
+                "{}{}",
+                if n == 0 { ", which serves " } else { ", " },
+                mount.display()
+            )?;
+        }
+        Ok(())
+    }
+}
+
+/// The lock, held until it is dropped.
+#[derive(Debug)]
+pub(super) struct Lock {
+    file: File,
+    started: u64,
+}
+
+impl Lock {
+    /// Takes the lock of the directory `dir`, or tells who has it.
+    pub(super) fn take(dir: impl AsFd, host: &HostIdentity) -> Result<Self, Taken> {
+        let flags = OFlags::RDWR | OFlags::CREATE | OFlags::CLOEXEC | OFlags::NOFOLLOW;
+        let file = rustix::fs::openat(dir, LOCK_NAME, flags, Mode::RUSR | Mode::WUSR)
+            .map_err(io::Error::from)?;
+        let file = File::from(file);
+        if !try_lock(&file, FlockOperation::NonBlockingLockExclusive)? {
+            return Err(Taken::By(parse(&file).map(Box::new)));
+        }
+        let mut lock = Self { file, started: 0 };
+        lock.write(host, &[])?;
+        // The disk's own clock serves: the moment at which the lock file was written.
+        lock.started = u64::try_from(
+            rustix::fs::fstat(&lock.file)
+                .map_err(io::Error::from)?
+                .st_mtime,
+        )
+        .unwrap_or_default();
+        lock.write(host, &[])?;
+        Ok(lock)
+    }
+
+    /// Writes the holder's details anew.
+    pub(super) fn write(&self, host: &HostIdentity, mounts: &[PathBuf]) -> io::Result<()> {
+        let hex = |bytes: [u8; 16]| crate::units::Uuid(bytes).to_string();
+        let holder = Holder {
+            pid: std::process::id(),
+            host_id: hex(host.host_id),
+            boot_id: hex(host.boot_id),
+            mounts: mounts.to_vec(),
+            started: self.started,
+        };
+        let text = serde_json::to_vec(&holder).map_err(io::Error::other)?;
+        self.file.set_len(0)?;
+        self.file.write_all_at(&text, 0)
+    }
+}
+
+/// Why the lock was not taken.
+#[derive(Debug)]
+pub(super) enum Taken {
+    /// Somebody has it.
+    By(Option<Box<Holder>>),
+    /// The file system said no.
+    Failed(io::Error),
+}
+
+impl From<io::Error> for Taken {
+    fn from(error: io::Error) -> Self {
+        Self::Failed(error)
+    }
+}
+
+/// Who holds the cache in `path` now; `None` where nobody does or there is none. It takes no lock for longer than a
+/// look.
+pub fn read_holder(path: &Path) -> io::Result<Option<Holder>> {
+    let file = match File::open(path.join(LOCK_NAME)) {
+        Ok(file) => file,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+        Err(error) => return Err(error),
+    };
+    match rustix::fs::flock(&file, FlockOperation::NonBlockingLockShared) {
+        Ok(()) => Ok(None),
+        Err(rustix::io::Errno::WOULDBLOCK) => Ok(Some(parse(&file).unwrap_or_default())),
+        Err(error) => Err(error.into()),
+    }
+}
+
+fn try_lock(file: &File, operation: FlockOperation) -> io::Result<bool> {
+    for attempt in 1..=ATTEMPTS {
+        match rustix::fs::flock(file, operation) {
+            Ok(()) => return Ok(true),
+            Err(rustix::io::Errno::WOULDBLOCK) if attempt < ATTEMPTS => {
+                std::thread::sleep(ATTEMPT_PAUSE)
+            }
+            Err(rustix::io::Errno::WOULDBLOCK) => {}
+            Err(error) => return Err(error.into()),
+        }
+    }
+    Ok(false)
+}
+
+fn parse(file: &File) -> Option<Holder> {
+    let mut text = Vec::new();
+    file.take(HOLDER_LEN_MAX).read_to_end(&mut text).ok()?;
+    serde_json::from_slice(&text).ok()
+}
