@@ -189,7 +189,7 @@ impl BlobRecord {
     pub fn decode(sector: &Sector, uuid: Uuid, offset: u64) -> Result<Self, SectorError> {
         let read = Reader(sector);
         read.check(MAGIC_BYTES, Geometry::seed(uuid, offset))?;
-        [RESERVED_A, RESERVED_B, RESERVED_C]
+        [FLAGS, RESERVED_A, RESERVED_B, RESERVED_C]
             .into_iter()
             .try_for_each(|field| read.zero(field))?;
         let bad = |field: super::Field, value: u64| SectorError::Field {
@@ -205,38 +205,17 @@ impl BlobRecord {
             other => return Err(bad(KIND, u64::from(other))),
         };
         let log2 = read.u8(CHUNK_LOG2);
-        let class = read.u8(VALIDATOR_CLASS);
         let nanos = |field| match read.u32(field) {
             n if n < 1_000_000_000 => Ok(n),
             n => Err(bad(field, u64::from(n))),
         };
-        let mut parts = read.slice(INLINE);
-        let mut take = |field| {
-            let len = read.u16(field);
-            let (part, rest) = parts
-                .split_at_checked(usize::from(len))
-                .ok_or_else(|| bad(field, u64::from(len)))?;
-            parts = rest;
-            Ok(Box::<[u8]>::from(part))
-        };
-        let (name, validator) = (take(NAME_LEN)?, take(VALIDATOR_LEN)?);
-        let (xattrs, link) = (take(XATTR_LEN)?, take(LINK_LEN)?);
-        if parts.iter().any(|b| *b != 0) {
-            return Err(bad(INLINE, parts.len() as u64));
-        }
+        let [name, validator, xattrs, link] = inline_parts(&read)?;
         Ok(Self {
             kind,
             chunk: ChunkSize::from_log2(log2).ok_or_else(|| bad(CHUNK_LOG2, u64::from(log2)))?,
-            validator_class: if class <= 6 {
-                class
-            } else {
-                return Err(bad(VALIDATOR_CLASS, u64::from(class)));
-            },
+            validator_class: at_most(&read, VALIDATOR_CLASS, 6)?,
             pin_priority: read.u8(PIN_PRIORITY),
-            flags: match read.u32(FLAGS) {
-                0 => 0,
-                flags => return Err(bad(FLAGS, u64::from(flags))),
-            },
+            flags: read.u32(FLAGS),
             stamp: Stamp(read.u64(STAMP)),
             key: BlobKey(read.bytes(KEY)),
             tag: Tag(read.bytes(TAG)),
@@ -272,6 +251,42 @@ impl BlobRecord {
     }
 }
 
+/// The four parts of the inline area, in order. What lies behind them is zero.
+fn inline_parts(read: &Reader<'_>) -> Result<[Box<[u8]>; 4], SectorError> {
+    let bad = |field: super::Field, value: usize| SectorError::Field {
+        field: field.name,
+        value: value as u64,
+    };
+    let mut rest = read.slice(INLINE);
+    let mut take = |field| {
+        let len = usize::from(read.u16(field));
+        let (part, tail) = rest.split_at_checked(len).ok_or_else(|| bad(field, len))?;
+        rest = tail;
+        Ok(Box::<[u8]>::from(part))
+    };
+    let parts = [
+        take(NAME_LEN)?,
+        take(VALIDATOR_LEN)?,
+        take(XATTR_LEN)?,
+        take(LINK_LEN)?,
+    ];
+    if rest.iter().any(|b| *b != 0) {
+        return Err(bad(INLINE, rest.len()));
+    }
+    Ok(parts)
+}
+
+/// A one-byte field that knows no value above `most`.
+fn at_most(read: &Reader<'_>, field: super::Field, most: u8) -> Result<u8, SectorError> {
+    match read.u8(field) {
+        value if value <= most => Ok(value),
+        value => Err(SectorError::Field {
+            field: field.name,
+            value: u64::from(value),
+        }),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -280,7 +295,7 @@ mod tests {
         BlobRecord {
             kind: BlobKind::File,
             chunk: ChunkSize::MIN,
-            validator_class: 2,
+            validator_class: at_most(&read, VALIDATOR_CLASS, 6)?,
             pin_priority: 0,
             flags: 0,
             stamp: Stamp::new(1, 2),

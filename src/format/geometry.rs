@@ -122,7 +122,7 @@ impl Geometry {
         let segments = 1u64 << segments_log2;
         let count = |what, count: u64| {
             bounded(what, count)?;
-            if count % (segments * RECORD_STEP) != 0 {
+            if !count.is_multiple_of(segments * RECORD_STEP) {
                 return Err(GeometryError::Uneven {
                     what,
                     count,

@@ -91,7 +91,7 @@ pub(crate) struct Reader<'a>(pub(crate) &'a Sector);
 impl Reader<'_> {
     /// Checks magic and checksum. Errors: blank, magic, checksum.
     pub(crate) fn check(&self, magic: [u8; 4], seed: SectorSeed) -> Result<(), SectorError> {
-        if self.0.iter().all(|b| *b == 0) {
+        if *self.0 == [0; SECTOR_LEN] {
             return Err(SectorError::Blank);
         }
         let found = self.bytes(Field {

@@ -1,0 +1,464 @@
+//! One version of one object: how a blob is bound to it, and what becomes of it.
+//!
+//! Invariants:
+//!
+//! * From the first byte served on, a blob serves one version and no other, until it is dropped (decision 12). `bound`
+//!   is set with the flight locked, before the byte is handed out; the binding changes only with the flight locked and
+//!   `bound` clear.
+//! * Bytes of a version that is not settled are never recorded as present.
+
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, OnceLock};
+
+use parking_lot::{Mutex, RwLock};
+
+use super::flight::Flight;
+use super::op::{Answers, ReadOp};
+use super::source::Source;
+use super::{Cache, Job, Lane, ReadError, Reader};
+use crate::format::{BlobKind, BlobRecord, decode_validator, encode_validator, version_tag};
+use crate::remote::RemoteError;
+use crate::units::{BlobKey, ByteRange, ChunkSize, Facts, FileKind, ObjectName, Tag, Validator};
+
+/// A blob whose version changes more often than this before the first byte is served is being written: its readers get
+/// [`ReadError::Stale`] and may try again.
+const REBOUND_MAX: u32 = 8;
+
+/// What becomes of a blob behind its owner's back.
+#[derive(Clone, Debug)]
+pub enum BlobEvent {
+    /// The first fetch found another version than the facts said, and the blob is now bound to that one.
+    Rebound(Box<Facts>),
+    /// The remote has a newer version: what is not cached can no longer be read.
+    Superseded,
+}
+
+/// What `larder info` and the extended attributes show of a blob.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct BlobInfo {
+    /// The key.
+    pub key: BlobKey,
+    /// The tag, once bound and resolved.
+    pub tag: Option<Tag>,
+    /// The chunk size, once resolved.
+    pub chunk_size: Option<ChunkSize>,
+    /// The bytes of this version that the cache holds.
+    pub cached_bytes: u64,
+    /// The validator, once known.
+    pub validator: Option<Validator>,
+    /// Whether what is fetched now is recorded: not while the version is provisional.
+    pub settled: bool,
+}
+
+/// Called for what becomes of a blob.
+type Watcher = Box<dyn Fn(BlobEvent) + Send + Sync>;
+
+/// One version of one object, as a reader sees it.
+pub struct Blob {
+    pub(super) source: Arc<Source>,
+    pub(super) name: ObjectName,
+    pub(super) key: BlobKey,
+    pub(super) flight: Mutex<Flight>,
+    binding: RwLock<Binding>,
+    bound: AtomicBool,
+    settled: AtomicBool,
+    superseded: AtomicBool,
+    watcher: OnceLock<Watcher>,
+}
+
+/// What the blob is bound to, so far.
+struct Binding {
+    facts: Arc<Facts>,
+    plan: Option<Arc<Plan>>,
+}
+
+/// How a version lies in the cache: known once the blob record was looked at.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(super) struct Plan {
+    pub(super) chunk: ChunkSize,
+    pub(super) size: u64,
+    /// The version; `None` until the first fetch of an object whose listing does not tell.
+    pub(super) version: Option<(Validator, Tag)>,
+    /// The number of the blob record that binds the key to this version, once there is one.
+    pub(super) record: Option<u32>,
+}
+
+impl Plan {
+    pub(super) fn tag(&self) -> Option<Tag> {
+        self.version.as_ref().map(|(_, tag)| *tag)
+    }
+
+    pub(super) fn validator(&self) -> Option<Validator> {
+        self.version
+            .as_ref()
+            .map(|(validator, _)| validator.clone())
+    }
+}
+
+impl Blob {
+    pub(super) fn new(source: Arc<Source>, name: &ObjectName, key: BlobKey, facts: &Facts) -> Self {
+        Self {
+            source,
+            name: name.clone(),
+            key,
+            flight: Mutex::default(),
+            binding: RwLock::new(Binding {
+                facts: Arc::new(facts.clone()),
+                plan: None,
+            }),
+            bound: AtomicBool::new(false),
+            settled: AtomicBool::new(false),
+            superseded: AtomicBool::new(false),
+            watcher: OnceLock::new(),
+        }
+    }
+
+    /// The facts of the version that the blob serves.
+    pub fn facts(&self) -> Arc<Facts> {
+        Arc::clone(&self.binding.read().facts)
+    }
+
+    /// Whether the bytes last fetched, or the record found, were those of a settled version: until then opens must not
+    /// keep the kernel's pages.
+    pub fn is_settled(&self) -> bool {
+        self.settled.load(Ordering::Acquire)
+    }
+
+    /// Whether a byte was served: from then on the blob is this version for good.
+    pub fn is_bound(&self) -> bool {
+        self.bound.load(Ordering::Acquire)
+    }
+
+    /// Whether a newer version was seen.
+    pub fn is_superseded(&self) -> bool {
+        self.superseded.load(Ordering::Acquire)
+    }
+
+    /// Tells the blob that the remote has a newer version: no more fetches, what is cached stays readable.
+    pub fn supersede(&self) {
+        if !self.superseded.swap(true, Ordering::AcqRel) {
+            self.cache().reclaim.note_superseded();
+            self.tell(BlobEvent::Superseded);
+        }
+    }
+
+    /// Has `watcher` called for what becomes of the blob; set once. It must not call back into the blob's reads.
+    pub fn watch(&self, watcher: Box<dyn Fn(BlobEvent) + Send + Sync>) {
+        let _ = self.watcher.set(watcher);
+    }
+
+    /// A reader with a readahead of its own: one per open handle.
+    pub fn reader(self: &Arc<Self>) -> Reader {
+        Reader::new(Arc::clone(self))
+    }
+
+    /// Calls back with what is known of the blob, after a look into the index where that is needed.
+    pub fn describe(self: &Arc<Self>, done: Box<dyn FnOnce(BlobInfo) + Send>) {
+        let blob = Arc::clone(self);
+        let job: Job = Box::new(move || {
+            blob.resolve();
+            done(blob.info());
+        });
+        // A pool that takes no more jobs is being shut down: the answer is given from here.
+        if let Err(job) = self.cache().ground.executor.submit(Lane::Read, job) {
+            job();
+        }
+    }
+
+    fn info(&self) -> BlobInfo {
+        let plan = self.plan();
+        let tag = plan.as_ref().and_then(|plan| plan.tag());
+        let cached = match (&plan, tag) {
+            (Some(plan), Some(tag)) => self.cache().cached_bytes(tag, plan.chunk, plan.size),
+            _ => 0,
+        };
+        BlobInfo {
+            key: self.key,
+            tag,
+            chunk_size: plan.as_ref().map(|plan| plan.chunk),
+            cached_bytes: cached,
+            validator: plan
+                .and_then(|plan| plan.validator())
+                .or_else(|| self.facts().validator.clone()),
+            settled: self.is_settled(),
+        }
+    }
+
+    pub(super) fn cache(&self) -> &Arc<Cache> {
+        &self.source.cache
+    }
+
+    pub(super) fn plan(&self) -> Option<Arc<Plan>> {
+        self.binding.read().plan.clone()
+    }
+
+    /// Called with the flight locked, before a byte is handed out.
+    pub(super) fn bind(&self, _flight: &mut Flight) {
+        self.bound.store(true, Ordering::Release);
+    }
+
+    /// Binds the blob for bytes of the version `served`, unless it has gone over to another one meanwhile.
+    pub(super) fn bind_to(&self, served: Option<&Validator>) -> bool {
+        let mut flight = self.flight.lock();
+        let known = self.plan().and_then(|plan| plan.validator());
+        let known = known.or_else(|| self.facts().validator.clone());
+        let same = served.is_some() && known.as_ref() == served;
+        if same {
+            self.bind(&mut flight);
+        }
+        same
+    }
+
+    /// Looks at the blob record and plans by it. Waits for the disk; where that fails, plans without the record. Must
+    /// not be called with the flight locked.
+    pub(super) fn resolve(&self) {
+        if self.plan().is_some() {
+            return;
+        }
+        let facts = self.facts();
+        let found = self.cache().blobs.get(self.key).unwrap_or_else(|error| {
+            self.cache().disk_failed("reading a blob record", &error);
+            None
+        });
+        let plan = self.plan_by(&facts, found);
+        let _flight = self.flight.lock();
+        let mut binding = self.binding.write();
+        // The facts may have been replaced while the disk was read: then the next resolve plans by the new ones.
+        if binding.plan.is_none() && Arc::ptr_eq(&binding.facts, &facts) {
+            if plan.record.is_some() {
+                self.settled.store(true, Ordering::Release);
+            }
+            self.adopt(&mut binding, plan);
+        }
+    }
+
+    /// The plan for these facts: the record's own where it binds the key to the same version, otherwise a new one.
+    fn plan_by(&self, facts: &Facts, found: Option<(u32, BlobRecord)>) -> Plan {
+        let known = found.and_then(|(number, record)| {
+            let validator = decode_validator(&record.validator)?;
+            let same = match &facts.validator {
+                Some(listed) => *listed == validator,
+                None => record.mtime == facts.mtime,
+            };
+            let holds = same && record.size == facts.size && record.kind == BlobKind::File;
+            holds.then_some((number, record, validator))
+        });
+        match known {
+            Some((number, record, validator)) => Plan {
+                chunk: record.chunk,
+                size: record.size,
+                version: Some((validator, record.tag)),
+                record: Some(number),
+            },
+            None => {
+                let chunk = self.source.chunks.choose(facts.size);
+                let version = facts.validator.clone().map(|v| self.version(v, chunk));
+                Plan {
+                    chunk,
+                    size: facts.size,
+                    version,
+                    record: None,
+                }
+            }
+        }
+    }
+
+    fn version(&self, validator: Validator, chunk: ChunkSize) -> (Validator, Tag) {
+        let tag = version_tag(self.cache().disk.uuid, self.key, &validator, chunk);
+        (validator, tag)
+    }
+
+    /// Takes a plan on, and tells the cache which tag is in use now.
+    fn adopt(&self, binding: &mut Binding, plan: Plan) {
+        let before = binding.plan.as_ref().and_then(|plan| plan.tag());
+        let after = plan.tag();
+        binding.plan = Some(Arc::new(plan));
+        if before != after {
+            self.cache().reclaim.in_use(after, before);
+        }
+    }
+
+    /// A fetch announces the version that its bytes belong to. Returns the plan to file them under. Errors with
+    /// [`RemoteError::Changed`] where they belong to another version than the one that is expected.
+    pub(super) fn accept(
+        &self,
+        planned: &Plan,
+        facts: &Facts,
+        settled: bool,
+    ) -> Result<Arc<Plan>, RemoteError> {
+        let Some(validator) = &facts.validator else {
+            return Err(RemoteError::Untrusted(
+                "it names no version of the object".into(),
+            ));
+        };
+        let changed = || Err(RemoteError::Changed(Box::new(facts.clone())));
+        let _flight = self.flight.lock();
+        let mut binding = self.binding.write();
+        let Some(plan) = binding.plan.clone() else {
+            return changed();
+        };
+        if plan.chunk != planned.chunk || plan.size != planned.size || facts.size != plan.size {
+            return changed();
+        }
+        if plan.validator().is_some_and(|known| known != *validator) {
+            return changed();
+        }
+        self.settled.store(settled, Ordering::Release);
+        let mut plan = Plan::clone(&plan);
+        if plan.version.is_none() {
+            plan.version = Some(self.version(validator.clone(), plan.chunk));
+        }
+        if settled && plan.record.is_none() {
+            plan.record = self.cache().blobs.put(self.record(&plan, facts));
+            self.cache().reclaim.note_superseded();
+        }
+        self.adopt(&mut binding, plan);
+        Ok(binding
+            .plan
+            .clone()
+            .expect("a plan was adopted in the line above"))
+    }
+
+    fn record(&self, plan: &Plan, facts: &Facts) -> BlobRecord {
+        let (validator, tag) = plan
+            .version
+            .clone()
+            .expect("a version is recorded once it is known");
+        let ino = match &validator {
+            Validator::Local { ino, .. } => *ino,
+            _ => 0,
+        };
+        const S_IFREG: u32 = 0o100_000;
+        debug_assert_eq!(
+            facts.kind,
+            FileKind::File,
+            "only files have blob records yet"
+        );
+        BlobRecord {
+            kind: BlobKind::File,
+            chunk: plan.chunk,
+            validator_class: validator.class() as u8,
+            pin_priority: 0,
+            flags: 0,
+            stamp: self.cache().disk.stamp(),
+            key: self.key,
+            tag,
+            size: plan.size,
+            ino,
+            mtime: facts.mtime,
+            ctime: facts.ctime,
+            mode: S_IFREG | u32::from(facts.perm),
+            uid: facts.uid,
+            gid: facts.gid,
+            nlink: 1,
+            rdev: u64::from(facts.rdev),
+            validated_at: self.cache().ground.clock.wall().as_secs(),
+            heap_head: None,
+            pack: None,
+            overlay: 0,
+            name: self.name.as_bytes().into(),
+            validator: encode_validator(&validator).into(),
+            xattrs: Box::default(),
+            link: Box::default(),
+        }
+    }
+
+    /// The remote has another version than the one that was asked for. A blob that served nothing yet takes the new one
+    /// on, and its readers begin again; any other is superseded.
+    pub(super) fn changed(self: &Arc<Self>, facts: &Facts) {
+        let ops = {
+            let mut flight = self.flight.lock();
+            flight.rebound += 1;
+            let give_up = self.is_bound() || self.is_superseded() || flight.rebound > REBOUND_MAX;
+            if give_up || facts.kind != FileKind::File {
+                None
+            } else {
+                let mut binding = self.binding.write();
+                let before = binding.plan.take().and_then(|plan| plan.tag());
+                self.cache().reclaim.in_use(None, before);
+                binding.facts = Arc::new(facts.clone());
+                self.settled.store(false, Ordering::Release);
+                Some(flight.restart())
+            }
+        };
+        match ops {
+            None => self.supersede(),
+            Some(ops) => {
+                self.tell(BlobEvent::Rebound(Box::new(facts.clone())));
+                ops.into_iter().for_each(|op| self.begin(op, None));
+            }
+        }
+    }
+
+    /// Begins a read: at once where the plan is known, otherwise once the index was looked at.
+    pub(super) fn begin(self: &Arc<Self>, op: Arc<ReadOp>, ahead: Option<ByteRange>) {
+        if self.plan().is_some() {
+            return self.get(Some(op), ahead, super::read::Index::Trusted);
+        }
+        let mut flight = self.flight.lock();
+        self.park(&mut flight, op);
+    }
+
+    /// Lets a read wait until the index was looked at.
+    pub(super) fn park(self: &Arc<Self>, flight: &mut Flight, op: Arc<ReadOp>) {
+        op.waits_for_disk();
+        flight.parked.push(op);
+        if std::mem::replace(&mut flight.resolving, true) {
+            return;
+        }
+        let blob = Arc::clone(self);
+        let job: Job = Box::new(move || blob.unpark());
+        if self
+            .cache()
+            .ground
+            .executor
+            .submit(Lane::Read, job)
+            .is_err()
+        {
+            let mut answers = Answers::default();
+            for op in flight.parked.drain(..) {
+                op.answer(Err(ReadError::Closed), &mut answers);
+            }
+            answers.give();
+        }
+    }
+
+    /// Looks at the index for everybody who waits for that. Runs in the disk pool.
+    fn unpark(self: &Arc<Self>) {
+        self.resolve();
+        let plan = self.plan();
+        let ops = {
+            let mut flight = self.flight.lock();
+            flight.resolving = false;
+            std::mem::take(&mut flight.parked)
+        };
+        for op in ops {
+            match &plan {
+                // The facts were replaced meanwhile: once more.
+                None => self.begin(op, None),
+                Some(plan) => {
+                    let index = self.load_slots(plan, op.range());
+                    self.get(Some(op), None, index);
+                }
+            }
+        }
+    }
+
+    fn tell(&self, event: BlobEvent) {
+        if let Some(watcher) = self.watcher.get() {
+            watcher(event);
+        }
+    }
+}
+
+impl Drop for Blob {
+    fn drop(&mut self) {
+        let tag = self
+            .binding
+            .get_mut()
+            .plan
+            .as_ref()
+            .and_then(|plan| plan.tag());
+        self.source.cache.reclaim.in_use(None, tag);
+    }
+}

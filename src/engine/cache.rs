@@ -1,0 +1,295 @@
+//! The cache as a whole: opening, closing, and what time brings.
+
+use std::io;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use super::blobs::Blobs;
+use super::counters::{Counters, Stats};
+use super::deadlines::Deadlines;
+use super::disk::Disk;
+use super::fetch::Gate;
+use super::flush::Flusher;
+use super::reclaim::Reclaim;
+use super::slots::{Lookup, Slots};
+use super::{ChunkPolicy, Clock, Config, Executor, Fetcher, Job, Lane, OpenError, Source};
+use crate::format::{
+    FeatureVerdict, Geometry, SECTOR_LEN, Sector, SegmentHeader, Session, SessionState, Superblock,
+};
+use crate::storage::{HostIdentity, Storage};
+use crate::units::{ChunkSize, Tag, Uuid};
+
+/// What a cache stands on.
+pub struct Ground {
+    /// The disk.
+    pub storage: Arc<dyn Storage>,
+    /// The disk pool.
+    pub executor: Arc<dyn Executor>,
+    /// The clock.
+    pub clock: Arc<dyn Clock>,
+    /// The machine.
+    pub host: HostIdentity,
+}
+
+/// The cache: one index, one set of chunk files, one size limit.
+pub struct Cache {
+    pub(super) ground: Ground,
+    pub(super) config: Config,
+    pub(super) disk: Arc<Disk>,
+    pub(super) slots: Slots,
+    pub(super) blobs: Blobs,
+    pub(super) capacity: u64,
+    pub(super) counters: Counters,
+    pub(super) gate: Gate,
+    pub(super) deadlines: Deadlines,
+    pub(super) flusher: Flusher,
+    pub(super) reclaim: Reclaim,
+    session: Session,
+    flush_under_way: AtomicBool,
+    closed: AtomicBool,
+}
+
+impl Cache {
+    /// Opens the cache, in O(1) whatever its size: two superblocks, two sessions and the segment headers are read, the
+    /// session of this mount is written and synced.
+    pub fn open(ground: Ground, config: Config) -> Result<Arc<Self>, OpenError> {
+        let storage = Arc::clone(&ground.storage);
+        let superblock = Superblock::choose(&[
+            sector(&*storage, Geometry::superblock_offset(0))?,
+            sector(&*storage, Geometry::superblock_offset(1))?,
+        ])
+        .map_err(OpenError::Superblock)?;
+        let read_only = match superblock.features.verdict() {
+            FeatureVerdict::Full => false,
+            FeatureVerdict::ReadOnly(_) => true,
+            FeatureVerdict::Refused(bits) => return Err(OpenError::Features(bits)),
+        };
+        let (uuid, geometry) = (superblock.uuid, superblock.geometry);
+        let (actual, expected) = (storage.index_len()?, geometry.index_len());
+        if actual != expected {
+            return Err(OpenError::Length { actual, expected });
+        }
+        let headers = read_headers(&*storage, uuid, &geometry)?;
+        let session = next_session(&*storage, uuid, &headers, &ground)?;
+        if !read_only {
+            // The first copy is synced before a stamp of the new epoch is used; the second follows, so that no single
+            // damaged sector can bring an old epoch back.
+            write_session(&*storage, uuid, &session)?;
+            storage.sync_index()?;
+            let twin = Session {
+                sequence: session.sequence + 1,
+                ..session
+            };
+            write_session(&*storage, uuid, &twin)?;
+        }
+        let session = Session {
+            sequence: session.sequence + 1,
+            ..session
+        };
+        let disk = Arc::new(Disk::new(storage, uuid, geometry, read_only, session.epoch));
+        Ok(Arc::new(Self {
+            slots: Slots::new(Arc::clone(&disk), session.trusted_epoch, &headers),
+            blobs: Blobs::new(Arc::clone(&disk)),
+            capacity: superblock.capacity,
+            counters: Counters::default(),
+            gate: Gate::new(config.fetch_budget),
+            deadlines: Deadlines::default(),
+            flusher: Flusher::default(),
+            reclaim: Reclaim::default(),
+            flush_under_way: AtomicBool::new(false),
+            closed: AtomicBool::new(false),
+            ground,
+            config,
+            disk,
+            session,
+        }))
+    }
+
+    /// Attaches a remote. `identity` and `salt` go into every key; `chunks` chooses the chunk size of new versions.
+    pub fn source(
+        self: &Arc<Self>,
+        identity: &str,
+        salt: &str,
+        fetcher: Arc<dyn Fetcher>,
+        chunks: ChunkPolicy,
+    ) -> Arc<Source> {
+        Arc::new(Source::new(
+            Arc::clone(self),
+            identity,
+            salt,
+            fetcher,
+            chunks,
+        ))
+    }
+
+    /// Does what time brings: answers reads that are past their deadline, and has dirty sectors written. To be called
+    /// at least every 100 ms. Does not wait for the disk.
+    pub fn tick(self: &Arc<Self>) {
+        self.look_at_deadlines(self.ground.clock.monotonic());
+        if self.is_closed() || self.flush_under_way.swap(true, Ordering::AcqRel) {
+            return;
+        }
+        let cache = Arc::clone(self);
+        let job: Job = Box::new(move || {
+            if let Err(error) = cache.flush() {
+                cache.disk_failed("writing the index", &error);
+            }
+            cache.flush_under_way.store(false, Ordering::Release);
+        });
+        if self.ground.executor.submit(Lane::Read, job).is_err() {
+            self.flush_under_way.store(false, Ordering::Release);
+        }
+    }
+
+    /// Writes what is dirty, makes it durable and marks the cache as closed cleanly. Later reads still answer, past the
+    /// cache where it has no answer in memory. Errors where the disk fails: the cache then counts as not closed.
+    pub fn close(&self) -> io::Result<()> {
+        if self.closed.swap(true, Ordering::AcqRel) || self.disk.read_only {
+            return Ok(());
+        }
+        const ROUNDS: u32 = 100;
+        for round in 0.. {
+            self.flush()?;
+            if self.flusher.is_clean() {
+                break;
+            }
+            if round == ROUNDS {
+                return Err(io::Error::other("slots were still being filled"));
+            }
+            std::thread::yield_now();
+        }
+        self.disk.storage.sync_all()?;
+        let clean = Session {
+            state: SessionState::Clean,
+            sequence: self.session.sequence + 1,
+            ..self.session
+        };
+        write_session(&*self.disk.storage, self.disk.uuid, &clean)?;
+        self.disk.storage.sync_index()
+    }
+
+    /// The counters, as they stand.
+    pub fn stats(&self) -> Stats {
+        let (segments_loaded, slots_used) = self.slots.loaded();
+        Stats {
+            capacity: self.capacity,
+            used_bytes: self.used_bytes(),
+            index_bytes: self.disk.geometry.index_len(),
+            slots: u64::from(self.disk.geometry.n_slots()),
+            slots_used,
+            segments_loaded,
+            ..self.counters.snapshot()
+        }
+    }
+
+    /// The cache's own number.
+    pub fn uuid(&self) -> Uuid {
+        self.disk.uuid
+    }
+
+    /// Whether nothing is written because of a feature that this version does not know.
+    pub fn is_read_only(&self) -> bool {
+        self.disk.read_only
+    }
+
+    pub(super) fn is_closed(&self) -> bool {
+        self.closed.load(Ordering::Acquire)
+    }
+
+    /// The bytes on disk, index included.
+    pub(super) fn used_bytes(&self) -> u64 {
+        self.disk.geometry.index_len() + self.slots.allocated()
+    }
+
+    /// The bytes of a version that its slots hold. Loads the segments that it needs.
+    pub(super) fn cached_bytes(&self, tag: Tag, chunk: ChunkSize, size: u64) -> u64 {
+        let held = |chunk_no: u64| {
+            self.slots.load_for(tag, chunk_no).ok()?;
+            let Lookup::Found(slot) = self.slots.find_now(tag, chunk_no) else {
+                return None;
+            };
+            let present = slot.state.lock().present;
+            Some(
+                present
+                    .iter()
+                    .map(|n| slot.block_len(n) as u64)
+                    .sum::<u64>(),
+            )
+        };
+        (0..size.div_ceil(chunk.bytes())).filter_map(held).sum()
+    }
+
+    /// A disk that fails is a miss: counted, logged, and no reader hears of it.
+    pub(super) fn disk_failed(&self, doing: &str, error: &io::Error) {
+        self.counters.disk_errors.add(1);
+        tracing::warn!("the cache disk failed while {doing}: {error}");
+    }
+}
+
+fn sector(storage: &dyn Storage, offset: u64) -> io::Result<Sector> {
+    let mut sector = [0; SECTOR_LEN];
+    storage.read_index(offset, &mut sector)?;
+    Ok(sector)
+}
+
+/// The headers of all segments, `None` for one that is blank or damaged: it proves nothing anyway.
+fn read_headers(
+    storage: &dyn Storage,
+    uuid: Uuid,
+    geometry: &Geometry,
+) -> io::Result<Vec<Option<SegmentHeader>>> {
+    let mut bytes = vec![0; geometry.segments() as usize * SECTOR_LEN];
+    storage.read_index(Geometry::segment_header_offset(0), &mut bytes)?;
+    let sectors = bytes.as_chunks::<SECTOR_LEN>().0.iter().zip(0u32..);
+    Ok(sectors
+        .map(|(sector, number)| SegmentHeader::decode(sector, uuid, number).ok())
+        .collect())
+}
+
+/// The session of this mount: an epoch above every one that is known, and the first epoch of this boot and this mount of
+/// the disk.
+fn next_session(
+    storage: &dyn Storage,
+    uuid: Uuid,
+    headers: &[Option<SegmentHeader>],
+    ground: &Ground,
+) -> Result<Session, OpenError> {
+    let last = Session::choose(
+        &[
+            sector(storage, Geometry::session_offset(0))?,
+            sector(storage, Geometry::session_offset(1))?,
+        ],
+        uuid,
+    );
+    let told = headers
+        .iter()
+        .flatten()
+        .map(|header| header.stamp.epoch())
+        .max()
+        .unwrap_or(0);
+    let epoch = 1 + last.map_or(0, |session| session.epoch).max(told);
+    if epoch >= 1 << 24 {
+        return Err(OpenError::Epochs(epoch));
+    }
+    let host = ground.host;
+    let same_boot = last.filter(|s| {
+        s.boot_id == host.boot_id
+            && s.host_id == host.host_id
+            && s.disk_mount_id == host.disk_mount_id
+    });
+    Ok(Session {
+        state: SessionState::Open,
+        sequence: last.map_or(0, |session| session.sequence) + 1,
+        epoch,
+        trusted_epoch: same_boot.map_or(epoch, |session| session.trusted_epoch),
+        boot_id: host.boot_id,
+        host_id: host.host_id,
+        disk_mount_id: host.disk_mount_id,
+        started_at: ground.clock.wall().as_secs(),
+        pid: host.pid,
+    })
+}
+
+fn write_session(storage: &dyn Storage, uuid: Uuid, session: &Session) -> io::Result<()> {
+    storage.write_index(session.offset(), &session.encode(uuid))
+}

@@ -1,0 +1,56 @@
+//! Reads that wait, so that none waits for ever.
+
+use std::sync::{Arc, Weak};
+use std::time::Duration;
+
+use parking_lot::Mutex;
+
+use super::fetch::FetchJob;
+use super::op::{Answers, ReadOp};
+use super::{Blob, Cache, ReadError};
+
+/// Every read that was not answered at once.
+#[derive(Default)]
+pub(super) struct Deadlines(Mutex<Vec<(Weak<Blob>, Weak<ReadOp>)>>);
+
+impl Deadlines {
+    pub(super) fn watch(&self, blob: &Arc<Blob>, op: &Arc<ReadOp>) {
+        self.0
+            .lock()
+            .push((Arc::downgrade(blob), Arc::downgrade(op)));
+    }
+
+    /// The reads that still wait; the others are forgotten.
+    fn waiting(&self) -> Vec<(Weak<Blob>, Arc<ReadOp>)> {
+        let mut waiting = Vec::new();
+        self.0.lock().retain(
+            |(blob, op)| match op.upgrade().filter(|op| op.is_waiting()) {
+                Some(op) => {
+                    waiting.push((blob.clone(), op));
+                    true
+                }
+                None => false,
+            },
+        );
+        waiting
+    }
+}
+
+impl Cache {
+    /// Answers reads that are past the deadline, and asks the remote for those that have waited too long for the disk.
+    pub(super) fn look_at_deadlines(&self, now: Duration) {
+        for (blob, op) in self.deadlines.waiting() {
+            if now.saturating_sub(op.begun) >= self.config.timeout {
+                self.counters.reads_timed_out.add(1);
+                let mut answers = Answers::default();
+                op.answer(Err(ReadError::TimedOut), &mut answers);
+                answers.give();
+            } else if op.take_hedge(now, self.config.disk_patience)
+                && let Some(blob) = blob.upgrade()
+            {
+                self.counters.reads_hedged.add(1);
+                self.gate.admit(FetchJob::hedge(blob, op));
+            }
+        }
+    }
+}

@@ -1,0 +1,206 @@
+//! Filling: blocks that came from the remote go to their slot.
+//!
+//! The order is the proof (decision 5): the sector that names the new tenant, with nothing present, is written before
+//! the first byte of data; a block's bit and checksum are set after its bytes were written, and reach the index with the
+//! next flush. Nothing here is synced: whatever a power cut keeps of it, a block counts only if its checksum fits.
+
+use std::ops::Range;
+use std::sync::Arc;
+
+use bytes::Bytes;
+
+use super::blob::{Blob, Plan};
+use super::fetch::Budget;
+use super::flight::{JobId, block_span};
+use super::op::{Answers, offset_in};
+use super::slot::{Slot, Tenancy};
+use super::{Cache, Job, Lane, ReadError, verify};
+use crate::format::{SlotFlags, block_crc};
+use crate::units::{BlockMask, ByteRange};
+
+/// Hands `bytes`, the whole blocks of `range`, to the disk pool, chunk by chunk. A full lane drops them: they are then
+/// fetched again when they are asked for.
+pub(super) fn submit(
+    blob: &Arc<Blob>,
+    plan: &Arc<Plan>,
+    job: JobId,
+    range: ByteRange,
+    bytes: &Bytes,
+    budget: &Arc<Budget>,
+) {
+    let per_chunk = plan.chunk.blocks_per_chunk();
+    let mut blocks = plan.chunk.blocks_of(range);
+    while blocks.start < blocks.end {
+        let chunk_no = blocks.start / per_chunk;
+        let end = blocks.end.min((chunk_no + 1) * per_chunk);
+        let ours = blocks.start..end;
+        let first = block_span(plan.chunk, plan.size, ours.start).start;
+        let last = block_span(plan.chunk, plan.size, ours.end - 1).end;
+        let fill = Fill {
+            blob: Arc::clone(blob),
+            plan: Arc::clone(plan),
+            job,
+            chunk_no,
+            bytes: bytes.slice(offset_in(range, first)..offset_in(range, last)),
+            blocks: ours,
+            _budget: Arc::clone(budget),
+        };
+        let run: Job = Box::new(move || fill.run());
+        // A refused job is dropped, and its fill lets go of the blocks.
+        if blob
+            .cache()
+            .ground
+            .executor
+            .submit(Lane::Write, run)
+            .is_err()
+        {
+            blob.cache().counters.fills_dropped.add(1);
+        }
+        blocks.start = end;
+    }
+}
+
+/// Some blocks of one chunk on their way to disk. However it ends, the blocks are no longer on their way.
+struct Fill {
+    blob: Arc<Blob>,
+    plan: Arc<Plan>,
+    job: JobId,
+    chunk_no: u64,
+    blocks: Range<u64>,
+    bytes: Bytes,
+    _budget: Arc<Budget>,
+}
+
+impl Fill {
+    fn run(self) {
+        let counters = &self.blob.cache().counters;
+        match self.write() {
+            Some(()) => counters
+                .blocks_filled
+                .add(self.blocks.end - self.blocks.start),
+            None => counters.fills_dropped.add(1),
+        }
+    }
+
+    /// Writes the blocks; `None` where they find no place, or the disk fails.
+    fn write(&self) -> Option<()> {
+        let cache = self.blob.cache();
+        if cache.disk.read_only || cache.is_closed() {
+            return None;
+        }
+        let slot = cache.slot_for(&self.plan, self.chunk_no, self.bytes.len() as u64)?;
+        let mut tenancy = slot.tenancy.lock();
+        if slot.state.lock().retired {
+            return None;
+        }
+        if *tenancy == Tenancy::Unfounded {
+            cache.found(&slot)?;
+            *tenancy = Tenancy::Founded;
+        }
+        verify::make_trusted(cache, &slot)?;
+        cache.load_crcs(&slot)?;
+        let (per_chunk, first) = (self.plan.chunk.blocks_per_chunk(), self.blocks.start);
+        let base = u32::try_from(first % per_chunk).unwrap_or_default();
+        let count = u32::try_from(self.blocks.end - first).unwrap_or_default();
+        let mask = BlockMask::span(base..base + count);
+        if slot.state.lock().present.holds(mask) {
+            return Some(());
+        }
+        let crcs = self.checksums(&slot, base);
+        let offset = u64::from(base) * self.plan.chunk.block_size();
+        let taken = match cache
+            .ground
+            .storage
+            .write_chunk(slot.file(), offset, &self.bytes)
+        {
+            Ok(taken) => u32::try_from(taken.div_ceil(4096)).unwrap_or(u32::MAX),
+            Err(error) => {
+                cache.disk_failed("writing a chunk", &error);
+                return None;
+            }
+        };
+        let mut state = slot.state.lock();
+        let before = std::mem::replace(&mut state.alloc_4k, taken);
+        if let Some(held) = &mut state.crcs {
+            for (crc, place) in crcs.iter().zip(held.iter_mut().skip(base as usize)) {
+                *place = *crc;
+            }
+        }
+        state.present = state.present.with(mask);
+        state.verified = state.verified.with(mask);
+        drop(state);
+        cache.slots.account(&slot, before, taken);
+        cache.flusher.note(&slot);
+        Some(())
+    }
+
+    fn checksums(&self, slot: &Slot, base: u32) -> Vec<u32> {
+        let size = usize::try_from(self.plan.chunk.block_size()).unwrap_or(usize::MAX);
+        let blocks = self.bytes.chunks(size).zip(base..);
+        blocks
+            .map(|(bytes, n)| block_crc(slot.tag, slot.chunk_no, n, bytes))
+            .collect()
+    }
+}
+
+impl Drop for Fill {
+    fn drop(&mut self) {
+        let mut answers = Answers::default();
+        // Landed blocks have no waiters: nobody gets this error.
+        let error = ReadError::Closed;
+        self.blob
+            .flight
+            .lock()
+            .leave(self.blocks.clone(), self.job, &error, &mut answers);
+        answers.give();
+    }
+}
+
+impl Cache {
+    /// Writes the sector that names the slot's new tenant, with nothing present. A file that was once handed to
+    /// passthrough is unlinked first: a mapping may still show it.
+    fn found(&self, slot: &Arc<Slot>) -> Option<()> {
+        let (tainted, before) = {
+            let state = slot.state.lock();
+            (state.flags.has(SlotFlags::TAINTED), state.alloc_4k)
+        };
+        if tainted {
+            if let Err(error) = self.ground.storage.remove_chunk(slot.id) {
+                self.disk_failed("unlinking a chunk file", &error);
+                self.forget_slot(slot);
+                return None;
+            }
+            let mut state = slot.state.lock();
+            state.flags = SlotFlags::default();
+            state.alloc_4k = 0;
+            drop(state);
+            self.slots.account(slot, before, 0);
+        }
+        let record = slot.record(&slot.state.lock(), &[0; 64]);
+        if let Err(error) = self.disk.write_slot(slot.id, &record) {
+            self.disk_failed("writing a slot's sector", &error);
+            self.forget_slot(slot);
+            return None;
+        }
+        Some(())
+    }
+
+    /// Has the checksums of a slot in memory, so that some can be added. Drops the slot where its sector is not the one
+    /// that is known. Called with the tenancy locked.
+    pub(super) fn load_crcs(&self, slot: &Arc<Slot>) -> Option<()> {
+        {
+            let mut state = slot.state.lock();
+            if state.crcs.is_some() {
+                return Some(());
+            }
+            if state.present.is_empty() {
+                state.crcs = Some(Box::new([0; 64]));
+                return Some(());
+            }
+        }
+        let record = verify::read_record(self, slot)?;
+        let mut state = slot.state.lock();
+        state.crcs.get_or_insert_with(|| Box::new(record.crcs));
+        Some(())
+    }
+}

@@ -1,0 +1,174 @@
+//! The blocks of one blob that are on their way, and who waits for them: single flight per block.
+//!
+//! Invariants:
+//!
+//! * A block is in the map from the moment somebody decides to get it until it is present in its slot, or until nobody
+//!   will put it there. Whoever finds it in the map waits or is answered from it; nobody gets it twice.
+//! * An entry belongs to one job; only that job lands or drops it.
+
+use std::ops::Range;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use hashbrown::HashMap;
+
+use super::ReadError;
+use super::op::{Answers, ReadOp};
+use crate::units::{ByteRange, ChunkSize};
+
+/// The number of a fetch or a check, unique within one blob.
+pub(super) type JobId = u64;
+
+/// What is on its way.
+#[derive(Default)]
+pub(super) struct Flight {
+    blocks: HashMap<u64, InFlight>,
+    jobs: JobId,
+    /// Reads that wait for the index.
+    pub(super) parked: Vec<Arc<ReadOp>>,
+    /// A job that will look at `parked` is under way.
+    pub(super) resolving: bool,
+    /// How often the blob was bound anew because the remote changed before anything was served.
+    pub(super) rebound: u32,
+}
+
+struct InFlight {
+    job: JobId,
+    stage: Stage,
+    waiters: Vec<Arc<ReadOp>>,
+}
+
+/// How far a block has come.
+pub(super) enum Stage {
+    /// The remote was asked, or the disk is being read.
+    Awaited,
+    /// The bytes are here and on their way to the cache disk.
+    Landed(Bytes),
+}
+
+impl Flight {
+    /// A new job's number.
+    pub(super) fn new_job(&mut self) -> JobId {
+        self.jobs += 1;
+        self.jobs
+    }
+
+    /// Whether the block is on its way.
+    pub(super) fn has(&self, block: u64) -> bool {
+        self.blocks.contains_key(&block)
+    }
+
+    /// Lets `op` wait for a block that is on its way, or answers it from the bytes that landed.
+    pub(super) fn join(
+        &mut self,
+        block: u64,
+        span: ByteRange,
+        op: &Arc<ReadOp>,
+        answers: &mut Answers,
+    ) {
+        match self.blocks.get_mut(&block) {
+            Some(InFlight {
+                stage: Stage::Landed(bytes),
+                ..
+            }) => op.land(span, bytes, answers),
+            Some(entry) => entry.waiters.push(Arc::clone(op)),
+            None => {}
+        }
+    }
+
+    /// Puts a block on its way; `op` waits for it.
+    pub(super) fn depart(&mut self, block: u64, job: JobId, op: Option<&Arc<ReadOp>>) {
+        let waiters = op.into_iter().cloned().collect();
+        self.blocks.insert(
+            block,
+            InFlight {
+                job,
+                stage: Stage::Awaited,
+                waiters,
+            },
+        );
+    }
+
+    /// The bytes of a block arrived: its waiters are answered. Where `keep`, later readers are answered from them until
+    /// [`Flight::leave`]. Returns whether the block was this job's and awaited, and whether somebody waited for it.
+    pub(super) fn land(
+        &mut self,
+        (block, span): (u64, ByteRange),
+        job: JobId,
+        bytes: &Bytes,
+        keep: bool,
+        answers: &mut Answers,
+    ) -> bool {
+        let Some(entry) = self.blocks.get_mut(&block) else {
+            return false;
+        };
+        if entry.job != job || !matches!(entry.stage, Stage::Awaited) {
+            return false;
+        }
+        for op in entry.waiters.drain(..) {
+            op.land(span, bytes, answers);
+        }
+        match keep {
+            true => entry.stage = Stage::Landed(bytes.clone()),
+            false => drop(self.blocks.remove(&block)),
+        }
+        true
+    }
+
+    /// Whether somebody waits for one of these blocks of this job.
+    pub(super) fn is_wanted(&self, blocks: Range<u64>, job: JobId) -> bool {
+        let wanted = |e: &InFlight| e.job == job && e.waiters.iter().any(|op| op.is_waiting());
+        blocks
+            .into_iter()
+            .any(|block| self.blocks.get(&block).is_some_and(wanted))
+    }
+
+    /// The blocks of this job among `blocks` are no longer on their way, landed or not; who still waits gets `error`.
+    pub(super) fn leave(
+        &mut self,
+        blocks: Range<u64>,
+        job: JobId,
+        error: &ReadError,
+        answers: &mut Answers,
+    ) {
+        for block in blocks {
+            if self
+                .blocks
+                .get(&block)
+                .is_some_and(|entry| entry.job == job)
+            {
+                let waiters = self.blocks.remove(&block).map(|entry| entry.waiters);
+                for op in waiters.into_iter().flatten() {
+                    op.answer(Err(error.clone()), answers);
+                }
+            }
+        }
+    }
+
+    /// Hands the blocks of one job to another one, waiters and all.
+    pub(super) fn hand_over(&mut self, block: u64, from: JobId, to: JobId) -> bool {
+        match self.blocks.get_mut(&block) {
+            Some(entry) if entry.job == from => {
+                entry.job = to;
+                true
+            }
+            _ => false,
+        }
+    }
+
+    /// Empties the map and returns everybody who waited: the blob is bound anew, they begin again.
+    pub(super) fn restart(&mut self) -> Vec<Arc<ReadOp>> {
+        let waiting = self.blocks.drain().flat_map(|(_, entry)| entry.waiters);
+        let mut ops: Vec<Arc<ReadOp>> = waiting.chain(self.parked.drain(..)).collect();
+        ops.sort_by_key(Arc::as_ptr);
+        ops.dedup_by(|a, b| Arc::ptr_eq(a, b));
+        ops.retain(|op| op.is_waiting());
+        ops
+    }
+}
+
+/// The bytes of block `block` of a blob of `size` bytes.
+pub(super) fn block_span(chunk: ChunkSize, size: u64, block: u64) -> ByteRange {
+    let start = block.saturating_mul(chunk.block_size());
+    ByteRange::at(start, chunk.block_size()).clip(ByteRange::new(0, size.max(start)))
+}

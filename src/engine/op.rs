@@ -1,0 +1,138 @@
+//! One read that waits, and how its bytes come together.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use parking_lot::Mutex;
+
+use super::{ReadDone, ReadError};
+use crate::units::ByteRange;
+
+/// A read that could not be answered at once.
+pub(super) struct ReadOp {
+    pub(super) begun: Duration,
+    state: Mutex<OpState>,
+}
+
+struct OpState {
+    range: ByteRange,
+    buffer: Vec<u8>,
+    /// Blocks that have not landed yet.
+    missing: u64,
+    /// It waits for the cache disk, not only for the remote.
+    on_disk: bool,
+    hedged: bool,
+    done: Option<ReadDone>,
+}
+
+/// Answers that are due: they are given when no lock is held any more.
+#[derive(Default)]
+#[must_use]
+pub(super) struct Answers(Vec<(ReadDone, Result<Bytes, ReadError>)>);
+
+impl Answers {
+    pub(super) fn give(self) {
+        self.0.into_iter().for_each(|(done, result)| done(result));
+    }
+}
+
+impl ReadOp {
+    pub(super) fn new(range: ByteRange, begun: Duration, done: ReadDone) -> Self {
+        let state = OpState {
+            range,
+            buffer: Vec::new(),
+            missing: 0,
+            on_disk: false,
+            hedged: false,
+            done: Some(done),
+        };
+        Self {
+            begun,
+            state: Mutex::new(state),
+        }
+    }
+
+    /// The bytes wanted.
+    pub(super) fn range(&self) -> ByteRange {
+        self.state.lock().range
+    }
+
+    /// Whether somebody still waits for the answer.
+    pub(super) fn is_waiting(&self) -> bool {
+        self.state.lock().done.is_some()
+    }
+
+    /// Begins, or begins anew, to collect `blocks` blocks of a blob of `size` bytes.
+    pub(super) fn expect(&self, size: u64, blocks: u64) {
+        let mut state = self.state.lock();
+        state.range = state.range.clip(ByteRange::new(0, size));
+        state.buffer = Vec::new();
+        state.missing = blocks;
+    }
+
+    /// Notes that the read waits for the cache disk.
+    pub(super) fn waits_for_disk(&self) {
+        self.state.lock().on_disk = true;
+    }
+
+    /// Whether the read has waited for the disk for longer than `patience`; true once.
+    pub(super) fn take_hedge(&self, now: Duration, patience: Duration) -> bool {
+        let mut state = self.state.lock();
+        let late = now.saturating_sub(self.begun) >= patience;
+        let take = late && state.on_disk && !state.hedged && state.done.is_some();
+        state.hedged |= take;
+        take
+    }
+
+    /// Takes the bytes of one block, which lies at `block` in the blob.
+    pub(super) fn land(&self, block: ByteRange, bytes: &Bytes, answers: &mut Answers) {
+        let mut state = self.state.lock();
+        let wanted = state.range.clip(block);
+        let from = offset_in(block, wanted.start);
+        let part = bytes.slice(from..from + offset_in(wanted, wanted.end));
+        state.missing = state.missing.saturating_sub(1);
+        if wanted == state.range {
+            // The whole read lies in this block: its bytes are passed on without a copy.
+            return state.answer(Ok(part), answers);
+        }
+        let (total, at) = (
+            offset_in(state.range, state.range.end),
+            offset_in(state.range, wanted.start),
+        );
+        state.buffer.resize(total, 0);
+        if let Some(place) = state.buffer.get_mut(at..at + part.len()) {
+            place.copy_from_slice(&part);
+        }
+        if state.missing == 0 {
+            let buffer = std::mem::take(&mut state.buffer);
+            state.answer(Ok(buffer.into()), answers);
+        }
+    }
+
+    /// Answers the whole read.
+    pub(super) fn answer(&self, result: Result<Bytes, ReadError>, answers: &mut Answers) {
+        self.state.lock().answer(result, answers);
+    }
+}
+
+impl OpState {
+    fn answer(&mut self, result: Result<Bytes, ReadError>, answers: &mut Answers) {
+        if let Some(done) = self.done.take() {
+            answers.0.push((done, result));
+        }
+    }
+}
+
+/// A read that is forgotten (a job that panicked, a runtime that ended) must still be answered.
+impl Drop for ReadOp {
+    fn drop(&mut self) {
+        if let Some(done) = self.state.get_mut().done.take() {
+            done(Err(ReadError::Closed));
+        }
+    }
+}
+
+/// The distance of `offset` from the start of `range`. Ranges here are as long as one read at most.
+pub(super) fn offset_in(range: ByteRange, offset: u64) -> usize {
+    usize::try_from(offset.saturating_sub(range.start)).unwrap_or(usize::MAX)
+}

@@ -1,0 +1,240 @@
+//! Places for new chunks: a free slot, or one whose chunk no blob record names any more.
+//!
+//! Choosing among live chunks is culling, which has its own place later: until then a cache that is full of live chunks
+//! takes no more, and misses are served from the remote. Invariants:
+//!
+//! * A slot is taken from its tenant only with its write lock held, so that nobody of the old tenancy writes afterwards.
+//! * A superseded version that somebody has open keeps its slots.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use hashbrown::HashMap;
+use parking_lot::Mutex;
+
+use super::Cache;
+use super::blob::Plan;
+use super::slot::{Slot, SlotState, Tenancy};
+use super::slots::{FreePlace, Table};
+use crate::format::{SlotFlags, SlotRecord, slot_hash};
+use crate::units::{BlockMask, SlotId, Tag};
+
+/// How many slots one search looks at: a fill does not wait for a longer one.
+const CANDIDATES: usize = 64;
+/// How often one fill may free something before it gives up.
+const ATTEMPTS: usize = 8;
+
+/// Which versions are in use, and how often one was superseded.
+#[derive(Default)]
+pub(super) struct Reclaim {
+    open: Mutex<HashMap<Tag, usize>>,
+    superseded: AtomicU64,
+}
+
+impl Reclaim {
+    /// A blob goes from one tag to another.
+    pub(super) fn in_use(&self, now: Option<Tag>, before: Option<Tag>) {
+        let mut open = self.open.lock();
+        if let Some(tag) = now {
+            *open.entry(tag).or_default() += 1;
+        }
+        if let Some(tag) = before
+            && let Some(count) = open.get_mut(&tag)
+        {
+            *count -= 1;
+            if *count == 0 {
+                open.remove(&tag);
+                // Its slots may be orphans now.
+                self.note_superseded();
+            }
+        }
+    }
+
+    /// A version was superseded: a search that found nothing may find something now.
+    pub(super) fn note_superseded(&self) {
+        self.superseded.fetch_add(1, Ordering::Relaxed);
+    }
+
+    fn is_open(&self, tag: Tag) -> bool {
+        self.open.lock().contains_key(&tag)
+    }
+
+    fn count(&self) -> u64 {
+        self.superseded.load(Ordering::Relaxed)
+    }
+}
+
+impl Cache {
+    /// The slot of a chunk: the one that holds it, or a place for it. `None` where there is none within the size limit,
+    /// or the index cannot be read. Waits for the disk.
+    pub(super) fn slot_for(&self, plan: &Plan, chunk_no: u64, bytes: u64) -> Option<Arc<Slot>> {
+        let tag = plan.tag()?;
+        if let Err(error) = self.slots.load_for(tag, chunk_no) {
+            self.disk_failed("loading a segment of the index", &error);
+            return None;
+        }
+        let hash = slot_hash(tag, chunk_no);
+        for _ in 0..ATTEMPTS {
+            let step = self.slots.with_table(tag, chunk_no, |table| {
+                if let Some(slot) = table.find(hash, tag, chunk_no) {
+                    return Step::Done(slot);
+                }
+                match table.free_place() {
+                    None => Step::NeedPlace,
+                    Some((_, left)) if !self.has_room(bytes, left) => Step::NeedRoom,
+                    Some((id, left)) => {
+                        let slot = Arc::new(self.new_tenant(id, left, plan, tag, chunk_no));
+                        table.insert(Arc::clone(&slot));
+                        Step::Done(slot)
+                    }
+                }
+            })?;
+            match step {
+                Step::Done(slot) => return self.room_in(&slot, bytes).then_some(slot),
+                Step::NeedPlace | Step::NeedRoom => self.retire_orphan(tag, chunk_no)?,
+            }
+        }
+        None
+    }
+
+    /// Whether a chunk file that takes what `left` says may grow to hold `bytes` more.
+    fn has_room(&self, bytes: u64, left: FreePlace) -> bool {
+        let grows = bytes.saturating_sub(u64::from(left.alloc_4k) << 12);
+        self.used_bytes() + grows <= self.capacity
+    }
+
+    /// Whether `bytes` more fit for this slot: blocks that its file has taken up already cost nothing.
+    fn room_in(&self, slot: &Slot, bytes: u64) -> bool {
+        let state = slot.state.lock();
+        let held = u64::from(state.present.count()) * slot.chunk.block_size();
+        let spare = (u64::from(state.alloc_4k) << 12).saturating_sub(held);
+        drop(state);
+        self.used_bytes() + bytes.saturating_sub(spare) <= self.capacity
+    }
+
+    fn new_tenant(
+        &self,
+        id: SlotId,
+        left: FreePlace,
+        plan: &Plan,
+        tag: Tag,
+        chunk_no: u64,
+    ) -> Slot {
+        let valid_len = plan.chunk.valid_len(plan.size, chunk_no);
+        let minutes = self.ground.clock.wall().as_secs() / 60;
+        Slot {
+            id,
+            generation: left.generation.wrapping_add(1),
+            tag,
+            chunk_no,
+            chunk: plan.chunk,
+            valid_len: u32::try_from(valid_len).unwrap_or(u32::MAX),
+            blob_hint: plan.record,
+            tenancy: Mutex::new(Tenancy::Unfounded),
+            state: Mutex::new(SlotState {
+                present: BlockMask::NONE,
+                verified: BlockMask::NONE,
+                checking: BlockMask::NONE,
+                retired: false,
+                suspect: false,
+                stamp: self.disk.stamp(),
+                alloc_4k: left.alloc_4k,
+                flags: SlotFlags(left.flags.0 & SlotFlags::TAINTED),
+                last_use: u32::try_from(minutes).unwrap_or(u32::MAX),
+                crcs: None,
+            }),
+        }
+    }
+
+    /// Frees the place of one orphan in the segment of this chunk. `None` where a search found none.
+    fn retire_orphan(&self, tag: Tag, chunk_no: u64) -> Option<()> {
+        let count = self.reclaim.count();
+        loop {
+            let candidates =
+                self.slots
+                    .with_table(tag, chunk_no, |table| match table.fruitless_at {
+                        Some(at) if at == count => None,
+                        _ => Some(table.candidates(CANDIDATES)),
+                    })??;
+            // The end of a turn: a whole turn without an orphan is not repeated before something changes.
+            if candidates.is_empty() {
+                self.slots
+                    .with_table(tag, chunk_no, |table| table.fruitless_at = Some(count))?;
+                return None;
+            }
+            let orphan = candidates
+                .into_iter()
+                .find(|slot| self.is_orphan(slot) && self.retire(slot));
+            if let Some(slot) = orphan {
+                self.counters.slots_reused.add(1);
+                self.slots
+                    .with_table_of(&slot, |table: &mut Table| table.fruitless_at = None)?;
+                return Some(());
+            }
+        }
+    }
+
+    /// Whether no blob record names the slot's version, and nobody has it open.
+    fn is_orphan(&self, slot: &Slot) -> bool {
+        if self.reclaim.is_open(slot.tag) {
+            return false;
+        }
+        match slot.blob_hint.map(|number| self.blobs.tag_of(number)) {
+            None => true,
+            Some(Ok(tag)) => tag != Some(slot.tag),
+            // A disk that does not answer condemns nothing.
+            Some(Err(_)) => false,
+        }
+    }
+
+    /// Takes a slot from its tenant, unless somebody writes to it. From here on no reader is answered from it.
+    fn retire(&self, slot: &Arc<Slot>) -> bool {
+        let Some(_tenancy) = slot.tenancy.try_lock() else {
+            return false;
+        };
+        let left = FreePlace::of(slot);
+        {
+            let mut state = slot.state.lock();
+            if state.retired {
+                return false;
+            }
+            state.retire();
+        }
+        self.slots
+            .with_table_of(slot, |table| table.remove(slot, left))
+            .unwrap_or(false)
+    }
+
+    /// Drops a slot whose proof does not hold. Its sector is made free where that can be written; where not, the next
+    /// check drops it again. Called with the tenancy locked.
+    pub(super) fn forget_slot(&self, slot: &Arc<Slot>) {
+        let left = FreePlace::of(slot);
+        {
+            let mut state = slot.state.lock();
+            if state.retired {
+                return;
+            }
+            state.retire();
+        }
+        self.counters.slots_dropped.add(1);
+        let record = SlotRecord::free(
+            self.disk.stamp(),
+            left.generation,
+            left.alloc_4k,
+            left.flags,
+        );
+        // The place is handed out only after the free record is written: the next tenant's sector must come later.
+        if let Err(error) = self.disk.write_slot(slot.id, &record) {
+            self.disk_failed("freeing a slot", &error);
+        }
+        self.slots
+            .with_table_of(slot, |table| table.remove(slot, left));
+    }
+}
+
+/// What a search for a place needs next.
+enum Step {
+    Done(Arc<Slot>),
+    NeedPlace,
+    NeedRoom,
+}

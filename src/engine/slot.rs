@@ -1,0 +1,143 @@
+//! One slot in one tenancy: what its file holds and what of that is proven.
+//!
+//! Invariants:
+//!
+//! * `verified` means: in the page cache since it was checked. Whatever may bring other bytes into the page cache (a
+//!   refused read that must not wait, a read from disk) happens with `state` locked, or on blocks whose verified bit is
+//!   clear and whose `checking` bit is set; so no reader finds the bit set over bytes that nobody checked.
+//! * `tenancy` is locked while data or the sector is written, until the system call returns. A slot whose lock is held
+//!   is no victim, and a retired slot is written by nobody of the old tenancy.
+//! * `crcs` are in memory exactly while the sector on disk lacks some of them (the slot is dirty).
+//! * A retired slot stays retired: its place in the index belongs to somebody else.
+//!
+//! Lock order: a blob's flight, a segment's table, `tenancy`, `state`. Only a read that cannot wait happens under `state`.
+
+use parking_lot::Mutex;
+
+use crate::format::{SlotFlags, SlotKind, SlotRecord};
+use crate::storage::ChunkFile;
+use crate::units::{BlockMask, ChunkSize, SlotId, Stamp, Tag};
+
+/// One slot in one tenancy.
+pub(super) struct Slot {
+    pub(super) id: SlotId,
+    pub(super) generation: u32,
+    pub(super) tag: Tag,
+    pub(super) chunk_no: u64,
+    pub(super) chunk: ChunkSize,
+    pub(super) valid_len: u32,
+    pub(super) blob_hint: Option<u32>,
+    /// The write lock, and whether the sector that names this tenancy was written.
+    pub(super) tenancy: Mutex<Tenancy>,
+    pub(super) state: Mutex<SlotState>,
+}
+
+/// How far a tenancy has come.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Tenancy {
+    /// The sector still names the previous tenant (or none): no data may be written.
+    Unfounded,
+    /// The sector names this tenancy.
+    Founded,
+}
+
+/// What is known of a slot's file.
+pub(super) struct SlotState {
+    pub(super) present: BlockMask,
+    pub(super) verified: BlockMask,
+    /// Blocks that a pool job is reading from disk.
+    pub(super) checking: BlockMask,
+    /// The slot belongs to another tenant now.
+    pub(super) retired: bool,
+    /// Stamped in another boot: checked whole before it is read or filled.
+    pub(super) suspect: bool,
+    pub(super) stamp: Stamp,
+    pub(super) alloc_4k: u32,
+    pub(super) flags: SlotFlags,
+    pub(super) last_use: u32,
+    /// The checksums, while the sector is dirty.
+    pub(super) crcs: Option<Box<[u32; 64]>>,
+}
+
+impl Slot {
+    /// A slot that a segment's table brought from disk.
+    pub(super) fn from_record(id: SlotId, record: &SlotRecord, trusted_epoch: u64) -> Self {
+        Self {
+            id,
+            generation: record.generation,
+            tag: record.tag,
+            chunk_no: record.chunk_no,
+            chunk: record.chunk,
+            valid_len: record.valid_len,
+            blob_hint: record.blob_hint,
+            tenancy: Mutex::new(Tenancy::Founded),
+            state: Mutex::new(SlotState {
+                present: record.present,
+                verified: BlockMask::NONE,
+                checking: BlockMask::NONE,
+                retired: false,
+                suspect: record.stamp.epoch() < trusted_epoch,
+                stamp: record.stamp,
+                alloc_4k: record.alloc_4k,
+                flags: record.flags,
+                last_use: record.last_use,
+                crcs: None,
+            }),
+        }
+    }
+
+    /// The file of this tenancy.
+    pub(super) fn file(&self) -> ChunkFile {
+        ChunkFile {
+            slot: self.id,
+            generation: self.generation,
+        }
+    }
+
+    /// The bytes of block `block`.
+    pub(super) fn block_len(&self, block: u32) -> usize {
+        let len = self.chunk.block_len(u64::from(self.valid_len), block);
+        usize::try_from(len).unwrap_or_default()
+    }
+
+    /// The record of the slot as `state` has it, with these checksums.
+    pub(super) fn record(&self, state: &SlotState, crcs: &[u32; 64]) -> SlotRecord {
+        let mut crcs = *crcs;
+        for (crc, n) in crcs.iter_mut().zip(0u32..) {
+            if !state.present.has(n) {
+                *crc = 0;
+            }
+        }
+        SlotRecord {
+            kind: SlotKind::Data,
+            chunk: self.chunk,
+            device: 0,
+            flags: state.flags,
+            stamp: state.stamp,
+            tag: self.tag,
+            chunk_no: self.chunk_no,
+            present: state.present,
+            valid_len: self.valid_len,
+            blob_hint: self.blob_hint,
+            last_use: state.last_use,
+            generation: self.generation,
+            alloc_4k: state.alloc_4k,
+            crcs,
+        }
+    }
+
+    /// Whether a record read again from disk is this tenancy's: tag and stamp equal those in memory.
+    pub(super) fn owns(&self, state: &SlotState, record: &SlotRecord) -> bool {
+        record.tag == self.tag && record.chunk_no == self.chunk_no && record.stamp == state.stamp
+    }
+}
+
+impl SlotState {
+    /// Ends the tenancy in memory: from here on no reader is answered from the slot.
+    pub(super) fn retire(&mut self) {
+        self.retired = true;
+        self.present = BlockMask::NONE;
+        self.verified = BlockMask::NONE;
+        self.crcs = None;
+    }
+}

@@ -1,0 +1,359 @@
+//! The table of slots: by tag and chunk number to the slot that holds the chunk.
+//!
+//! One table per segment, loaded from the index at its first touch, so that opening costs the same whatever the size.
+//! Invariants:
+//!
+//! * A place of a segment is either free (its bit is set) or holds one slot, which the map finds.
+//! * The allocated bytes of a segment count the files of free places too.
+//! * An unloaded segment counts what its header said.
+
+use std::io;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use bitvec::vec::BitVec;
+use hashbrown::{HashMap, HashTable};
+use parking_lot::{Mutex, RwLock};
+
+use super::disk::Disk;
+use super::slot::Slot;
+use crate::format::{SegmentHeader, SlotFlags, SlotKind, SlotRecord, slot_hash};
+use crate::units::{SlotId, Tag};
+
+/// What a free place remembers of its last tenant.
+#[derive(Clone, Copy, Default, Debug)]
+pub(super) struct FreePlace {
+    pub(super) generation: u32,
+    pub(super) alloc_4k: u32,
+    pub(super) flags: SlotFlags,
+}
+
+/// All segments.
+pub(super) struct Slots {
+    disk: Arc<Disk>,
+    trusted_epoch: u64,
+    segments: Box<[Segment]>,
+}
+
+struct Segment {
+    table: RwLock<Option<Table>>,
+    /// Held by whoever loads the table, so that it is read once.
+    loading: Mutex<()>,
+    /// Bytes on disk of this segment's chunk files.
+    allocated: AtomicU64,
+}
+
+/// A loaded segment.
+pub(super) struct Table {
+    base: u32,
+    places: Vec<Option<Arc<Slot>>>,
+    map: HashTable<u32>,
+    free: BitVec,
+    /// Free places that had a tenant: their files are still there.
+    left: HashMap<u32, FreePlace>,
+    /// Where the search for an orphan goes on.
+    pub(super) hand: u32,
+    /// The number of superseded blobs when a whole turn of the hand last found nothing.
+    pub(super) fruitless_at: Option<u64>,
+}
+
+/// What a lookup that cannot wait finds.
+pub(super) enum Lookup {
+    Found(Arc<Slot>),
+    Absent,
+    /// The segment was not loaded yet.
+    Unloaded,
+}
+
+impl Slots {
+    /// The table over `disk`, nothing loaded. `headers` are those of all segments, as far as they are whole.
+    pub(super) fn new(
+        disk: Arc<Disk>,
+        trusted_epoch: u64,
+        headers: &[Option<SegmentHeader>],
+    ) -> Self {
+        let segment = |header: &Option<SegmentHeader>| Segment {
+            table: RwLock::new(None),
+            loading: Mutex::new(()),
+            allocated: AtomicU64::new(header.map_or(0, |h| h.allocated)),
+        };
+        Self {
+            disk,
+            trusted_epoch,
+            segments: headers.iter().map(segment).collect(),
+        }
+    }
+
+    /// The bytes on disk of all chunk files, as far as known.
+    pub(super) fn allocated(&self) -> u64 {
+        self.segments
+            .iter()
+            .map(|s| s.allocated.load(Ordering::Relaxed))
+            .sum()
+    }
+
+    /// Loaded segments and used slots in them.
+    pub(super) fn loaded(&self) -> (u64, u64) {
+        let used = |s: &Segment| s.table.read().as_ref().map(|t| t.map.len() as u64);
+        let counts: Vec<u64> = self.segments.iter().filter_map(used).collect();
+        (counts.len() as u64, counts.iter().sum())
+    }
+
+    /// The slot of a chunk, without waiting.
+    pub(super) fn find_now(&self, tag: Tag, chunk_no: u64) -> Lookup {
+        let hash = slot_hash(tag, chunk_no);
+        match &*self.segment(hash).table.read() {
+            None => Lookup::Unloaded,
+            Some(table) => table
+                .find(hash, tag, chunk_no)
+                .map_or(Lookup::Absent, Lookup::Found),
+        }
+    }
+
+    /// Loads the segment of a chunk if it is not loaded. Waits for the disk.
+    pub(super) fn load_for(&self, tag: Tag, chunk_no: u64) -> io::Result<()> {
+        self.load(self.disk.geometry.segment_of(slot_hash(tag, chunk_no)))
+    }
+
+    /// Loads every segment that is not loaded, for a count of the whole.
+    pub(super) fn load(&self, number: u32) -> io::Result<()> {
+        let Some(segment) = self.segments.get(number as usize) else {
+            return Ok(());
+        };
+        let _loading = segment.loading.lock();
+        if segment.table.read().is_some() {
+            return Ok(());
+        }
+        let table = Table::read(&self.disk, number, self.trusted_epoch)?;
+        segment
+            .allocated
+            .store(table.allocated(), Ordering::Relaxed);
+        *segment.table.write() = Some(table);
+        Ok(())
+    }
+
+    /// Runs `change` on the loaded table of a chunk's segment; `None` where it is not loaded.
+    pub(super) fn with_table<T>(
+        &self,
+        tag: Tag,
+        chunk_no: u64,
+        change: impl FnOnce(&mut Table) -> T,
+    ) -> Option<T> {
+        self.segment(slot_hash(tag, chunk_no))
+            .table
+            .write()
+            .as_mut()
+            .map(change)
+    }
+
+    /// Runs `change` on the loaded table that holds `slot`.
+    pub(super) fn with_table_of<T>(
+        &self,
+        slot: &Slot,
+        change: impl FnOnce(&mut Table) -> T,
+    ) -> Option<T> {
+        self.with_table(slot.tag, slot.chunk_no, change)
+    }
+
+    /// Notes that a file of the slot's segment grew or shrank.
+    pub(super) fn account(&self, slot: &Slot, before_4k: u32, after_4k: u32) {
+        let allocated = &self.segment(slot_hash(slot.tag, slot.chunk_no)).allocated;
+        allocated.fetch_add(u64::from(after_4k) << 12, Ordering::Relaxed);
+        // The subtraction saturates: a header that said too little must not wrap the count round.
+        let less = u64::from(before_4k) << 12;
+        let _ = allocated.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |n| {
+            Some(n.saturating_sub(less))
+        });
+    }
+
+    /// The header of a loaded segment as it stands.
+    pub(super) fn header(&self, number: u32) -> Option<SegmentHeader> {
+        let segment = self.segments.get(number as usize)?;
+        let table = segment.table.read();
+        let table = table.as_ref()?;
+        Some(SegmentHeader {
+            segment: number,
+            used_slots: u32::try_from(table.map.len()).unwrap_or(u32::MAX),
+            used_blobs: 0,
+            hand: table.hand,
+            allocated: segment.allocated.load(Ordering::Relaxed),
+            stamp: self.disk.stamp(),
+        })
+    }
+
+    fn segment(&self, hash: u64) -> &Segment {
+        let number = self.disk.geometry.segment_of(hash) as usize;
+        self.segments
+            .get(number)
+            .expect("segment_of stays below the number of segments")
+    }
+}
+
+impl Table {
+    /// Reads a segment's slot table. A sector that is not whole is a free place: one chunk is lost. Of two slots with
+    /// the same chunk the one with the higher stamp holds.
+    fn read(disk: &Disk, number: u32, trusted_epoch: u64) -> io::Result<Self> {
+        let count = disk.geometry.slots_per_segment();
+        let mut table = Self {
+            base: number * count,
+            places: vec![None; count as usize],
+            map: HashTable::new(),
+            free: BitVec::repeat(true, count as usize),
+            left: HashMap::new(),
+            hand: 0,
+            fruitless_at: None,
+        };
+        let start = disk.geometry.slot_table_offset(number);
+        disk.for_each_sector(start, count, |place, offset, sector| {
+            let Ok(record) = SlotRecord::decode(sector, disk.uuid, offset) else {
+                return;
+            };
+            let right_place = disk
+                .geometry
+                .segment_of(slot_hash(record.tag, record.chunk_no))
+                == number;
+            match record.kind {
+                SlotKind::Data if right_place => table.adopt(place, &record, trusted_epoch),
+                _ => table.leave(place, &record),
+            }
+        })?;
+        Ok(table)
+    }
+
+    fn adopt(&mut self, place: u32, record: &SlotRecord, trusted_epoch: u64) {
+        let slot = Arc::new(Slot::from_record(
+            SlotId(self.base + place),
+            record,
+            trusted_epoch,
+        ));
+        let hash = slot_hash(record.tag, record.chunk_no);
+        if let Some(twin) = self.find(hash, record.tag, record.chunk_no) {
+            if twin.state.lock().stamp >= record.stamp {
+                return self.leave(place, record);
+            }
+            let left = FreePlace::of(&twin);
+            self.remove(&twin, left);
+        }
+        self.insert(slot);
+    }
+
+    fn leave(&mut self, place: u32, record: &SlotRecord) {
+        let SlotRecord {
+            generation,
+            alloc_4k,
+            flags,
+            ..
+        } = *record;
+        self.left.insert(
+            place,
+            FreePlace {
+                generation,
+                alloc_4k,
+                flags,
+            },
+        );
+    }
+
+    /// The slot of this chunk.
+    pub(super) fn find(&self, hash: u64, tag: Tag, chunk_no: u64) -> Option<Arc<Slot>> {
+        let holds = |place: &u32| {
+            self.slot_at(*place)
+                .is_some_and(|slot| slot.tag == tag && slot.chunk_no == chunk_no)
+        };
+        let place = self.map.find(spread(hash), holds)?;
+        self.slot_at(*place).map(Arc::clone)
+    }
+
+    /// Puts a slot at its place, which must be free.
+    pub(super) fn insert(&mut self, slot: Arc<Slot>) {
+        let place = slot.id.0 - self.base;
+        let hash = spread(slot_hash(slot.tag, slot.chunk_no));
+        self.free.set(place as usize, false);
+        self.left.remove(&place);
+        if let Some(entry) = self.places.get_mut(place as usize) {
+            *entry = Some(slot);
+        }
+        let places = &self.places;
+        self.map.insert_unique(hash, place, |p| {
+            let slot = places.get(*p as usize).and_then(Option::as_ref);
+            slot.map_or(0, |s| spread(slot_hash(s.tag, s.chunk_no)))
+        });
+    }
+
+    /// Takes a slot out and frees its place, if the place is still that slot's. Returns whether it was.
+    pub(super) fn remove(&mut self, slot: &Arc<Slot>, left: FreePlace) -> bool {
+        let place = slot.id.0 - self.base;
+        if !self
+            .slot_at(place)
+            .is_some_and(|held| Arc::ptr_eq(held, slot))
+        {
+            return false;
+        }
+        let hash = spread(slot_hash(slot.tag, slot.chunk_no));
+        if let Ok(entry) = self.map.find_entry(hash, |p| *p == place) {
+            entry.remove();
+        }
+        if let Some(entry) = self.places.get_mut(place as usize) {
+            *entry = None;
+        }
+        self.free.set(place as usize, true);
+        self.left.insert(place, left);
+        true
+    }
+
+    /// A free place, one with a file first: its bytes are counted already.
+    pub(super) fn free_place(&self) -> Option<(SlotId, FreePlace)> {
+        let with_file = self.left.iter().next().map(|(place, left)| (*place, *left));
+        let place = with_file.or_else(|| {
+            let place = u32::try_from(self.free.first_one()?).ok()?;
+            Some((place, FreePlace::default()))
+        });
+        place.map(|(place, left)| (SlotId(self.base + place), left))
+    }
+
+    /// Up to `most` slots from the hand on, which moves behind them; an empty answer where a whole turn is done.
+    pub(super) fn candidates(&mut self, most: usize) -> Vec<Arc<Slot>> {
+        let start = self.hand as usize;
+        let mut found = Vec::new();
+        for (slot, place) in self.places.iter().zip(0u32..).skip(start) {
+            self.hand = place + 1;
+            found.extend(slot.clone());
+            if found.len() == most {
+                return found;
+            }
+        }
+        self.hand = 0;
+        found
+    }
+
+    fn slot_at(&self, place: u32) -> Option<&Arc<Slot>> {
+        self.places.get(place as usize)?.as_ref()
+    }
+
+    fn allocated(&self) -> u64 {
+        let slots = self
+            .places
+            .iter()
+            .flatten()
+            .map(|slot| slot.state.lock().alloc_4k);
+        let left = self.left.values().map(|left| left.alloc_4k);
+        slots.chain(left).map(|pages| u64::from(pages) << 12).sum()
+    }
+}
+
+impl FreePlace {
+    /// What the place of `slot` remembers once it is freed.
+    pub(super) fn of(slot: &Slot) -> Self {
+        let state = slot.state.lock();
+        Self {
+            generation: slot.generation,
+            alloc_4k: state.alloc_4k,
+            flags: state.flags,
+        }
+    }
+}
+
+/// The map looks at the top bits of a hash, which are all equal within a segment.
+fn spread(hash: u64) -> u64 {
+    hash.rotate_left(32)
+}

@@ -1,0 +1,264 @@
+//! Checking: blocks whose bytes are not in memory, or were never checked in this mount, come from disk.
+//!
+//! The whole block is read once into a buffer, checked, and the readers are answered from that buffer: what the disk
+//! would say at a second read does not matter (decision 6). A block that does not pass is forgotten and fetched; a slot
+//! that was stamped in another boot is checked whole, and one bad block drops it.
+
+use std::io;
+use std::sync::Arc;
+
+use bytes::Bytes;
+
+use super::blob::Blob;
+use super::disk::Unread;
+use super::flight::{JobId, block_span};
+use super::op::{Answers, offset_in};
+use super::slot::Slot;
+use super::{Cache, Job, Lane};
+use crate::format::{SlotRecord, block_crc};
+use crate::units::{BlockMask, ByteRange};
+
+/// The most that one read from disk asks for.
+const READ_MAX: u64 = 1 << 20;
+
+/// Hands claimed blocks of a slot to the disk pool. Their waiters are answered from the disk, or else from the remote.
+pub(super) fn submit(blob: &Arc<Blob>, slot: Arc<Slot>, blocks: BlockMask, job: JobId) {
+    let check = Check {
+        blob: Arc::clone(blob),
+        slot,
+        blocks,
+        job,
+        done: false,
+    };
+    // A refused job is dropped, and the check sends its readers to the remote.
+    let run: Job = Box::new(move || check.run());
+    drop(blob.cache().ground.executor.submit(Lane::Read, run));
+}
+
+/// Claimed blocks of one slot. However it ends, the claims are given back and the waiters are answered or sent on.
+struct Check {
+    blob: Arc<Blob>,
+    slot: Arc<Slot>,
+    blocks: BlockMask,
+    job: JobId,
+    done: bool,
+}
+
+impl Check {
+    fn run(mut self) {
+        let good = read_blocks(self.blob.cache(), &self.slot, self.blocks);
+        self.end(good);
+    }
+
+    fn end(&mut self, good: Vec<(u32, Bytes)>) {
+        self.done = true;
+        {
+            let mut state = self.slot.state.lock();
+            state.checking = state.checking.without(self.blocks);
+            if !state.retired {
+                let passed = good
+                    .iter()
+                    .fold(BlockMask::NONE, |m, (n, _)| m.with(BlockMask::one(*n)));
+                state.verified = state.verified.with(passed.and(state.present));
+            }
+        }
+        let chunk = self.slot.chunk;
+        let base = self.slot.chunk_no * chunk.blocks_per_chunk();
+        let chunk_end = self.slot.chunk_no * chunk.bytes() + u64::from(self.slot.valid_len);
+        let mut answers = Answers::default();
+        let mut failed = self.blocks;
+        {
+            let mut flight = self.blob.flight.lock();
+            for (n, bytes) in &good {
+                failed = failed.without(BlockMask::one(*n));
+                let block = base + u64::from(*n);
+                let span = block_span(chunk, chunk_end, block);
+                if flight.land((block, span), self.job, bytes, false, &mut answers) {
+                    self.blob.bind(&mut flight);
+                    self.blob.cache().counters.hit_bytes.add(span.len());
+                }
+            }
+        }
+        answers.give();
+        let failed: Vec<u64> = failed.iter().map(|n| base + u64::from(n)).collect();
+        // Without a plan the blob was bound anew, and its readers have begun again.
+        if let Some(plan) = self.blob.plan() {
+            self.blob.fetch_instead(&plan, &failed, self.job);
+        }
+    }
+}
+
+impl Drop for Check {
+    fn drop(&mut self) {
+        if !self.done {
+            self.end(Vec::new());
+        }
+    }
+}
+
+/// Reads and checks blocks of a slot; those that are missing from the answer did not pass.
+fn read_blocks(cache: &Arc<Cache>, slot: &Arc<Slot>, blocks: BlockMask) -> Vec<(u32, Bytes)> {
+    {
+        // A suspect slot is checked whole, once, by whoever comes first.
+        let suspect = slot.state.lock().suspect;
+        let _tenancy = suspect.then(|| slot.tenancy.lock());
+        if suspect && make_trusted(cache, slot).is_none() {
+            return Vec::new();
+        }
+    }
+    let Some(crcs) = checksums(cache, slot) else {
+        return Vec::new();
+    };
+    let (good, bad) = compare(cache, slot, blocks, &crcs);
+    if !bad.is_empty() {
+        forget(cache, slot, bad);
+    }
+    good
+}
+
+/// The sector of a slot, if it is still the one that is known: tag and stamp equal those in memory. Otherwise the slot
+/// is dropped. An error of the disk drops nothing. Called with the tenancy locked: nobody is writing the sector.
+pub(super) fn read_record(cache: &Cache, slot: &Arc<Slot>) -> Option<SlotRecord> {
+    match cache.disk.read_slot(slot.id) {
+        Ok(record) if slot.owns(&slot.state.lock(), &record) => Some(record),
+        Err(Unread::Io(error)) => {
+            cache.disk_failed("reading a slot's sector", &error);
+            None
+        }
+        Ok(_) | Err(Unread::NotWhole) => {
+            cache.forget_slot(slot);
+            None
+        }
+    }
+}
+
+/// The checksums of a slot: those in memory, or those of its sector. A sector that is just being written may look
+/// damaged; it is read once more when nobody writes it.
+fn checksums(cache: &Cache, slot: &Arc<Slot>) -> Option<Box<[u32; 64]>> {
+    if let Some(crcs) = slot.state.lock().crcs.clone() {
+        return Some(crcs);
+    }
+    if let Ok(record) = cache.disk.read_slot(slot.id)
+        && slot.owns(&slot.state.lock(), &record)
+    {
+        return Some(Box::new(record.crcs));
+    }
+    let _tenancy = slot.tenancy.lock();
+    if let Some(crcs) = slot.state.lock().crcs.clone() {
+        return Some(crcs);
+    }
+    read_record(cache, slot).map(|record| Box::new(record.crcs))
+}
+
+/// Checks a suspect slot whole: afterwards it is stamped anew, or dropped. Nothing happens to one that is not suspect.
+/// Called with the tenancy locked.
+pub(super) fn make_trusted(cache: &Cache, slot: &Arc<Slot>) -> Option<()> {
+    let present = {
+        let state = slot.state.lock();
+        match (state.retired, state.suspect) {
+            (true, _) => return None,
+            (false, false) => return Some(()),
+            (false, true) => state.present,
+        }
+    };
+    let record = read_record(cache, slot)?;
+    let mut bad = BlockMask::NONE;
+    for run in present.runs() {
+        for n in run {
+            // Block by block, so that a large chunk does not take its size in memory.
+            let (good, _) = compare(cache, slot, BlockMask::one(n), &record.crcs);
+            if good.is_empty() {
+                bad = bad.with(BlockMask::one(n));
+            }
+        }
+    }
+    if !bad.is_empty() {
+        cache.counters.blocks_bad.add(u64::from(bad.count()));
+        cache.forget_slot(slot);
+        return None;
+    }
+    let mut state = slot.state.lock();
+    state.suspect = false;
+    if cache.disk.read_only {
+        return Some(());
+    }
+    // The new stamp is one of this boot; it reaches the sector with the next flush, checksums and all.
+    state.stamp = cache.disk.stamp();
+    state.crcs = Some(Box::new(record.crcs));
+    drop(state);
+    cache.flusher.note(slot);
+    Some(())
+}
+
+/// Reads runs of blocks and compares each with its checksum: those that fit, and those that do not.
+fn compare(
+    cache: &Cache,
+    slot: &Slot,
+    blocks: BlockMask,
+    crcs: &[u32; 64],
+) -> (Vec<(u32, Bytes)>, BlockMask) {
+    let per_read = u32::try_from(READ_MAX / slot.chunk.block_size())
+        .unwrap_or(1)
+        .max(1);
+    let (mut good, mut bad) = (Vec::new(), BlockMask::NONE);
+    for run in blocks.runs() {
+        let mut first = run.start;
+        while first < run.end {
+            let end = run.end.min(first + per_read);
+            let bytes = read_run(cache, slot, first, end).unwrap_or_else(|error| {
+                cache.disk_failed("reading a chunk", &error);
+                Bytes::new()
+            });
+            let start = u64::from(first) * slot.chunk.block_size();
+            let got = ByteRange::at(start, bytes.len() as u64);
+            for n in first..end {
+                let span = ByteRange::at(
+                    u64::from(n) * slot.chunk.block_size(),
+                    slot.block_len(n) as u64,
+                );
+                let block = (got.clip(span) == span)
+                    .then(|| bytes.slice(offset_in(got, span.start)..offset_in(got, span.end)));
+                let crc = crcs.get(n as usize).copied();
+                match block {
+                    Some(block) if crc == Some(block_crc(slot.tag, slot.chunk_no, n, &block)) => {
+                        good.push((n, block));
+                    }
+                    _ => bad = bad.with(BlockMask::one(n)),
+                }
+            }
+            first = end;
+        }
+    }
+    cache.counters.blocks_checked.add(good.len() as u64);
+    (good, bad)
+}
+
+fn read_run(cache: &Cache, slot: &Slot, first: u32, end: u32) -> io::Result<Bytes> {
+    let len: usize = (first..end).map(|n| slot.block_len(n)).sum();
+    let mut buffer = vec![0; len];
+    let start = u64::from(first) * slot.chunk.block_size();
+    let got = cache
+        .ground
+        .storage
+        .read_chunk(slot.file(), start, &mut buffer)?;
+    buffer.truncate(got);
+    Ok(buffer.into())
+}
+
+/// Forgets blocks that did not pass. The sector on disk may claim them for a little longer; their checksum still does
+/// not fit.
+fn forget(cache: &Cache, slot: &Arc<Slot>, bad: BlockMask) {
+    cache.counters.blocks_bad.add(u64::from(bad.count()));
+    let _tenancy = slot.tenancy.lock();
+    if cache.load_crcs(slot).is_none() {
+        return;
+    }
+    let mut state = slot.state.lock();
+    if state.retired {
+        return;
+    }
+    state.present = state.present.without(bad);
+    state.verified = state.verified.without(bad);
+    drop(state);
+    cache.flusher.note(slot);
+}
