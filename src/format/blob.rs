@@ -189,13 +189,9 @@ impl BlobRecord {
     pub fn decode(sector: &Sector, uuid: Uuid, offset: u64) -> Result<Self, SectorError> {
         let read = Reader(sector);
         read.check(MAGIC_BYTES, Geometry::seed(uuid, offset))?;
-        [FLAGS, RESERVED_A, RESERVED_B, RESERVED_C]
+        [RESERVED_A, RESERVED_B, RESERVED_C]
             .into_iter()
             .try_for_each(|field| read.zero(field))?;
-        let bad = |field: super::Field, value: u64| SectorError::Field {
-            field: field.name,
-            value,
-        };
         let kind = match read.u8(KIND) {
             0 => BlobKind::Free,
             1 => BlobKind::File,
@@ -205,17 +201,26 @@ impl BlobRecord {
             other => return Err(bad(KIND, u64::from(other))),
         };
         let log2 = read.u8(CHUNK_LOG2);
+        let class = read.u8(VALIDATOR_CLASS);
         let nanos = |field| match read.u32(field) {
             n if n < 1_000_000_000 => Ok(n),
             n => Err(bad(field, u64::from(n))),
         };
-        let [name, validator, xattrs, link] = inline_parts(&read)?;
+        let pack = decode_pack(&read)?;
+        let [name, validator, xattrs, link] = decode_inline(&read)?;
         Ok(Self {
             kind,
             chunk: ChunkSize::from_log2(log2).ok_or_else(|| bad(CHUNK_LOG2, u64::from(log2)))?,
-            validator_class: at_most(&read, VALIDATOR_CLASS, 6)?,
+            validator_class: if class <= 6 {
+                class
+            } else {
+                return Err(bad(VALIDATOR_CLASS, u64::from(class)));
+            },
             pin_priority: read.u8(PIN_PRIORITY),
-            flags: read.u32(FLAGS),
+            flags: match read.u32(FLAGS) {
+                0 => 0,
+                flags => return Err(bad(FLAGS, u64::from(flags))),
+            },
             stamp: Stamp(read.u64(STAMP)),
             key: BlobKey(read.bytes(KEY)),
             tag: Tag(read.bytes(TAG)),
@@ -236,12 +241,7 @@ impl BlobRecord {
             rdev: read.u64(RDEV),
             validated_at: read.u64(VALIDATED_AT),
             heap_head: read.u32(HEAP_HEAD).checked_sub(1),
-            pack: read.u32(PACK_SLOT).checked_sub(1).map(|slot| PackRef {
-                slot,
-                first: read.u8(PACK_FIRST),
-                count: read.u8(PACK_COUNT),
-                stamp: Stamp(read.u64(PACK_STAMP)),
-            }),
+            pack,
             overlay: read.u64(OVERLAY),
             name,
             validator,
@@ -251,17 +251,38 @@ impl BlobRecord {
     }
 }
 
-/// The four parts of the inline area, in order. What lies behind them is zero.
-fn inline_parts(read: &Reader<'_>) -> Result<[Box<[u8]>; 4], SectorError> {
-    let bad = |field: super::Field, value: usize| SectorError::Field {
+fn bad(field: super::Field, value: u64) -> SectorError {
+    SectorError::Field {
         field: field.name,
-        value: value as u64,
+        value,
+    }
+}
+
+/// The pack reference; without a pack slot its other fields have nothing to say and are zero.
+fn decode_pack(read: &Reader<'_>) -> Result<Option<PackRef>, SectorError> {
+    let Some(slot) = read.u32(PACK_SLOT).checked_sub(1) else {
+        for field in [PACK_FIRST, PACK_COUNT, PACK_STAMP] {
+            read.zero(field)?;
+        }
+        return Ok(None);
     };
+    Ok(Some(PackRef {
+        slot,
+        first: read.u8(PACK_FIRST),
+        count: read.u8(PACK_COUNT),
+        stamp: Stamp(read.u64(PACK_STAMP)),
+    }))
+}
+
+/// Name, validator, extended attributes and link target; what is left of the inline area is zero.
+fn decode_inline(read: &Reader<'_>) -> Result<[Box<[u8]>; 4], SectorError> {
     let mut rest = read.slice(INLINE);
     let mut take = |field| {
-        let len = usize::from(read.u16(field));
-        let (part, tail) = rest.split_at_checked(len).ok_or_else(|| bad(field, len))?;
-        rest = tail;
+        let len = read.u16(field);
+        let (part, behind) = rest
+            .split_at_checked(usize::from(len))
+            .ok_or_else(|| bad(field, u64::from(len)))?;
+        rest = behind;
         Ok(Box::<[u8]>::from(part))
     };
     let parts = [
@@ -271,20 +292,9 @@ fn inline_parts(read: &Reader<'_>) -> Result<[Box<[u8]>; 4], SectorError> {
         take(LINK_LEN)?,
     ];
     if rest.iter().any(|b| *b != 0) {
-        return Err(bad(INLINE, rest.len()));
+        return Err(bad(INLINE, rest.len() as u64));
     }
     Ok(parts)
-}
-
-/// A one-byte field that knows no value above `most`.
-fn at_most(read: &Reader<'_>, field: super::Field, most: u8) -> Result<u8, SectorError> {
-    match read.u8(field) {
-        value if value <= most => Ok(value),
-        value => Err(SectorError::Field {
-            field: field.name,
-            value: u64::from(value),
-        }),
-    }
 }
 
 #[cfg(test)]
@@ -295,7 +305,7 @@ mod tests {
         BlobRecord {
             kind: BlobKind::File,
             chunk: ChunkSize::MIN,
-            validator_class: at_most(&read, VALIDATOR_CLASS, 6)?,
+            validator_class: 2,
             pin_priority: 0,
             flags: 0,
             stamp: Stamp::new(1, 2),

@@ -35,7 +35,7 @@ pub use superblock::{FORMAT_MAJOR, FORMAT_MINOR, Superblock};
 pub use tag::{
     blob_key, blob_segment_hash, decode_validator, encode_validator, slot_hash, version_tag,
 };
-pub use wire::{Field, Sector, SectorError, SectorSeed};
+pub use wire::{Field, Sector, SectorError, SectorSeed, reseal};
 
 /// The tables of the format by the name of their section in `format-spec.md`, for the test that compares the two.
 pub const TABLES: &[(&str, &[Field])] = &[

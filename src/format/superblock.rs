@@ -104,7 +104,7 @@ impl Superblock {
     /// Reads copy `copy`. The feature words are not judged here: see [`Features::verdict`].
     ///
     /// Errors: blank, magic, checksum, or a field that contradicts the format; an unknown major version is the field
-    /// `MAJOR`, and reserved bytes are checked only where the writer's minor version is this one.
+    /// `MAJOR`, and reserved bytes are checked only for a writer of this minor version or an older one.
     pub fn decode(sector: &Sector, copy: u32) -> Result<Self, SectorError> {
         let read = Reader(sector);
         read.check(MAGIC_BYTES, Self::seed(copy))?;
@@ -130,8 +130,12 @@ impl Superblock {
         exact(CRC_ID, u64::from(read.u8(CRC_ID)), u64::from(CRC_ID_IEEE))?;
         exact(TAG_ID, u64::from(read.u8(TAG_ID)), u64::from(TAG_ID_BLAKE3))?;
         let minor = read.u16(MINOR);
-        // A newer minor version may have put something here that may be ignored.
-        if minor == FORMAT_MINOR {
+        #[expect(
+            clippy::absurd_extreme_comparisons,
+            reason = "the rule holds for every minor version, though the first is 0"
+        )]
+        let known = minor <= FORMAT_MINOR;
+        if known {
             read.zero(RESERVED_A)?;
             read.zero(RESERVED_B)?;
         }
