@@ -7,7 +7,7 @@
 mod dir;
 mod slow;
 
-pub use dir::DirRemote;
+pub use dir::{DirRemote, DirSettings, WallClock};
 pub use slow::{SlowRemote, SlowSettings};
 
 use std::future::Future;
@@ -55,6 +55,19 @@ pub struct Entry {
     pub facts: Facts,
 }
 
+/// How much a remote holds and could hold; what df(1) shows.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Capacity {
+    /// Bytes in all.
+    pub total_bytes: u64,
+    /// Bytes not in use.
+    pub free_bytes: u64,
+    /// Objects that there can be; 0 where nobody counts them.
+    pub total_files: u64,
+    /// Objects that there could be more.
+    pub free_files: u64,
+}
+
 /// Whoever receives the bytes of a fetch, in order.
 pub trait Sink: Send {
     /// Called once, before the first bytes: the version that they belong to (`facts.validator` is set), and whether it
@@ -92,4 +105,9 @@ pub trait Remote: Send + Sync + 'static {
         bound: Option<&'a Validator>,
         sink: &'a mut dyn Sink,
     ) -> BoxFuture<'a, Result<(), RemoteError>>;
+
+    /// How much the remote holds and could hold, where it can say.
+    fn capacity(&self) -> BoxFuture<'_, Result<Option<Capacity>, RemoteError>> {
+        Box::pin(async { Ok(None) })
+    }
 }

@@ -1,4 +1,0 @@
-//! A local directory as a remote.
-
-/// In work.
-pub struct DirRemote {}

@@ -1,0 +1,309 @@
+//! A local (or kernel-mounted) directory as a remote.
+//!
+//! Invariants: the root is opened once, before anything is mounted, and everything is reached relative to it, so that a
+//! mount over it or above it changes nothing; symbolic links are never followed; own mount points and cache directories
+//! are never looked through (that would be a question to ourselves). System calls that may block run on the runtime's
+//! blocking threads, whose number is bounded.
+
+mod beneath;
+mod facts;
+mod fetch;
+mod settle;
+
+use std::ffi::OsStr;
+use std::io;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::unix::ffi::OsStrExt;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use rustix::fs::{AtFlags, Dir, Mode, OFlags};
+use rustix::io::Errno;
+
+use self::facts::{FileSystems, Traits};
+use super::{BoxFuture, Capacity, Entry, Remote, RemoteError, Sink};
+use crate::units::{ByteRange, Facts, FileKind, ObjectName, Validator};
+
+/// What tells the time since 1970.
+pub type WallClock = Arc<dyn Fn() -> Duration + Send + Sync>;
+
+/// How a directory is served.
+pub struct DirSettings {
+    /// How long a file must be unchanged before its bytes are kept, where leases cannot tell whether somebody writes it.
+    pub settle: Duration,
+    /// Directories that are shown empty and never looked into: our own mount point and cache directory. Absolute, or
+    /// relative to the working directory; those outside the tree are ignored.
+    pub hidden: Vec<PathBuf>,
+    /// The clock that ages are measured with.
+    pub clock: WallClock,
+}
+
+impl DirSettings {
+    /// The defaults: 60 s to settle, nothing hidden.
+    pub fn new(clock: WallClock) -> Self {
+        Self {
+            settle: Duration::from_secs(60),
+            hidden: Vec::new(),
+            clock,
+        }
+    }
+}
+
+/// A directory as a remote.
+pub struct DirRemote {
+    identity: String,
+    tree: Arc<Tree>,
+}
+
+/// What the blocking threads work on.
+struct Tree {
+    root: OwnedFd,
+    settle: Duration,
+    clock: WallClock,
+    hidden: Vec<Hidden>,
+    file_systems: FileSystems,
+}
+
+/// A directory that is not looked into; its facts are those of the moment when the tree was opened, and none where it
+/// did not exist.
+struct Hidden {
+    name: ObjectName,
+    facts: Option<Facts>,
+}
+
+impl DirRemote {
+    /// Opens a tree. To be called before the mount, so that its root is what lies beneath. The error is a sentence that
+    /// names the directory and the way out.
+    pub fn open(root: &Path, settings: DirSettings) -> io::Result<Self> {
+        let fail = |error: io::Error, what: &str| {
+            let sentence = format!("the remote {} {what} ({error})", root.display());
+            io::Error::new(error.kind(), sentence)
+        };
+        let canonical = std::fs::canonicalize(root).map_err(|error| {
+            let what = match error.kind() {
+                io::ErrorKind::NotFound => "does not exist: give a directory that does",
+                io::ErrorKind::PermissionDenied => "may not be reached by this user",
+                _ => "cannot be reached",
+            };
+            fail(error, what)
+        })?;
+        let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
+        let fd = rustix::fs::open(&canonical, flags, Mode::empty()).map_err(|error| {
+            let what = match error {
+                Errno::NOTDIR => "is not a directory: give a directory",
+                Errno::ACCESS => "may not be read by this user",
+                _ => "cannot be opened",
+            };
+            fail(error.into(), what)
+        })?;
+        let fsid = rustix::fs::fstatvfs(&fd)
+            .map_err(|error| fail(error.into(), "cannot be asked for its file system"))?
+            .f_fsid;
+        let path = canonical.as_os_str().as_bytes();
+        let mut tree = Tree {
+            root: fd,
+            settle: settings.settle,
+            clock: settings.clock,
+            hidden: Vec::new(),
+            file_systems: FileSystems::default(),
+        };
+        for path in &settings.hidden {
+            if let Some(name) = name_within(&canonical, path) {
+                let facts = tree.stat(&name).ok();
+                tree.hidden.push(Hidden { name, facts });
+            }
+        }
+        Ok(Self {
+            identity: format!("dir:{fsid:x}:{}", path.escape_ascii()),
+            tree: Arc::new(tree),
+        })
+    }
+}
+
+/// The name within the tree of a path, if it lies in it and is not its root.
+fn name_within(root: &Path, path: &Path) -> Option<ObjectName> {
+    let path = std::fs::canonicalize(path)
+        .or_else(|_| std::path::absolute(path))
+        .ok()?;
+    let within = path.strip_prefix(root).ok()?.as_os_str();
+    (!within.is_empty()).then(|| ObjectName::new(within.as_bytes()))
+}
+
+impl Tree {
+    /// What is hidden under this name: `None` where it is not hidden, `Some(Err)` for what lies beneath a hidden
+    /// directory or is one that did not exist.
+    fn hidden(&self, name: &ObjectName) -> Option<Result<Facts, RemoteError>> {
+        let name = name.as_bytes();
+        self.hidden.iter().find_map(|hidden| {
+            let beneath = name.strip_prefix(hidden.name.as_bytes())?;
+            match (beneath, &hidden.facts) {
+                ([], Some(facts)) => Some(Ok(facts.clone())),
+                ([], None) | ([b'/', ..], _) => Some(Err(RemoteError::NotFound)),
+                _ => None,
+            }
+        })
+    }
+
+    fn stat(&self, name: &ObjectName) -> Result<Facts, RemoteError> {
+        if let Some(answer) = self.hidden(name) {
+            return answer;
+        }
+        let fd = self.open_path(name)?;
+        self.facts_of(&fd).map(|(facts, _)| facts)
+    }
+
+    fn open_path(&self, name: &ObjectName) -> Result<OwnedFd, RemoteError> {
+        beneath::open(self.root.as_fd(), name.as_bytes(), OFlags::PATH).map_err(remote_error)
+    }
+
+    fn facts_of(&self, fd: &OwnedFd) -> Result<(Facts, Traits), RemoteError> {
+        let stat = rustix::fs::fstat(fd).map_err(remote_error)?;
+        let traits = self.file_systems.traits(&stat, || Some(fd));
+        let facts = facts::facts(&stat, traits).ok_or(RemoteError::WrongKind)?;
+        Ok((facts, traits))
+    }
+
+    fn list(&self, name: &ObjectName) -> Result<Vec<Entry>, RemoteError> {
+        if let Some(answer) = self.hidden(name) {
+            return answer.map(|_| Vec::new());
+        }
+        let flags = OFlags::RDONLY | OFlags::DIRECTORY;
+        let fd =
+            beneath::open(self.root.as_fd(), name.as_bytes(), flags).map_err(
+                |error| match error {
+                    Errno::NOTDIR if self.stat(name).is_ok() => RemoteError::WrongKind,
+                    other => remote_error(other),
+                },
+            )?;
+        let mut entries = Vec::new();
+        for entry in Dir::read_from(&fd).map_err(remote_error)? {
+            let entry = entry.map_err(remote_error)?;
+            let entry_name = entry.file_name().to_bytes();
+            if matches!(entry_name, b"." | b"..") {
+                continue;
+            }
+            let facts = match self.hidden(&name.child(entry_name)) {
+                Some(answer) => answer.ok(),
+                None => self.entry_facts(fd.as_fd(), entry_name, entry.file_type()),
+            };
+            entries.extend(facts.map(|facts| Entry {
+                name: entry_name.into(),
+                facts,
+            }));
+        }
+        Ok(entries)
+    }
+
+    /// The facts of one name in an open directory; `None` where it is gone by now.
+    fn entry_facts(
+        &self,
+        dir: BorrowedFd<'_>,
+        name: &[u8],
+        listed_as: rustix::fs::FileType,
+    ) -> Option<Facts> {
+        let flags = AtFlags::SYMLINK_NOFOLLOW | AtFlags::NO_AUTOMOUNT;
+        match rustix::fs::statat(dir, name, flags) {
+            Ok(stat) => {
+                let open = || beneath::open(dir, name, OFlags::PATH).ok();
+                facts::facts(&stat, self.file_systems.traits(&stat, open))
+            }
+            Err(Errno::NOENT) => None,
+            Err(error) => {
+                let shown = OsStr::from_bytes(name).display();
+                tracing::debug!("cannot look at {shown} in a directory of the remote: {error}");
+                facts::kind(listed_as).map(facts::unknown)
+            }
+        }
+    }
+
+    fn read_link(&self, name: &ObjectName) -> Result<Vec<u8>, RemoteError> {
+        if let Some(answer) = self.hidden(name) {
+            return Err(answer.err().unwrap_or(RemoteError::WrongKind));
+        }
+        let fd = self.open_path(name)?;
+        if self.facts_of(&fd)?.0.kind != FileKind::Symlink {
+            return Err(RemoteError::WrongKind);
+        }
+        let target = rustix::fs::readlinkat(&fd, c"", Vec::new()).map_err(remote_error)?;
+        Ok(target.into_bytes())
+    }
+
+    fn capacity(&self) -> Option<Capacity> {
+        let stat = rustix::fs::fstatvfs(&self.root).ok()?;
+        Some(Capacity {
+            total_bytes: stat.f_blocks.saturating_mul(stat.f_frsize),
+            free_bytes: stat.f_bfree.saturating_mul(stat.f_frsize),
+            total_files: stat.f_files,
+            free_files: stat.f_ffree,
+        })
+    }
+}
+
+/// What an error number says of an object. A link where a directory was expected means that the name is no more.
+fn remote_error(error: Errno) -> RemoteError {
+    match error {
+        Errno::NOENT | Errno::NOTDIR | Errno::LOOP | Errno::NAMETOOLONG | Errno::INVAL => {
+            RemoteError::NotFound
+        }
+        // The file server forgot the file behind a handle of ours: whoever asks again by name gets what is there now.
+        Errno::STALE => RemoteError::NotFound,
+        Errno::ACCESS | Errno::PERM => RemoteError::Forbidden,
+        Errno::NXIO | Errno::ISDIR => RemoteError::WrongKind,
+        other => RemoteError::Unreachable(other.to_string()),
+    }
+}
+
+/// Runs what may block on a thread for it.
+async fn blocking<T: Send + 'static>(
+    work: impl FnOnce() -> Result<T, RemoteError> + Send + 'static,
+) -> Result<T, RemoteError> {
+    match tokio::task::spawn_blocking(work).await {
+        Ok(result) => result,
+        Err(error) => Err(RemoteError::Unreachable(format!(
+            "a question to the directory broke off: {error}"
+        ))),
+    }
+}
+
+impl Remote for DirRemote {
+    fn identity(&self) -> &str {
+        &self.identity
+    }
+
+    fn stat<'a>(&'a self, name: &'a ObjectName) -> BoxFuture<'a, Result<Facts, RemoteError>> {
+        let (tree, name) = (Arc::clone(&self.tree), name.clone());
+        Box::pin(blocking(move || tree.stat(&name)))
+    }
+
+    fn list<'a>(&'a self, name: &'a ObjectName) -> BoxFuture<'a, Result<Vec<Entry>, RemoteError>> {
+        let (tree, name) = (Arc::clone(&self.tree), name.clone());
+        Box::pin(blocking(move || tree.list(&name)))
+    }
+
+    fn read_link<'a>(
+        &'a self,
+        name: &'a ObjectName,
+    ) -> BoxFuture<'a, Result<Vec<u8>, RemoteError>> {
+        let (tree, name) = (Arc::clone(&self.tree), name.clone());
+        Box::pin(blocking(move || tree.read_link(&name)))
+    }
+
+    fn fetch<'a>(
+        &'a self,
+        name: &'a ObjectName,
+        range: ByteRange,
+        bound: Option<&'a Validator>,
+        sink: &'a mut dyn Sink,
+    ) -> BoxFuture<'a, Result<(), RemoteError>> {
+        Box::pin(fetch::fetch(&self.tree, name, range, bound, sink))
+    }
+
+    fn capacity(&self) -> BoxFuture<'_, Result<Option<Capacity>, RemoteError>> {
+        let tree = Arc::clone(&self.tree);
+        Box::pin(blocking(move || Ok(tree.capacity())))
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,298 @@
+//! The directory remote against real directories.
+
+use std::fs;
+use std::os::unix::fs::symlink;
+
+use bytes::Bytes;
+
+use super::*;
+use crate::remote::{SlowRemote, SlowSettings};
+
+/// A sink that remembers.
+#[derive(Default)]
+struct Kept {
+    versions: Vec<(Facts, bool)>,
+    data: Vec<u8>,
+    pieces: usize,
+}
+
+impl Sink for Kept {
+    fn version(&mut self, facts: &Facts, settled: bool) -> Result<(), RemoteError> {
+        assert!(self.data.is_empty(), "the version comes before the data");
+        self.versions.push((facts.clone(), settled));
+        Ok(())
+    }
+    fn data(&mut self, bytes: Bytes) {
+        self.pieces += 1;
+        self.data.extend_from_slice(&bytes);
+    }
+}
+
+/// A clock that runs `ahead` of the machine's.
+#[expect(
+    clippy::disallowed_methods,
+    reason = "the files of the tests get the machine's time"
+)]
+fn clock(ahead: u64) -> WallClock {
+    Arc::new(move || {
+        let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
+        now.unwrap() + Duration::from_secs(ahead)
+    })
+}
+
+fn run<T>(question: impl Future<Output = T>) -> T {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_time()
+        .build()
+        .unwrap();
+    runtime.block_on(question)
+}
+
+fn open(root: &Path, ahead: u64) -> DirRemote {
+    DirRemote::open(root, DirSettings::new(clock(ahead))).unwrap()
+}
+
+fn name(path: &str) -> ObjectName {
+    ObjectName::new(path.as_bytes())
+}
+
+#[test]
+fn names_are_bytes_and_links_are_links() {
+    let dir = tempfile::tempdir().unwrap();
+    let odd: [&[u8]; 4] = [&[b'n'; 255], b"new\nline", b"\xff\xfe\x80", b" -rf * "];
+    for name in odd {
+        fs::write(dir.path().join(OsStr::from_bytes(name)), b"content").unwrap();
+    }
+    symlink("/etc/passwd", dir.path().join("link")).unwrap();
+    let remote = open(dir.path(), 0);
+    let listed = run(remote.list(&ObjectName::root())).unwrap();
+    assert_eq!(listed.len(), 5);
+    for entry in &listed {
+        let asked = run(remote.stat(&ObjectName::new(entry.name.clone()))).unwrap();
+        assert_eq!(asked, entry.facts);
+    }
+    assert!(odd.iter().all(|o| listed.iter().any(|e| *e.name == **o)));
+    assert_eq!(
+        run(remote.read_link(&name("link"))).unwrap(),
+        b"/etc/passwd"
+    );
+    assert_eq!(
+        run(remote.stat(&name("link"))).unwrap().kind,
+        FileKind::Symlink
+    );
+    let fetched = run(remote.fetch(
+        &name("link"),
+        ByteRange::new(0, 4),
+        None,
+        &mut Kept::default(),
+    ));
+    assert!(
+        matches!(fetched, Err(RemoteError::WrongKind)),
+        "{fetched:?}"
+    );
+}
+
+#[test]
+fn a_range_comes_in_order_and_with_its_version() {
+    let dir = tempfile::tempdir().unwrap();
+    let content: Vec<u8> = (0..3_000_000u32)
+        .map(|i| i.to_le_bytes()[i as usize % 3])
+        .collect();
+    fs::write(dir.path().join("f"), &content).unwrap();
+    let remote = open(dir.path(), 10);
+    let mut kept = Kept::default();
+    let range = ByteRange::new(500_000, 2_900_001);
+    run(remote.fetch(&name("f"), range, None, &mut kept)).unwrap();
+    assert_eq!(kept.data, content[500_000..2_900_001]);
+    assert_eq!((kept.versions.len(), kept.pieces), (1, 3));
+    let (facts, settled) = &kept.versions[0];
+    assert_eq!(facts, &run(remote.stat(&name("f"))).unwrap());
+    assert!(*settled, "ten seconds old and nobody writes it");
+}
+
+#[test]
+fn a_young_or_open_file_is_not_settled() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("f");
+    fs::write(&path, b"content").unwrap();
+    let settled = |ahead| {
+        let mut kept = Kept::default();
+        let remote = open(dir.path(), ahead);
+        run(remote.fetch(&name("f"), ByteRange::new(0, 7), None, &mut kept)).unwrap();
+        kept.versions[0].1
+    };
+    assert!(!settled(0));
+    assert!(settled(3));
+    let writer = fs::File::options().append(true).open(&path).unwrap();
+    assert!(!settled(1_000_000));
+    drop(writer);
+    assert!(settled(3));
+}
+
+#[test]
+fn another_version_is_refused_with_its_facts() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("f");
+    fs::write(&path, b"content").unwrap();
+    let remote = open(dir.path(), 10);
+    let old = run(remote.stat(&name("f"))).unwrap();
+    fs::write(dir.path().join("g"), b"CONTENT").unwrap();
+    fs::rename(dir.path().join("g"), &path).unwrap();
+    let new = run(remote.stat(&name("f"))).unwrap();
+    assert!(old.contradicted_by(&new));
+    let mut kept = Kept::default();
+    let bound = old.validator.as_ref();
+    match run(remote.fetch(&name("f"), ByteRange::new(0, 7), bound, &mut kept)) {
+        Err(RemoteError::Changed(facts)) => assert_eq!(*facts, new),
+        other => panic!("{other:?}"),
+    }
+    assert!(kept.versions.is_empty() && kept.data.is_empty());
+    // A range beyond the end is of a version that was longer.
+    match run(remote.fetch(&name("f"), ByteRange::new(0, 8), None, &mut kept)) {
+        Err(RemoteError::Changed(facts)) => assert_eq!(*facts, new),
+        other => panic!("{other:?}"),
+    }
+}
+
+#[test]
+fn a_change_between_two_pieces_is_seen() {
+    struct Truncating(PathBuf, Kept);
+    impl Sink for Truncating {
+        fn version(&mut self, facts: &Facts, settled: bool) -> Result<(), RemoteError> {
+            self.1.version(facts, settled)
+        }
+        fn data(&mut self, bytes: Bytes) {
+            let file = fs::File::options().write(true).open(&self.0).unwrap();
+            rustix::io::pwrite(&file, b"x", 2_000_000).unwrap();
+            self.1.data(bytes);
+        }
+    }
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("f");
+    fs::write(&path, vec![7; 3 << 20]).unwrap();
+    let past = std::time::UNIX_EPOCH + Duration::from_secs(1_000_000);
+    fs::File::open(&path).unwrap().set_modified(past).unwrap();
+    let remote = open(dir.path(), 10);
+    let mut sink = Truncating(path, Kept::default());
+    let result = run(remote.fetch(&name("f"), ByteRange::new(0, 3 << 20), None, &mut sink));
+    assert!(matches!(result, Err(RemoteError::Changed(_))), "{result:?}");
+    assert_eq!(
+        sink.1.data.len(),
+        1 << 20,
+        "only the piece before the change"
+    );
+}
+
+#[test]
+fn fifos_and_sockets_are_shown_and_never_opened() {
+    let dir = tempfile::tempdir().unwrap();
+    rustix::fs::mkfifoat(
+        rustix::fs::CWD,
+        dir.path().join("fifo"),
+        Mode::RUSR | Mode::WUSR,
+    )
+    .unwrap();
+    let _socket = std::os::unix::net::UnixListener::bind(dir.path().join("socket")).unwrap();
+    let remote = open(dir.path(), 10);
+    for (path, kind) in [("fifo", FileKind::Fifo), ("socket", FileKind::Socket)] {
+        assert_eq!(run(remote.stat(&name(path))).unwrap().kind, kind);
+        let mut kept = Kept::default();
+        let result = run(remote.fetch(&name(path), ByteRange::new(0, 1), None, &mut kept));
+        assert!(matches!(result, Err(RemoteError::WrongKind)), "{result:?}");
+    }
+}
+
+#[test]
+fn hidden_directories_are_empty_and_not_looked_through() {
+    let dir = tempfile::tempdir().unwrap();
+    fs::create_dir_all(dir.path().join("a/cache/blobs")).unwrap();
+    fs::create_dir_all(dir.path().join("a/cache2")).unwrap();
+    let mut settings = DirSettings::new(clock(0));
+    settings.hidden = vec![dir.path().join("a/cache"), PathBuf::from("/elsewhere")];
+    let remote = DirRemote::open(dir.path(), settings).unwrap();
+    let facts = run(remote.stat(&name("a/cache"))).unwrap();
+    assert_eq!(facts.kind, FileKind::Dir);
+    assert!(run(remote.list(&name("a/cache"))).unwrap().is_empty());
+    assert!(matches!(
+        run(remote.stat(&name("a/cache/blobs"))),
+        Err(RemoteError::NotFound)
+    ));
+    let listed = run(remote.list(&name("a"))).unwrap();
+    assert_eq!(listed.len(), 2);
+    assert!(
+        listed
+            .iter()
+            .any(|e| *e.name == *b"cache" && e.facts == facts)
+    );
+    assert!(run(remote.stat(&name("a/cache2"))).is_ok());
+}
+
+#[test]
+fn errors_tell_what_is_not_from_what_cannot_be_told() {
+    let dir = tempfile::tempdir().unwrap();
+    fs::write(dir.path().join("f"), b"x").unwrap();
+    let remote = open(dir.path(), 0);
+    let stat = |path: &str| run(remote.stat(&name(path)));
+    assert!(matches!(stat("missing"), Err(RemoteError::NotFound)));
+    assert!(matches!(stat("f/below"), Err(RemoteError::NotFound)));
+    assert!(matches!(
+        run(remote.list(&name("f"))),
+        Err(RemoteError::WrongKind)
+    ));
+    assert!(matches!(
+        run(remote.list(&name("missing"))),
+        Err(RemoteError::NotFound)
+    ));
+    assert!(matches!(
+        remote_error(Errno::ACCESS),
+        RemoteError::Forbidden
+    ));
+    assert!(matches!(
+        remote_error(Errno::IO),
+        RemoteError::Unreachable(_)
+    ));
+
+    let sentence = |path: &Path| match DirRemote::open(path, DirSettings::new(clock(0))) {
+        Ok(_) => panic!("opened {path:?}"),
+        Err(error) => error.to_string(),
+    };
+    assert!(sentence(&dir.path().join("missing")).contains("does not exist"));
+    assert!(sentence(&dir.path().join("f")).contains("is not a directory"));
+}
+
+#[test]
+fn two_names_of_one_directory_are_one_identity() {
+    let dir = tempfile::tempdir().unwrap();
+    fs::create_dir(dir.path().join("d")).unwrap();
+    symlink("d", dir.path().join("l")).unwrap();
+    let direct = open(&dir.path().join("d"), 0);
+    let linked = open(&dir.path().join("l"), 0);
+    assert_eq!(direct.identity(), linked.identity());
+    assert!(direct.identity().starts_with("dir:"));
+    assert_ne!(direct.identity(), open(dir.path(), 0).identity());
+}
+
+#[test]
+fn a_slow_remote_delivers_the_same_later() {
+    let dir = tempfile::tempdir().unwrap();
+    let content: Vec<u8> = (0..300_000u32).map(|i| i.to_le_bytes()[0]).collect();
+    fs::write(dir.path().join("f"), &content).unwrap();
+    let settings = SlowSettings {
+        round_trip: Duration::from_millis(30),
+        bytes_per_second: Some(3_000_000),
+    };
+    let slow = SlowRemote::new(Arc::new(open(dir.path(), 10)), settings);
+    let mut kept = Kept::default();
+    let took = run(async {
+        let start = tokio::time::Instant::now();
+        let range = ByteRange::new(0, 300_000);
+        slow.fetch(&name("f"), range, None, &mut kept)
+            .await
+            .unwrap();
+        start.elapsed()
+    });
+    assert_eq!(kept.data, content);
+    assert_eq!((slow.requests(), slow.bytes()), (1, 300_000));
+    assert!(took >= Duration::from_millis(125), "{took:?}");
+    assert!(kept.pieces > 1, "a stream, not one lump");
+}
