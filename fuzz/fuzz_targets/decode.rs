@@ -1,0 +1,5 @@
+//! Every decoder of the format on arbitrary bytes; see `larder::testing::fuzz`.
+
+#![no_main]
+
+libfuzzer_sys::fuzz_target!(|data: &[u8]| larder::testing::fuzz::decode(data));

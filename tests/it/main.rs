@@ -1,0 +1,16 @@
+//! The integration tests, as one binary: every further binary would be one more link.
+//!
+//! `tidy` holds the rules of the house, `spec` holds `format-spec.md` against the code, `golden` opens a cache that an
+//! earlier version wrote, `fuzzed` replays the inputs of the fuzzers.
+
+#![expect(
+    clippy::unwrap_used,
+    reason = "a test that cannot go on has found its failure"
+)]
+
+mod fuzzed;
+mod golden;
+mod golden_writer;
+mod spec;
+mod tidy;
+mod tree;

@@ -1,0 +1,437 @@
+//! The rules of the house, as tests.
+//!
+//! Floors: a file imports from lower floors and its own folder only, by the `crate::` paths in its code (links in
+//! comments are no imports). What rustfmt and clippy hold is not repeated here.
+
+use std::collections::BTreeSet;
+
+use crate::tree::{code_only, files, root, rust_files};
+
+/// The folders of `src/` and their floors; those of one floor do not know each other. `testing` looks at all that the
+/// simulations drive, and nothing in `src/` looks at it.
+const FLOORS: &[(&str, u8)] = &[
+    ("units", 0),
+    ("format", 1),
+    ("storage", 2),
+    ("remote", 2),
+    ("engine", 3),
+    ("check", 3),
+    ("vfs", 4),
+    ("fuse", 5),
+    ("testing", 5),
+    ("cli", 6),
+];
+
+/// Crates that only these folders may name: a kernel's types, a mapping that may die with its disk, a terminal.
+const CONFINED_CRATES: &[(&str, &[&str])] = &[
+    ("fuser", &["fuse"]),
+    ("memmap2", &["check"]),
+    ("clap", &["cli", "bin"]),
+    ("indicatif", &["cli", "bin", "storage"]),
+    ("anyhow", &["cli", "bin"]),
+];
+
+/// What the pure floors do without: no disk, no network, no clock, no threads.
+const PURE_FLOORS: &[&str] = &["units", "format"];
+const IMPURE: &[&str] = &["std::fs", "std::io", "std::net", "std::time", "std::thread"];
+
+const FILE_LINES_MAX: usize = 520;
+const LINE_WIDTH_MAX: usize = 122;
+const MARKDOWN_WIDTH_MAX: usize = 400;
+
+fn floor(folder: &str) -> Option<u8> {
+    FLOORS
+        .iter()
+        .find(|(name, _)| *name == folder)
+        .map(|(_, floor)| *floor)
+}
+
+/// The folder of `src/` that a file belongs to, if it does.
+fn folder_of(path: &str) -> Option<&str> {
+    path.strip_prefix("src/")?
+        .split_once('/')
+        .map(|(folder, _)| folder)
+}
+
+/// Whether `text` ends or begins within a word at this byte.
+fn is_word(byte: Option<u8>) -> bool {
+    byte.is_some_and(|b| b.is_ascii_alphanumeric() || b == b'_')
+}
+
+/// The positions of `word` in `code` where it is a whole word (`word` may end in punctuation).
+fn words<'a>(code: &'a str, word: &'a str) -> impl Iterator<Item = usize> + 'a {
+    code.match_indices(word)
+        .map(|(at, _)| at)
+        .filter(move |at| {
+            let bytes = code.as_bytes();
+            let before = at.checked_sub(1).map(|n| bytes[n]);
+            let goes_on =
+                is_word(word.bytes().last()) && is_word(bytes.get(at + word.len()).copied());
+            !goes_on && !is_word(before)
+        })
+}
+
+/// The first names behind every `prefix` (such as `crate::`) in `code`, those of a group `{a, b::c}` included.
+fn imported<'a>(code: &'a str, prefix: &'a str) -> Vec<(usize, &'a str)> {
+    let mut found = Vec::new();
+    for at in words(code, prefix) {
+        let start = at + prefix.len();
+        let line = line_of(code, at);
+        if !code[start..].starts_with('{') {
+            found.push((line, name_at(&code[start..])));
+            continue;
+        }
+        let mut depth = 0;
+        let mut expects_name = false;
+        for (n, character) in code[start..].char_indices() {
+            match character {
+                '{' => (depth, expects_name) = (depth + 1, depth == 0),
+                '}' if depth == 1 => break,
+                '}' => depth -= 1,
+                ',' if depth == 1 => expects_name = true,
+                c if expects_name && !c.is_whitespace() => {
+                    found.push((line, name_at(&code[start + n..])));
+                    expects_name = false;
+                }
+                _ => {}
+            }
+        }
+    }
+    found
+}
+
+fn name_at(code: &str) -> &str {
+    let len = code.bytes().take_while(|b| is_word(Some(*b))).count();
+    &code[..len]
+}
+
+fn line_of(code: &str, at: usize) -> usize {
+    code[..at].matches('\n').count() + 1
+}
+
+fn report(what: &str, faults: &[String]) {
+    assert!(faults.is_empty(), "{what}:\n{}", faults.join("\n"));
+}
+
+/// Why code in `folder` must not import `name`, if so.
+fn forbidden(folder: &str, name: &str) -> Option<String> {
+    let (own, other) = (floor(folder)?, floor(name)?);
+    if name == "testing" && folder != "testing" {
+        return Some("testing is for tests, fuzz targets and benches".into());
+    }
+    (folder != name && other >= own).then(|| {
+        format!("{name} is on floor {other}, {folder} on floor {own}: imports go downwards only")
+    })
+}
+
+#[test]
+fn imports_go_downwards_only() {
+    let mut faults = Vec::new();
+    for (path, source) in rust_files() {
+        let Some(folder) = folder_of(&path) else {
+            continue;
+        };
+        let code = code_only(&source);
+        let mut paths = imported(&code, "crate::");
+        // From a folder's mod.rs or a file one level down, `super::super::` may reach the crate's root.
+        for prefix in ["super::", "super::super::"] {
+            paths.extend(
+                imported(&code, prefix)
+                    .into_iter()
+                    .filter(|(_, name)| !root().join("src").join(folder).join(name).exists())
+                    .filter(|(_, name)| !root().join(format!("src/{folder}/{name}.rs")).exists()),
+            );
+        }
+        if folder == "bin" {
+            let reached = imported(&code, "larder::");
+            faults.extend(
+                reached
+                    .iter()
+                    .filter(|(_, name)| !["cli"].contains(name))
+                    .map(|(line, name)| format!("{path}:{line}: {name}: a binary calls cli only")),
+            );
+            continue;
+        }
+        if floor(folder).is_none() {
+            faults.push(format!(
+                "{path}: the folder has no floor in tests/it/tidy.rs"
+            ));
+        }
+        for (line, name) in paths {
+            faults.extend(forbidden(folder, name).map(|why| format!("{path}:{line}: {why}")));
+        }
+    }
+    report("imports against the floors", &faults);
+}
+
+#[test]
+fn the_floor_rule_itself_sees_what_it_should() {
+    let code = "use crate::{engine::{A, units}, format};\nuse crate::vfs::X; fn f() { acrate::y }";
+    let names: Vec<&str> = imported(code, "crate::").iter().map(|(_, n)| *n).collect();
+    assert_eq!(names, ["engine", "format", "vfs"]);
+    assert!(forbidden("format", "engine").is_some());
+    assert!(forbidden("check", "engine").is_some());
+    assert!(forbidden("storage", "remote").is_some());
+    assert!(forbidden("cli", "testing").is_some());
+    assert!(forbidden("engine", "storage").is_none());
+    assert!(forbidden("engine", "engine").is_none());
+}
+
+#[test]
+fn each_confined_crate_is_named_in_its_own_folders_only() {
+    let mut faults = Vec::new();
+    for (path, source) in rust_files() {
+        let Some(folder) = folder_of(&path) else {
+            continue;
+        };
+        let code = code_only(&source);
+        for (name, allowed) in CONFINED_CRATES {
+            let path_prefix = format!("{name}::");
+            if let Some(at) = words(&code, &path_prefix).next()
+                && !allowed.contains(&folder)
+            {
+                let line = line_of(&code, at);
+                faults.push(format!("{path}:{line}: only {allowed:?} may name {name}"));
+            }
+        }
+    }
+    report("crates outside their folders", &faults);
+}
+
+#[test]
+fn the_pure_floors_touch_nothing() {
+    let mut faults = Vec::new();
+    for (path, source) in rust_files() {
+        if !folder_of(&path).is_some_and(|folder| PURE_FLOORS.contains(&folder)) {
+            continue;
+        }
+        let code = code_only(&source);
+        for banned in IMPURE.iter().chain(&["unsafe"]) {
+            faults.extend(
+                words(&code, banned).map(|at| format!("{path}:{}: {banned}", line_of(&code, at))),
+            );
+        }
+    }
+    report("the pure floors name what they must not", &faults);
+}
+
+#[test]
+fn files_and_lines_stay_short() {
+    let mut faults = Vec::new();
+    for (path, text) in files() {
+        let markdown = path.ends_with(".md");
+        if !markdown && !path.ends_with(".rs") {
+            continue;
+        }
+        let lines = text.lines().count();
+        if path.starts_with("src/") && lines > FILE_LINES_MAX {
+            faults.push(format!(
+                "{path} has {lines} lines, at most {FILE_LINES_MAX}"
+            ));
+        }
+        let width_max = if markdown {
+            MARKDOWN_WIDTH_MAX
+        } else {
+            LINE_WIDTH_MAX
+        };
+        for (number, line) in text.lines().enumerate() {
+            let width = line.chars().count();
+            if width > width_max {
+                faults.push(format!(
+                    "{path}:{}: {width} wide, at most {width_max}",
+                    number + 1
+                ));
+            }
+            if line.ends_with([' ', '\t']) {
+                faults.push(format!("{path}:{}: space at the end", number + 1));
+            }
+        }
+    }
+    report("too long", &faults);
+}
+
+#[test]
+fn nothing_is_left_behind_in_the_code() {
+    let mut faults = Vec::new();
+    for (path, source) in rust_files() {
+        let code = code_only(&source);
+        for (left, why) in [
+            (
+                "todo!",
+                "finish it, or say in the report that it is missing",
+            ),
+            (
+                "unimplemented!",
+                "finish it, or say in the report that it is missing",
+            ),
+            ("dbg!", "use tracing"),
+            ("#[ignore", "a test that does not run proves nothing"),
+            (
+                "allow(",
+                "use #[expect(lint, reason = \"...\")], which says when it is no longer needed",
+            ),
+        ] {
+            let found = code.match_indices(left).filter(|(at, _)| {
+                let attribute = code[..*at].ends_with("#[") || code[..*at].ends_with("#![");
+                left != "allow(" || attribute
+            });
+            faults.extend(
+                found.map(|(at, _)| format!("{path}:{}: {left}: {why}", line_of(&code, at))),
+            );
+        }
+        for (at, _) in code.match_indices("expect(") {
+            let attribute = code[..at].ends_with("#[") || code[..at].ends_with("#![");
+            let end = code[at..].find(")]").map_or(code.len(), |n| at + n);
+            if attribute && !code[at..end].contains("reason =") {
+                faults.push(format!(
+                    "{path}:{}: expect without a reason",
+                    line_of(&code, at)
+                ));
+            }
+        }
+    }
+    report("left behind", &faults);
+}
+
+#[test]
+fn unsafe_code_says_why_it_is_safe() {
+    let mut faults = Vec::new();
+    for (path, source) in rust_files() {
+        let code = code_only(&source);
+        let lines: Vec<&str> = source.lines().collect();
+        for at in words(&code, "unsafe") {
+            let line = line_of(&code, at);
+            let above = &lines[line.saturating_sub(8)..line];
+            if !above.iter().any(|text| text.contains("SAFETY:")) {
+                faults.push(format!("{path}:{line}: unsafe without SAFETY: above it"));
+            }
+        }
+    }
+    report("unsafe", &faults);
+}
+
+#[test]
+fn every_source_file_is_part_of_the_crate_and_says_its_job() {
+    let mut faults = Vec::new();
+    let sources = rust_files();
+    for (path, source) in &sources {
+        if !path.starts_with("fuzz/") && !source.starts_with("//!") {
+            faults.push(format!(
+                "{path}: the head of the file does not state its job (//!)"
+            ));
+        }
+        let Some((folder, file)) = path.strip_prefix("src/").and_then(|p| p.rsplit_once('/'))
+        else {
+            continue;
+        };
+        let name = file.trim_end_matches(".rs");
+        if folder == "bin" || name == "mod" {
+            continue;
+        }
+        let parents = [format!("src/{folder}/mod.rs"), format!("src/{folder}.rs")];
+        let declared = sources
+            .iter()
+            .filter(|(parent, _)| parents.contains(parent))
+            .any(|(_, text)| {
+                words(&code_only(text), &format!("mod {name};"))
+                    .next()
+                    .is_some()
+            });
+        if !declared {
+            faults.push(format!("{path}: no `mod {name};` in src/{folder}/mod.rs"));
+        }
+    }
+    report("files", &faults);
+}
+
+#[test]
+fn every_markdown_file_has_one_title() {
+    let mut faults = Vec::new();
+    for (path, text) in files() {
+        if !path.ends_with(".md") {
+            continue;
+        }
+        let mut fenced = false;
+        let mut titles = 0;
+        for line in text.lines() {
+            fenced ^= line.starts_with("```");
+            titles += usize::from(!fenced && line.starts_with("# "));
+        }
+        if titles != 1 || !text.starts_with("# ") {
+            faults.push(format!("{path}: {titles} titles, or not at the top"));
+        }
+    }
+    report("markdown", &faults);
+}
+
+#[test]
+fn no_file_knows_one_machine() {
+    // Written in two parts, so that this file does not find itself.
+    let private = [("/wo", "rk/"), ("/ro", "ot/"), ("/home", "/")].map(|(a, b)| format!("{a}{b}"));
+    let mut faults = Vec::new();
+    for (path, text) in files() {
+        for (number, line) in text.lines().enumerate() {
+            faults.extend(
+                private
+                    .iter()
+                    .filter(|part| line.contains(part.as_str()))
+                    .map(|part| format!("{path}:{}: {part}", number + 1)),
+            );
+        }
+    }
+    report("paths of one machine", &faults);
+}
+
+#[test]
+fn every_dependency_has_a_version_that_the_lock_file_holds() {
+    let manifest = std::fs::read_to_string(root().join("Cargo.toml")).unwrap();
+    let lock = std::fs::read_to_string(root().join("Cargo.lock")).unwrap();
+    let locked: BTreeSet<(&str, &str)> = lock
+        .split("[[package]]")
+        .filter_map(|package| {
+            let field = |name: &str| {
+                let line = package.lines().find(|line| line.starts_with(name))?;
+                line.split('"').nth(1)
+            };
+            Some((field("name")?, field("version")?))
+        })
+        .collect();
+    let mut faults = Vec::new();
+    let mut section = "";
+    for line in manifest.lines() {
+        if line.starts_with('[') {
+            section = line;
+        }
+        let Some((name, value)) = line.split_once(" = ") else {
+            continue;
+        };
+        if !section.ends_with("dependencies]") || name == "larder" {
+            continue;
+        }
+        let version = match value.strip_prefix('"') {
+            Some(rest) => rest.split('"').next(),
+            None => value
+                .split_once("version = \"")
+                .and_then(|(_, rest)| rest.split('"').next()),
+        };
+        let Some(version) = version.filter(|v| !v.contains('*') && !value.contains("git")) else {
+            faults.push(format!("{name} needs a version of crates.io, not {value}"));
+            continue;
+        };
+        let wanted = version.trim_start_matches('=');
+        let fits = |found: &str| found == wanted || found.starts_with(&format!("{wanted}."));
+        if !locked.iter().any(|(n, v)| *n == name && fits(v)) {
+            faults.push(format!("{name} {version} is not in Cargo.lock"));
+        }
+    }
+    let package = manifest
+        .lines()
+        .find_map(|line| line.strip_prefix("version = "))
+        .map(|version| version.trim_matches('"'));
+    if !locked.contains(&("larder", package.unwrap_or_default())) {
+        faults.push(format!(
+            "Cargo.lock does not hold larder {package:?}: run cargo check"
+        ));
+    }
+    report("dependencies", &faults);
+}
