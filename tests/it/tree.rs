@@ -3,7 +3,14 @@
 use std::path::{Path, PathBuf};
 
 /// Folders that no commit holds, or that hold no text of this project.
-const SKIPPED: &[&str] = &["target", ".git", "artifacts", "corpus", "regressions"];
+const SKIPPED: &[&str] = &[
+    "target",
+    ".git",
+    "artifacts",
+    "corpus",
+    "corpus-local",
+    "regressions",
+];
 
 /// The project's folder.
 pub(crate) fn root() -> &'static Path {
