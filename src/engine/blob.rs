@@ -177,9 +177,7 @@ impl Blob {
             tag,
             chunk_size: plan.as_ref().map(|plan| plan.chunk),
             cached_bytes: cached,
-            validator: plan
-                .and_then(|plan| plan.validator())
-                .or_else(|| self.facts().validator.clone()),
+            validator: self.known_validator(),
             settled: self.is_settled(),
         }
     }
@@ -197,12 +195,17 @@ impl Blob {
         self.bound.store(true, Ordering::Release);
     }
 
+    /// The validator of the version that the blob is planned for, or that its facts name.
+    fn known_validator(&self) -> Option<Validator> {
+        let binding = self.binding.read();
+        let planned = binding.plan.as_ref().and_then(|plan| plan.validator());
+        planned.or_else(|| binding.facts.validator.clone())
+    }
+
     /// Binds the blob for bytes of the version `served`, unless it has gone over to another one meanwhile.
     pub(super) fn bind_to(&self, served: Option<&Validator>) -> bool {
         let mut flight = self.flight.lock();
-        let known = self.plan().and_then(|plan| plan.validator());
-        let known = known.or_else(|| self.facts().validator.clone());
-        let same = served.is_some() && known.as_ref() == served;
+        let same = served.is_some() && self.known_validator().as_ref() == served;
         if same {
             self.bind(&mut flight);
         }
@@ -368,6 +371,10 @@ impl Blob {
     pub(super) fn changed(self: &Arc<Self>, facts: &Facts) {
         let ops = {
             let mut flight = self.flight.lock();
+            if facts.validator.is_some() && self.known_validator() == facts.validator {
+                // A fetch that was started for an older version tells what another one has told already.
+                return;
+            }
             flight.rebound += 1;
             let give_up = self.is_bound() || self.is_superseded() || flight.rebound > REBOUND_MAX;
             if give_up || facts.kind != FileKind::File {

@@ -6,7 +6,7 @@ use bytes::Bytes;
 use parking_lot::Mutex;
 
 use super::{ReadDone, ReadError};
-use crate::units::ByteRange;
+use crate::units::{ByteRange, ChunkSize};
 
 /// A read that could not be answered at once.
 pub(super) struct ReadOp {
@@ -15,6 +15,9 @@ pub(super) struct ReadOp {
 }
 
 struct OpState {
+    /// What was asked for, which may reach beyond the blob's end.
+    wanted: ByteRange,
+    /// What of that the version has.
     range: ByteRange,
     buffer: Vec<u8>,
     /// Blocks that have not landed yet.
@@ -37,9 +40,11 @@ impl Answers {
 }
 
 impl ReadOp {
-    pub(super) fn new(range: ByteRange, begun: Duration, done: ReadDone) -> Self {
+    /// A read of `wanted` of a blob of `size` bytes, as far as known.
+    pub(super) fn new(wanted: ByteRange, size: u64, begun: Duration, done: ReadDone) -> Self {
         let state = OpState {
-            range,
+            wanted,
+            range: wanted.clip(ByteRange::new(0, size)),
             buffer: Vec::new(),
             missing: 0,
             on_disk: false,
@@ -52,7 +57,7 @@ impl ReadOp {
         }
     }
 
-    /// The bytes wanted.
+    /// The bytes wanted, cut at the blob's end.
     pub(super) fn range(&self) -> ByteRange {
         self.state.lock().range
     }
@@ -62,12 +67,14 @@ impl ReadOp {
         self.state.lock().done.is_some()
     }
 
-    /// Begins, or begins anew, to collect `blocks` blocks of a blob of `size` bytes.
-    pub(super) fn expect(&self, size: u64, blocks: u64) {
+    /// Begins, or begins anew, to collect the blocks of a blob of `size` bytes in chunks of `chunk`. Returns the bytes.
+    pub(super) fn expect(&self, size: u64, chunk: ChunkSize) -> ByteRange {
         let mut state = self.state.lock();
-        state.range = state.range.clip(ByteRange::new(0, size));
+        state.range = state.wanted.clip(ByteRange::new(0, size));
         state.buffer = Vec::new();
-        state.missing = blocks;
+        let blocks = chunk.blocks_of(state.range);
+        state.missing = blocks.end - blocks.start;
+        state.range
     }
 
     /// Notes that the read waits for the cache disk.

@@ -73,14 +73,19 @@ impl Reader {
     pub fn read(&self, range: ByteRange, done: ReadDone) {
         let cache = self.blob.cache();
         let size = self.blob.facts().size;
-        let range = range.clip(ByteRange::new(0, size));
-        if range.is_empty() {
+        let inside = range.clip(ByteRange::new(0, size));
+        if inside.is_empty() {
             return done(Ok(bytes::Bytes::new()));
         }
         cache.counters.reads_waited.add(1);
-        let op = Arc::new(ReadOp::new(range, cache.ground.clock.monotonic(), done));
+        let op = Arc::new(ReadOp::new(
+            range,
+            size,
+            cache.ground.clock.monotonic(),
+            done,
+        ));
         cache.deadlines.watch(&self.blob, &op);
-        let ahead = self.note(range, size);
+        let ahead = self.note(inside, size);
         self.blob.begin(op, ahead);
     }
 
@@ -152,9 +157,8 @@ impl Blob {
         index: Index,
         work: &mut Work,
     ) {
-        let range = op.range().clip(ByteRange::new(0, plan.size));
+        let range = op.expect(plan.size, plan.chunk);
         let blocks = plan.chunk.blocks_of(range);
-        op.expect(plan.size, blocks.end - blocks.start);
         if range.is_empty() {
             // The version that the blob was bound to at last ends before the read begins.
             return op.answer(Ok(bytes::Bytes::new()), &mut work.answers);

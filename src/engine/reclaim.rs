@@ -15,12 +15,12 @@ use parking_lot::Mutex;
 use super::Cache;
 use super::blob::Plan;
 use super::slot::{Slot, SlotState, Tenancy};
-use super::slots::{FreePlace, Table};
+use super::slots::FreePlace;
 use crate::format::{SlotFlags, SlotRecord, slot_hash};
 use crate::units::{BlockMask, SlotId, Tag};
 
-/// How many slots one search looks at: a fill does not wait for a longer one.
-const CANDIDATES: usize = 64;
+/// How many places one search looks at: a fill does not wait for a longer one.
+const CANDIDATES: usize = 256;
 /// How often one fill may free something before it gives up.
 const ATTEMPTS: usize = 8;
 
@@ -148,30 +148,14 @@ impl Cache {
 
     /// Frees the place of one orphan in the segment of this chunk. `None` where a search found none.
     fn retire_orphan(&self, tag: Tag, chunk_no: u64) -> Option<()> {
-        let count = self.reclaim.count();
-        loop {
-            let candidates =
-                self.slots
-                    .with_table(tag, chunk_no, |table| match table.fruitless_at {
-                        Some(at) if at == count => None,
-                        _ => Some(table.candidates(CANDIDATES)),
-                    })??;
-            // The end of a turn: a whole turn without an orphan is not repeated before something changes.
-            if candidates.is_empty() {
-                self.slots
-                    .with_table(tag, chunk_no, |table| table.fruitless_at = Some(count))?;
-                return None;
-            }
-            let orphan = candidates
-                .into_iter()
-                .find(|slot| self.is_orphan(slot) && self.retire(slot));
-            if let Some(slot) = orphan {
-                self.counters.slots_reused.add(1);
-                self.slots
-                    .with_table_of(&slot, |table: &mut Table| table.fruitless_at = None)?;
-                return Some(());
-            }
-        }
+        let superseded = self.reclaim.count();
+        let candidates = self.slots.with_table(tag, chunk_no, |table| {
+            table.candidates(CANDIDATES, superseded)
+        })?;
+        let orphan = candidates
+            .into_iter()
+            .find(|slot| self.is_orphan(slot) && self.retire(slot));
+        orphan.map(|_| self.counters.slots_reused.add(1))
     }
 
     /// Whether no blob record names the slot's version, and nobody has it open.

@@ -52,9 +52,17 @@ pub(super) struct Table {
     /// Free places that had a tenant: their files are still there.
     left: HashMap<u32, FreePlace>,
     /// Where the search for an orphan goes on.
-    pub(super) hand: u32,
-    /// The number of superseded blobs when a whole turn of the hand last found nothing.
-    pub(super) fruitless_at: Option<u64>,
+    hand: u32,
+    search: Search,
+}
+
+/// How far the search for orphans has come in its present turn.
+#[derive(Default)]
+struct Search {
+    /// The number of superseded versions when the turn began.
+    superseded: u64,
+    /// Places passed since then.
+    passed: usize,
 }
 
 /// What a lookup that cannot wait finds.
@@ -201,7 +209,7 @@ impl Table {
             free: BitVec::repeat(true, count as usize),
             left: HashMap::new(),
             hand: 0,
-            fruitless_at: None,
+            search: Search::default(),
         };
         let start = disk.geometry.slot_table_offset(number);
         disk.for_each_sector(start, count, |place, offset, sector| {
@@ -311,18 +319,23 @@ impl Table {
         place.map(|(place, left)| (SlotId(self.base + place), left))
     }
 
-    /// Up to `most` slots from the hand on, which moves behind them; an empty answer where a whole turn is done.
-    pub(super) fn candidates(&mut self, most: usize) -> Vec<Arc<Slot>> {
-        let start = self.hand as usize;
-        let mut found = Vec::new();
-        for (slot, place) in self.places.iter().zip(0u32..).skip(start) {
-            self.hand = place + 1;
-            found.extend(slot.clone());
-            if found.len() == most {
-                return found;
-            }
+    /// The slots of the next `places` places from the hand on, which moves behind them, round and round. Empty where a
+    /// whole turn was done and `superseded` is still what it was: nothing can have become an orphan since.
+    pub(super) fn candidates(&mut self, places: usize, superseded: u64) -> Vec<Arc<Slot>> {
+        if self.search.superseded != superseded {
+            self.search = Search {
+                superseded,
+                passed: 0,
+            };
         }
-        self.hand = 0;
+        let count = self.places.len();
+        let look = places.min(count.saturating_sub(self.search.passed));
+        let hand = self.hand as usize;
+        let found = (0..look)
+            .filter_map(|n| self.places.get((hand + n) % count)?.clone())
+            .collect();
+        self.search.passed += look;
+        self.hand = u32::try_from((hand + look) % count.max(1)).unwrap_or_default();
         found
     }
 

@@ -11,6 +11,8 @@
 mod fuzzed;
 mod golden;
 mod golden_writer;
+mod model;
 mod spec;
 mod tidy;
 mod tree;
+mod world;
