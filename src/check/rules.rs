@@ -13,6 +13,7 @@ use crate::format::{
     Geometry, SegmentHeader, Session, SessionState, SlotKind, Superblock, blob_segment_hash,
     slot_hash,
 };
+use crate::storage::HostIdentity;
 use crate::units::{BlockMask, SlotId, Stamp};
 
 /// One thing that is wrong.
@@ -56,7 +57,7 @@ pub enum Repair {
 }
 
 /// Everything that is wrong.
-pub(super) fn findings(facts: &Facts) -> Vec<Finding> {
+pub(super) fn findings(facts: &Facts, host: Option<HostIdentity>) -> Vec<Finding> {
     let mut found = Vec::new();
     superblocks(facts, &mut found);
     sessions(facts, &mut found);
@@ -64,7 +65,7 @@ pub(super) fn findings(facts: &Facts) -> Vec<Finding> {
     bad_records(facts, &mut found);
     let freed = slot_places(facts, &mut found);
     blob_places(facts, &mut found);
-    slot_bytes(facts, &freed, &mut found);
+    slot_bytes(facts, trusted_epoch(facts, host), &freed, &mut found);
     for path in &facts.strays {
         found.push(Finding {
             clause: Clause::FileStray,
@@ -134,15 +135,8 @@ fn superblocks(facts: &Facts, found: &mut Vec<Finding>) {
 /// A new session is written over a bad one, with an epoch as high as any that was ever seen, so that no stamp can be
 /// issued twice, and with no boot id, so that everything older is suspect.
 fn sessions(facts: &Facts, found: &mut Vec<Finding>) {
-    let valid = |copy: &SessionCopy| match copy {
-        SessionCopy::Valid(session, _) => Some(*session),
-        _ => None,
-    };
-    let last = facts
-        .sessions
-        .iter()
-        .filter_map(valid)
-        .max_by_key(|session| session.sequence);
+    let valid = facts.sessions.iter().filter_map(SessionCopy::session);
+    let last = valid.max_by_key(|session| session.sequence);
     let epoch = last
         .map_or(0, |session| session.epoch)
         .max(facts.last_epoch);
@@ -302,8 +296,21 @@ fn blob_places(facts: &Facts, found: &mut Vec<Finding>) {
     }
 }
 
-/// Presence against the files, and against the bytes where they were read.
-fn slot_bytes(facts: &Facts, freed: &HashSet<SlotId>, found: &mut Vec<Finding>) {
+/// Slots with a lower epoch are suspect: written before the last boot, or before the cache disk was mounted as it is now.
+/// Without a session of this host and boot all of them are.
+fn trusted_epoch(facts: &Facts, host: Option<HostIdentity>) -> u64 {
+    let valid = facts.sessions.iter().filter_map(SessionCopy::session);
+    let last = valid.max_by_key(|session| session.sequence);
+    let here = |s: &Session, host: HostIdentity| {
+        (s.boot_id, s.host_id, s.disk_mount_id) == (host.boot_id, host.host_id, host.disk_mount_id)
+    };
+    let same_boot = last.filter(|s| host.is_some_and(|host| here(s, host)));
+    same_boot.map_or(u64::MAX, |session| session.trusted_epoch)
+}
+
+/// Presence against the files, and against the bytes where they were read. A wrong block costs a suspect slot all of its
+/// blocks: where one was damaged by a cut, others may be whose checksum fits by chance.
+fn slot_bytes(facts: &Facts, trusted: u64, freed: &HashSet<SlotId>, found: &mut Vec<Finding>) {
     for slot in facts
         .slots
         .iter()
@@ -312,25 +319,34 @@ fn slot_bytes(facts: &Facts, freed: &HashSet<SlotId>, found: &mut Vec<Finding>) 
         let len = facts.files.get(&slot.slot).copied();
         let short = slot.beyond(len.unwrap_or(0));
         let wrong = slot.bad_blocks.without(short);
-        let mut clear = |clause, blocks: BlockMask, detail: String| {
-            if !blocks.is_empty() {
-                let repair = Repair::ClearBlocks(slot.slot, blocks);
-                let place = format!("slot {}", slot.slot.0);
-                found.push(at_sector(clause, place, detail, repair, slot.evidence));
-            }
+        let mut add = |clause, detail: String, repair| {
+            let place = format!("slot {}", slot.slot.0);
+            found.push(at_sector(clause, place, detail, repair, slot.evidence));
         };
-        let file = len.map_or("there is no file".to_owned(), |len| {
-            format!("the file has {len} bytes")
-        });
-        clear(
-            Clause::FileShort,
-            short,
-            format!("{file}, {} present blocks lie beyond", short.count()),
-        );
-        clear(
-            Clause::BlockCrc,
-            wrong,
-            format!("blocks {:?} are wrong", wrong.iter().collect::<Vec<_>>()),
-        );
+        if !wrong.is_empty() {
+            let detail = format!("blocks {:?} are wrong", wrong.iter().collect::<Vec<_>>());
+            if slot.stamp.epoch() < trusted {
+                let detail = format!("{detail}, and it was written before the last boot");
+                add(Clause::BlockCrc, detail, Repair::FreeSlot(slot.slot));
+                continue;
+            }
+            add(
+                Clause::BlockCrc,
+                detail,
+                Repair::ClearBlocks(slot.slot, wrong),
+            );
+        }
+        if !short.is_empty() {
+            let file = match len {
+                Some(len) => format!("the file has {len} bytes"),
+                None => "there is no file".to_owned(),
+            };
+            let detail = format!("{file}, {} present blocks lie beyond", short.count());
+            add(
+                Clause::FileShort,
+                detail,
+                Repair::ClearBlocks(slot.slot, short),
+            );
+        }
     }
 }

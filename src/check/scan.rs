@@ -75,21 +75,29 @@ fn heads(storage: &dyn Storage) -> Result<Facts, CheckError> {
             },
         ))
     };
-    let mut bad_superblocks = Vec::new();
     let mut copies = [[0; SECTOR_LEN]; 2];
+    let mut reads = Vec::new();
     for (number, copy) in (0..).zip(&mut copies) {
         let (read, evidence) = one(Geometry::superblock_offset(number))?;
         let decoded = decode(&read, |sector| Superblock::decode(sector, number));
         *copy = read.unwrap_or([0; SECTOR_LEN]);
-        if let Err(why) = decoded {
-            bad_superblocks.push(Bad {
-                number,
-                evidence,
-                why,
-            });
-        }
+        reads.push((number, evidence, decoded));
     }
     let superblock = Superblock::choose(&copies).map_err(CheckError::Superblock)?;
+    let mut bad_superblocks = Vec::new();
+    for (number, evidence, decoded) in reads {
+        let same = |s: &Superblock| (s.uuid, s.geometry) == (superblock.uuid, superblock.geometry);
+        let why = match decoded {
+            Ok(copy) if same(&copy) => continue,
+            Ok(_) => "its uuid or geometry is not that of the newer copy".to_owned(),
+            Err(why) => why,
+        };
+        bad_superblocks.push(Bad {
+            number,
+            evidence,
+            why,
+        });
+    }
     let uuid = superblock.uuid;
     let mut sessions = [(); 2].map(|()| SessionCopy::Blank(Evidence::default()));
     for (number, session) in (0..).zip(&mut sessions) {
