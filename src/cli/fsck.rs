@@ -14,6 +14,7 @@ use crate::check::{self, CheckError, Clause, Disk, Report, Step, exit};
 use crate::storage::{CacheDir, CacheDirError, read_holder};
 use clap::Parser;
 use indicatif::{ProgressBar, ProgressStyle};
+use signal_hook::flag;
 
 /// Checks a larder cache directory and puts right what it can.
 ///
@@ -65,7 +66,10 @@ struct Talk<'a> {
     out: &'a mut dyn Write,
     input: &'a mut dyn BufRead,
     terminal: bool,
+    /// Set by a signal: the scan ends at its next step.
     cancelled: Arc<AtomicBool>,
+    /// While this is set a signal ends the program at once, since nothing has been changed yet.
+    asking: Arc<AtomicBool>,
 }
 
 /// Why there is no result, and the exit code.
@@ -73,9 +77,12 @@ struct Failure(u8, String);
 
 /// Runs `cachefsck` with the command line of this process and returns its exit code.
 pub fn main() -> ExitCode {
-    let cancelled = Arc::new(AtomicBool::new(false));
+    let [cancelled, asking] = [(); 2].map(|()| Arc::new(AtomicBool::new(false)));
     for signal in [signal_hook::consts::SIGINT, signal_hook::consts::SIGTERM] {
-        if let Err(error) = signal_hook::flag::register(signal, Arc::clone(&cancelled)) {
+        let code = i32::from(exit::CANCELLED);
+        let registered = flag::register_conditional_shutdown(signal, code, Arc::clone(&asking))
+            .and_then(|_| flag::register(signal, Arc::clone(&cancelled)));
+        if let Err(error) = registered {
             eprintln!("cachefsck: signal {signal} will end it the hard way: {error}");
         }
     }
@@ -88,6 +95,7 @@ pub fn main() -> ExitCode {
             input,
             terminal,
             cancelled,
+            asking,
         },
     );
     ExitCode::from(code)
@@ -130,7 +138,12 @@ fn examine(options: &Options, talk: &mut Talk<'_>) -> Result<u8, Failure> {
     let wanted = match mode {
         Mode::Look => Vec::new(),
         Mode::Repair => Clause::ALL.to_vec(),
-        Mode::Ask => ask(&report, talk)?,
+        Mode::Ask => {
+            talk.asking.store(true, Ordering::Relaxed);
+            let wanted = ask(&report, talk)?;
+            talk.asking.store(false, Ordering::Relaxed);
+            wanted
+        }
     };
     if !wanted.is_empty() && !report.is_clean() {
         check::repair(disk, &mut report, |finding| {
@@ -312,6 +325,7 @@ mod tests {
                 input: &mut answers.as_bytes(),
                 terminal,
                 cancelled,
+                asking: Arc::default(),
             };
             let code = run(args, talk);
             (code, String::from_utf8(out).unwrap())
@@ -412,6 +426,7 @@ mod tests {
             input: &mut io::empty(),
             terminal: false,
             cancelled,
+            asking: Arc::default(),
         };
         let args = vec!["cachefsck".into(), "-p".into(), rig.0.path().into()];
         assert_eq!(run(args, talk), exit::CANCELLED);
