@@ -60,31 +60,32 @@ pub(super) fn stands(storage: &dyn Storage, finding: &Finding) -> io::Result<boo
         .all(|read| fingerprint(read) == evidence.fingerprint))
 }
 
-/// Superblocks, sessions and segment headers.
-fn heads(storage: &dyn Storage) -> Result<Facts, CheckError> {
-    let one = |offset| -> io::Result<(Read, Evidence)> {
-        let read = read_sectors(storage, offset, 1)?
-            .pop()
-            .unwrap_or(Ok([0; SECTOR_LEN]));
-        let fingerprint = fingerprint(&read);
-        Ok((
-            read,
-            Evidence {
-                offset,
-                fingerprint,
-            },
-        ))
-    };
+/// Reads one sector of the heads.
+fn one(storage: &dyn Storage, offset: u64) -> io::Result<(Read, Evidence)> {
+    let read = read_sectors(storage, offset, 1)?.pop();
+    let read = read.unwrap_or(Ok([0; SECTOR_LEN]));
+    let fingerprint = fingerprint(&read);
+    Ok((
+        read,
+        Evidence {
+            offset,
+            fingerprint,
+        },
+    ))
+}
+
+/// The superblock that holds, and the copies that do not.
+fn superblocks(storage: &dyn Storage) -> Result<(Superblock, Vec<Bad>), CheckError> {
     let mut copies = [[0; SECTOR_LEN]; 2];
     let mut reads = Vec::new();
     for (number, copy) in (0..).zip(&mut copies) {
-        let (read, evidence) = one(Geometry::superblock_offset(number))?;
+        let (read, evidence) = one(storage, Geometry::superblock_offset(number))?;
         let decoded = decode(&read, |sector| Superblock::decode(sector, number));
         *copy = read.unwrap_or([0; SECTOR_LEN]);
         reads.push((number, evidence, decoded));
     }
     let superblock = Superblock::choose(&copies).map_err(CheckError::Superblock)?;
-    let mut bad_superblocks = Vec::new();
+    let mut bad = Vec::new();
     for (number, evidence, decoded) in reads {
         let same = |s: &Superblock| (s.uuid, s.geometry) == (superblock.uuid, superblock.geometry);
         let why = match decoded {
@@ -92,16 +93,22 @@ fn heads(storage: &dyn Storage) -> Result<Facts, CheckError> {
             Ok(_) => "its uuid or geometry is not that of the newer copy".to_owned(),
             Err(why) => why,
         };
-        bad_superblocks.push(Bad {
+        bad.push(Bad {
             number,
             evidence,
             why,
         });
     }
+    Ok((superblock, bad))
+}
+
+/// Superblocks, sessions and segment headers.
+fn heads(storage: &dyn Storage) -> Result<Facts, CheckError> {
+    let (superblock, bad_superblocks) = superblocks(storage)?;
     let uuid = superblock.uuid;
     let mut sessions = [(); 2].map(|()| SessionCopy::Blank(Evidence::default()));
     for (number, session) in (0..).zip(&mut sessions) {
-        let (read, evidence) = one(Geometry::session_offset(number))?;
+        let (read, evidence) = one(storage, Geometry::session_offset(number))?;
         *session = match decode(&read, |s| unless_blank(Session::decode(s, uuid, number))) {
             Ok(None) => SessionCopy::Blank(evidence),
             Ok(Some(session)) => SessionCopy::Valid(session, evidence),
@@ -114,7 +121,7 @@ fn heads(storage: &dyn Storage) -> Result<Facts, CheckError> {
     }
     let mut bad_segments = Vec::new();
     for number in 0..superblock.geometry.segments() {
-        let (read, evidence) = one(Geometry::segment_header_offset(number))?;
+        let (read, evidence) = one(storage, Geometry::segment_header_offset(number))?;
         if let Err(why) = decode(&read, |s| {
             unless_blank(SegmentHeader::decode(s, uuid, number))
         }) {
