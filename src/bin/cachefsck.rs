@@ -1,3 +1,5 @@
 //! The command `cachefsck`.
 
-fn main() {}
+fn main() -> std::process::ExitCode {
+    larder::cli::cachefsck()
+}

@@ -1,1 +1,133 @@
-//! In work.
+//! Floor 3, beside the engine: the check of a cache's records, and their repair. It never imports the engine, so that a
+//! mistake there is not repeated here.
+//!
+//! [`scan`] gathers facts, [`rules`] (pure) turns them into findings, [`repair`] carries out what a finding says,
+//! [`report`] tells it. Invariants:
+//!
+//! * A repair frees records and clears presence; it never invents any. All that it can lose is a clean copy of remote
+//!   data.
+//! * Without repair nothing is written, and a daemon may be at work meanwhile: a finding counts only if its sector reads
+//!   the same a second time.
+//! * A second check after a repair finds nothing.
+//!
+//! The index is read through [`Storage`] in large pieces rather than through a mapping: it is as fast, a disk error stays
+//! an error value, and the crash store of the tests can be checked by the same code.
+
+mod clause;
+mod facts;
+mod repair;
+mod report;
+mod rules;
+mod scan;
+
+use std::io;
+use std::ops::ControlFlow;
+
+pub use clause::Clause;
+pub use repair::repair;
+pub use report::{Counts, Report, exit};
+pub use rules::{Finding, Repair};
+
+use crate::format::SectorError;
+use crate::storage::{ChunkFiles, HostIdentity, Storage};
+
+/// What is checked: the records and the files of one cache.
+#[derive(Clone, Copy)]
+pub struct Disk<'a> {
+    /// The records and the blocks.
+    pub storage: &'a dyn Storage,
+    /// The files as such.
+    pub files: &'a dyn ChunkFiles,
+    /// The machine, where it is known: only in the boot that wrote a slot can one bad block of it stand alone.
+    pub host: Option<HostIdentity>,
+}
+
+impl<'a> Disk<'a> {
+    /// A store that is both.
+    pub fn of(store: &'a (impl Storage + ChunkFiles)) -> Self {
+        Self {
+            storage: store,
+            files: store,
+            host: None,
+        }
+    }
+
+    /// The same on this machine.
+    #[must_use]
+    pub fn on(self, host: HostIdentity) -> Self {
+        Self {
+            host: Some(host),
+            ..self
+        }
+    }
+}
+
+/// Whether what is found is put right.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Mode {
+    /// Only look.
+    Check,
+    /// Put right whatever can be.
+    Repair,
+}
+
+/// How far a check has come.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Step {
+    /// What is being read.
+    pub phase: &'static str,
+    /// How much of it was read.
+    pub done: u64,
+    /// How much there is; 0 where that is not known.
+    pub total: u64,
+}
+
+/// Called now and then; the check ends where it answers `Break`.
+pub type Observer<'a> = &'a mut dyn FnMut(Step) -> ControlFlow<()>;
+
+/// Why a check did not come to its end.
+#[derive(Debug, thiserror::Error)]
+pub enum CheckError {
+    /// The disk said no.
+    #[error("cannot read the cache: {0}")]
+    Io(#[from] io::Error),
+    /// Neither superblock holds, so that nothing can be read.
+    #[error(
+        "neither superblock is valid ({0}): only clean copies of remote data were in this cache, so remove the directory and let larder make a new one"
+    )]
+    Superblock(SectorError),
+    /// The observer ended it.
+    #[error("cancelled")]
+    Cancelled,
+}
+
+/// Looks for whatever is wrong with a cache; `deep` reads every block as well. Nothing is written.
+pub fn check(disk: Disk<'_>, deep: bool, observe: Observer<'_>) -> Result<Report, CheckError> {
+    let facts = scan::scan(disk, deep, observe)?;
+    let mut findings = rules::findings(&facts, disk.host);
+    let mut lost = None;
+    findings.retain(|finding| {
+        scan::stands(disk.storage, finding).unwrap_or_else(|error| {
+            lost.get_or_insert(error);
+            true
+        })
+    });
+    match lost {
+        Some(error) => Err(error.into()),
+        None => Ok(Report::new(deep, &facts, findings)),
+    }
+}
+
+/// [`check`], and [`repair`] of everything that was found if `mode` says so.
+pub fn run(
+    disk: Disk<'_>,
+    mode: Mode,
+    deep: bool,
+    observe: Observer<'_>,
+) -> Result<Report, CheckError> {
+    let mut report = check(disk, deep, observe)?;
+    if mode == Mode::Repair {
+        repair(disk, &mut report, |_| true)?;
+    }
+    Ok(report)
+}

@@ -1,1 +1,5 @@
 //! In work.
+
+mod fsck;
+
+pub use fsck::main as cachefsck;

@@ -72,7 +72,7 @@ impl Descriptors {
             used: false,
         };
         let dropped = match shard.open.get_mut(&file.slot) {
-            Some(entry) if entry.generation > file.generation => return,
+            Some(entry) if is_newer(entry.generation, file.generation) => return,
             Some(entry) => vec![std::mem::replace(entry, fresh)],
             None => {
                 let dropped = shard.shrink_to(limit.saturating_sub(1));
@@ -115,6 +115,11 @@ impl Descriptors {
         let [first, ..] = &self.shards;
         self.shards.get(slot.0 as usize % SHARDS).unwrap_or(first)
     }
+}
+
+/// Whether generation `a` came after `b`; generations count modulo 2^32.
+fn is_newer(a: u32, b: u32) -> bool {
+    a != b && a.wrapping_sub(b) < 1 << 31
 }
 
 impl Shard {
@@ -194,6 +199,7 @@ mod tests {
         assert!(Arc::ptr_eq(&cache.get(file(1, 6)).unwrap(), &newer));
         cache.remove(SlotId(1));
         assert!(cache.get(file(1, 6)).is_none());
+        assert!(is_newer(0, u32::MAX) && !is_newer(u32::MAX, 0) && !is_newer(3, 3));
     }
 
     #[test]

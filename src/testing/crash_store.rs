@@ -476,7 +476,3 @@ impl ChunkFiles for CrashStore {
         Ok(())
     }
 }
-
-#[cfg(test)]
-#[path = "crash_store_tests.rs"]
-mod tests;

@@ -1,6 +1,14 @@
-use std::collections::BTreeSet;
+//! The disk in memory does what its head says, and no more.
 
-use super::*;
+use std::collections::BTreeSet;
+use std::io;
+
+use rustix::io::Errno;
+
+use super::{CrashStore, Fate, Faults};
+use crate::format::{Geometry, Superblock};
+use crate::storage::{ChunkFile, NowRead, Storage};
+use crate::units::SlotId;
 
 fn store() -> CrashStore {
     CrashStore::format(Geometry::new(8, 8, 8, 0).unwrap(), 1 << 20, 7)

@@ -3,6 +3,8 @@
 //! bodies of the fuzz targets ([`fuzz`]). Compiled with the feature `testing` only.
 
 mod crash_store;
+#[cfg(test)]
+mod crash_store_tests;
 mod fates;
 pub mod fuzz;
 mod mem_file;

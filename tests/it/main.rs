@@ -1,13 +1,15 @@
 //! The integration tests, as one binary: every further binary would be one more link.
 //!
 //! `tidy` holds the rules of the house, `spec` holds `format-spec.md` against the code, `golden` opens a cache that an
-//! earlier version wrote, `fuzzed` replays the inputs of the fuzzers.
+//! earlier version wrote, `fuzzed` replays the inputs of the fuzzers,
+//! `check` damages caches and has them put right.
 
 #![expect(
     clippy::unwrap_used,
     reason = "a test that cannot go on has found its failure"
 )]
 
+mod check;
 mod fuzzed;
 mod golden;
 mod golden_writer;

@@ -1,0 +1,50 @@
+//! What can be wrong with a cache, each by the clause of `format-spec.md` that it breaks.
+
+use serde::{Serialize, Serializer};
+
+macro_rules! clauses {
+    ($($name:ident, $id:literal, $text:literal;)*) => {
+        /// A clause of `format-spec.md` that a finding breaks.
+        #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+        pub enum Clause {
+            $(#[doc = $text] $name,)*
+        }
+
+        impl Clause {
+            /// Every clause, in the order of the specification.
+            pub const ALL: &[Self] = &[$(Self::$name),*];
+
+            /// The name of the clause in the specification.
+            pub fn id(self) -> &'static str {
+                match self { $(Self::$name => $id,)* }
+            }
+
+            /// What is wrong, in a few words.
+            pub fn text(self) -> &'static str {
+                match self { $(Self::$name => $text,)* }
+            }
+        }
+    };
+}
+
+clauses! {
+    Super, "F-SUPER", "a copy of the superblock is damaged";
+    Session, "F-SESSION", "a copy of the session is damaged, or its epoch is too low";
+    Segment, "F-SEGMENT", "a segment header is damaged";
+    SlotSector, "F-SLOT-SECTOR", "a slot record is damaged";
+    SlotTwin, "F-SLOT-TWIN", "two slots claim the same chunk";
+    SlotPlace, "F-SLOT-PLACE", "a slot lies in the wrong segment";
+    BlobSector, "F-BLOB-SECTOR", "a blob record is damaged";
+    BlobTwin, "F-BLOB-TWIN", "two blob records have the same key";
+    BlobPlace, "F-BLOB-PLACE", "a blob record lies in the wrong segment";
+    HeapSector, "F-HEAP-SECTOR", "a heap cell is damaged";
+    FileShort, "F-FILE-SHORT", "a chunk file ends before a block that its slot calls present";
+    FileStray, "F-FILE-STRAY", "a file among the chunk files belongs to no slot";
+    BlockCrc, "F-BLOCK-CRC", "a block's bytes do not give its checksum, or cannot be read";
+}
+
+impl Serialize for Clause {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(self.id())
+    }
+}

@@ -1,0 +1,128 @@
+//! What a scan gathers: everything that the rules need, and nothing that judges.
+
+use std::path::PathBuf;
+
+use hashbrown::HashMap;
+
+use crate::format::{Session, SlotKind, Superblock};
+use crate::units::{BlobKey, BlockMask, ChunkSize, SlotId, Stamp, Tag};
+
+/// A sector as it was read: where, and a checksum of all its bytes, so that it can be told whether it has changed.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct Evidence {
+    /// The offset in the index.
+    pub offset: u64,
+    /// CRC-32 of its 512 bytes; `None` where the disk did not give them.
+    pub fingerprint: Option<u32>,
+}
+
+/// A sector that is not believed.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(super) struct Bad {
+    /// Which record, counted over the whole cache: copy, segment, slot, blob or cell.
+    pub(super) number: u32,
+    /// Where it lies.
+    pub(super) evidence: Evidence,
+    /// Why, as a sentence.
+    pub(super) why: String,
+}
+
+/// A copy of the session.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(super) enum SessionCopy {
+    /// Never written.
+    Blank(Evidence),
+    /// It holds.
+    Valid(Session, Evidence),
+    /// It does not.
+    Bad(Bad),
+}
+
+impl SessionCopy {
+    pub(super) fn session(&self) -> Option<Session> {
+        match self {
+            Self::Valid(session, _) => Some(*session),
+            _ => None,
+        }
+    }
+
+    pub(super) fn evidence(&self) -> Evidence {
+        match self {
+            Self::Blank(evidence) | Self::Valid(_, evidence) => *evidence,
+            Self::Bad(bad) => bad.evidence,
+        }
+    }
+}
+
+/// A slot that holds something.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) struct SlotFact {
+    pub(super) slot: SlotId,
+    pub(super) evidence: Evidence,
+    pub(super) kind: SlotKind,
+    pub(super) stamp: Stamp,
+    pub(super) tag: Tag,
+    pub(super) chunk_no: u64,
+    pub(super) chunk: ChunkSize,
+    pub(super) valid_len: u32,
+    pub(super) present: BlockMask,
+    /// Present blocks whose bytes do not give their checksum; only a deep scan looks.
+    pub(super) bad_blocks: BlockMask,
+}
+
+impl SlotFact {
+    /// The present blocks that a file of `len` bytes does not hold whole.
+    pub(super) fn beyond(&self, len: u64) -> BlockMask {
+        let valid = u64::from(self.valid_len);
+        let end = |block: u32| {
+            u64::from(block) * self.chunk.block_size() + self.chunk.block_len(valid, block)
+        };
+        let beyond = self.present.iter().filter(|block| end(*block) > len);
+        beyond.fold(BlockMask::NONE, |mask, block| {
+            mask.with(BlockMask::one(block))
+        })
+    }
+}
+
+/// A blob record in use.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) struct BlobFact {
+    pub(super) number: u32,
+    pub(super) evidence: Evidence,
+    pub(super) key: BlobKey,
+    pub(super) tag: Tag,
+    pub(super) stamp: Stamp,
+}
+
+/// What the segments' records add up to.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub(super) struct SegmentSums {
+    pub(super) used_slots: u32,
+    pub(super) used_blobs: u32,
+    pub(super) allocated: u64,
+}
+
+/// All of it.
+#[derive(Clone, Debug)]
+pub(super) struct Facts {
+    pub(super) superblock: Superblock,
+    /// Copies that do not hold, or contradict the one that does.
+    pub(super) bad_superblocks: Vec<Bad>,
+    pub(super) sessions: [SessionCopy; 2],
+    pub(super) bad_segments: Vec<Bad>,
+    pub(super) sums: Vec<SegmentSums>,
+    pub(super) slots: Vec<SlotFact>,
+    pub(super) bad_slots: Vec<Bad>,
+    pub(super) blobs: Vec<BlobFact>,
+    pub(super) bad_blobs: Vec<Bad>,
+    pub(super) used_heap: u64,
+    pub(super) bad_heap: Vec<Bad>,
+    /// The highest epoch in any stamp.
+    pub(super) last_epoch: u64,
+    /// The lengths of the slots' files.
+    pub(super) files: HashMap<SlotId, u64>,
+    /// Files that lie where no slot's file does.
+    pub(super) strays: Vec<PathBuf>,
+    pub(super) blocks_read: u64,
+    pub(super) bytes_read: u64,
+}

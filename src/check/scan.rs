@@ -1,0 +1,414 @@
+//! Reading a cache once, from front to back.
+//!
+//! About 100 bytes of memory are held for each slot and blob in use: 200 MB for a full cache of 1 TiB. The index is read
+//! before the files are listed: a block's bytes are written before its presence, so that a daemon at work beside makes no
+//! file look short.
+
+use std::io;
+
+use hashbrown::HashMap;
+
+use super::facts::{Bad, BlobFact, Evidence, Facts, SegmentSums, SessionCopy, SlotFact};
+use super::rules::Finding;
+use super::{CheckError, Disk, Observer, Step};
+use crate::format::{
+    BlobKind, BlobRecord, Geometry, HeapCell, SECTOR_LEN, Sector, SectorError, SegmentHeader,
+    Session, SlotKind, SlotRecord, Superblock, block_crc,
+};
+use crate::storage::{ChunkFile, Storage};
+use crate::units::{BlockMask, SlotId, Stamp, Uuid};
+
+/// The index is read in pieces of this many sectors.
+const PIECE: u64 = 2048;
+/// So many unreadable sectors are a dying disk, not damage that a repair of records could mend.
+const UNREADABLE_MAX: usize = 1024;
+const SECTOR: u64 = SECTOR_LEN as u64;
+
+/// A sector, or why the disk did not give it.
+type Read = Result<Sector, io::Error>;
+
+/// Gathers the facts. Errors where both superblocks are bad, the disk fails as a whole, or the observer says so.
+pub(super) fn scan(disk: Disk<'_>, deep: bool, observe: Observer<'_>) -> Result<Facts, CheckError> {
+    let mut facts = heads(disk.storage)?;
+    let geometry = facts.superblock.geometry;
+    let total = u64::from(geometry.n_slots())
+        + u64::from(geometry.n_blobs())
+        + u64::from(geometry.n_heap());
+    let mut scan = Scan {
+        disk,
+        deep,
+        observe,
+        done: 0,
+        total,
+        block: Vec::new(),
+    };
+    for segment in 0..geometry.segments() {
+        scan.segment(&mut facts, segment)?;
+    }
+    scan.files(&mut facts)?;
+    Ok(facts)
+}
+
+/// Whether a finding's sector still reads as it did.
+pub(super) fn stands(storage: &dyn Storage, finding: &Finding) -> io::Result<bool> {
+    let Some(evidence) = finding.evidence else {
+        return Ok(true);
+    };
+    let again = read_sectors(storage, evidence.offset, 1)?;
+    Ok(again
+        .iter()
+        .all(|read| fingerprint(read) == evidence.fingerprint))
+}
+
+/// Reads one sector of the heads.
+fn one(storage: &dyn Storage, offset: u64) -> io::Result<(Read, Evidence)> {
+    let read = read_sectors(storage, offset, 1)?.pop();
+    let read = read.unwrap_or(Ok([0; SECTOR_LEN]));
+    let fingerprint = fingerprint(&read);
+    Ok((
+        read,
+        Evidence {
+            offset,
+            fingerprint,
+        },
+    ))
+}
+
+/// The superblock that holds, and the copies that do not.
+fn superblocks(storage: &dyn Storage) -> Result<(Superblock, Vec<Bad>), CheckError> {
+    let mut copies = [[0; SECTOR_LEN]; 2];
+    let mut reads = Vec::new();
+    for (number, copy) in (0..).zip(&mut copies) {
+        let (read, evidence) = one(storage, Geometry::superblock_offset(number))?;
+        let decoded = decode(&read, |sector| Superblock::decode(sector, number));
+        *copy = read.unwrap_or([0; SECTOR_LEN]);
+        reads.push((number, evidence, decoded));
+    }
+    let superblock = Superblock::choose(&copies).map_err(CheckError::Superblock)?;
+    let mut bad = Vec::new();
+    for (number, evidence, decoded) in reads {
+        let same = |s: &Superblock| (s.uuid, s.geometry) == (superblock.uuid, superblock.geometry);
+        let why = match decoded {
+            Ok(copy) if same(&copy) => continue,
+            Ok(_) => "its uuid or geometry is not that of the newer copy".to_owned(),
+            Err(why) => why,
+        };
+        bad.push(Bad {
+            number,
+            evidence,
+            why,
+        });
+    }
+    Ok((superblock, bad))
+}
+
+/// Superblocks, sessions and segment headers.
+fn heads(storage: &dyn Storage) -> Result<Facts, CheckError> {
+    let (superblock, bad_superblocks) = superblocks(storage)?;
+    let uuid = superblock.uuid;
+    let mut sessions = [(); 2].map(|()| SessionCopy::Blank(Evidence::default()));
+    for (number, session) in (0..).zip(&mut sessions) {
+        let (read, evidence) = one(storage, Geometry::session_offset(number))?;
+        *session = match decode(&read, |s| unless_blank(Session::decode(s, uuid, number))) {
+            Ok(None) => SessionCopy::Blank(evidence),
+            Ok(Some(session)) => SessionCopy::Valid(session, evidence),
+            Err(why) => SessionCopy::Bad(Bad {
+                number,
+                evidence,
+                why,
+            }),
+        };
+    }
+    let mut bad_segments = Vec::new();
+    for number in 0..superblock.geometry.segments() {
+        let (read, evidence) = one(storage, Geometry::segment_header_offset(number))?;
+        if let Err(why) = decode(&read, |s| {
+            unless_blank(SegmentHeader::decode(s, uuid, number))
+        }) {
+            bad_segments.push(Bad {
+                number,
+                evidence,
+                why,
+            });
+        }
+    }
+    Ok(Facts {
+        superblock,
+        bad_superblocks,
+        sessions,
+        bad_segments,
+        sums: Vec::new(),
+        slots: Vec::new(),
+        bad_slots: Vec::new(),
+        blobs: Vec::new(),
+        bad_blobs: Vec::new(),
+        used_heap: 0,
+        bad_heap: Vec::new(),
+        last_epoch: 0,
+        files: HashMap::new(),
+        strays: Vec::new(),
+        blocks_read: 0,
+        bytes_read: 0,
+    })
+}
+
+struct Scan<'a, 'o> {
+    disk: Disk<'a>,
+    deep: bool,
+    observe: Observer<'o>,
+    done: u64,
+    total: u64,
+    block: Vec<u8>,
+}
+
+impl Scan<'_, '_> {
+    /// The three tables of one segment.
+    fn segment(&mut self, facts: &mut Facts, segment: u32) -> Result<(), CheckError> {
+        let (uuid, geometry) = (facts.superblock.uuid, facts.superblock.geometry);
+        facts.sums.push(SegmentSums::default());
+        let slots = geometry.slots_per_segment();
+        self.table(
+            geometry.slot_table_offset(segment),
+            slots,
+            |scan, n, read, evidence| {
+                scan.slot(facts, uuid, SlotId(segment * slots + n), read, evidence);
+            },
+        )?;
+        let blobs = geometry.blobs_per_segment();
+        self.table(
+            geometry.blob_table_offset(segment),
+            blobs,
+            |_, n, read, evidence| {
+                blob(facts, uuid, segment * blobs + n, read, evidence);
+            },
+        )?;
+        let cells = geometry.heap_per_segment();
+        self.table(
+            geometry.heap_offset(segment),
+            cells,
+            |_, n, read, evidence| {
+                heap(facts, uuid, segment * cells + n, read, evidence);
+            },
+        )?;
+        let unreadable = |bad: &[Bad]| {
+            bad.iter()
+                .filter(|b| b.evidence.fingerprint.is_none())
+                .count()
+        };
+        let lost = [&facts.bad_slots, &facts.bad_blobs, &facts.bad_heap];
+        if lost.iter().map(|bad| unreadable(bad)).sum::<usize>() > UNREADABLE_MAX {
+            return Err(io::Error::other("too many sectors of the index cannot be read").into());
+        }
+        Ok(())
+    }
+
+    fn table(
+        &mut self,
+        start: u64,
+        count: u32,
+        mut each: impl FnMut(&mut Self, u32, Read, Evidence),
+    ) -> Result<(), CheckError> {
+        let mut next = 0;
+        while next < u64::from(count) {
+            let len = PIECE.min(u64::from(count) - next);
+            let sectors = read_sectors(self.disk.storage, start + next * SECTOR, len)?;
+            for (n, read) in (next..).zip(sectors) {
+                let offset = start + n * SECTOR;
+                let fingerprint = fingerprint(&read);
+                let n = u32::try_from(n).unwrap_or_default();
+                each(
+                    self,
+                    n,
+                    read,
+                    Evidence {
+                        offset,
+                        fingerprint,
+                    },
+                );
+            }
+            next += len;
+            self.done += len;
+            self.tell("records", self.done, self.total)?;
+        }
+        Ok(())
+    }
+
+    fn tell(&mut self, phase: &'static str, done: u64, total: u64) -> Result<(), CheckError> {
+        match (self.observe)(Step { phase, done, total }) {
+            std::ops::ControlFlow::Continue(()) => Ok(()),
+            std::ops::ControlFlow::Break(()) => Err(CheckError::Cancelled),
+        }
+    }
+
+    fn slot(
+        &mut self,
+        facts: &mut Facts,
+        uuid: Uuid,
+        slot: SlotId,
+        read: Read,
+        evidence: Evidence,
+    ) {
+        let offset = evidence.offset;
+        let record = match decode(&read, |s| unless_blank(SlotRecord::decode(s, uuid, offset))) {
+            Ok(Some(record)) => record,
+            Ok(None) => return,
+            Err(why) => {
+                return facts.bad_slots.push(Bad {
+                    number: slot.0,
+                    evidence,
+                    why,
+                });
+            }
+        };
+        facts.last_epoch = facts.last_epoch.max(record.stamp.epoch());
+        let used = record.kind != SlotKind::Free;
+        if let Some(sums) = facts.sums.last_mut() {
+            sums.allocated += u64::from(record.alloc_4k) << 12;
+            sums.used_slots += u32::from(used);
+        }
+        if !used {
+            return;
+        }
+        let bad_blocks = match self.deep {
+            true => self.blocks(facts, slot, &record),
+            false => BlockMask::NONE,
+        };
+        facts.slots.push(SlotFact {
+            slot,
+            evidence,
+            kind: record.kind,
+            stamp: record.stamp,
+            tag: record.tag,
+            chunk_no: record.chunk_no,
+            chunk: record.chunk,
+            valid_len: record.valid_len,
+            present: record.present,
+            bad_blocks,
+        });
+    }
+
+    /// Reads every present block of a slot; the blocks whose bytes do not give their checksum.
+    fn blocks(&mut self, facts: &mut Facts, slot: SlotId, record: &SlotRecord) -> BlockMask {
+        let file = ChunkFile {
+            slot,
+            generation: record.generation,
+        };
+        let mut bad = BlockMask::NONE;
+        for block in record.present.iter() {
+            let len = record.chunk.block_len(u64::from(record.valid_len), block);
+            let offset = u64::from(block) * record.chunk.block_size();
+            self.block
+                .resize(usize::try_from(len).unwrap_or_default(), 0);
+            let read = self.disk.storage.read_chunk(file, offset, &mut self.block);
+            let whole = read.is_ok_and(|read| read == self.block.len());
+            let crc = block_crc(record.tag, record.chunk_no, block, &self.block);
+            if !whole || record.crc_of(block) != Some(crc) {
+                bad = bad.with(BlockMask::one(block));
+            }
+            facts.blocks_read += 1;
+            facts.bytes_read += len;
+        }
+        bad
+    }
+
+    fn files(&mut self, facts: &mut Facts) -> Result<(), CheckError> {
+        let (files, strays) = (&mut facts.files, &mut facts.strays);
+        self.disk.files.list_chunks(&mut |found| match found.slot {
+            Some(slot) => drop(files.insert(slot, found.len)),
+            None => strays.push(found.path),
+        })?;
+        strays.sort();
+        self.tell("files", facts.files.len() as u64, 0)
+    }
+}
+
+fn blob(facts: &mut Facts, uuid: Uuid, number: u32, read: Read, evidence: Evidence) {
+    let offset = evidence.offset;
+    match decode(&read, |s| unless_blank(BlobRecord::decode(s, uuid, offset))) {
+        Ok(None) => {}
+        Ok(Some(record)) => {
+            let BlobRecord {
+                key,
+                tag,
+                stamp,
+                kind,
+                ..
+            } = record;
+            facts.last_epoch = facts.last_epoch.max(stamp.epoch());
+            if kind == BlobKind::Free {
+                return;
+            }
+            facts.blobs.push(BlobFact {
+                number,
+                evidence,
+                key,
+                tag,
+                stamp,
+            });
+            if let Some(sums) = facts.sums.last_mut() {
+                sums.used_blobs += 1;
+            }
+        }
+        Err(why) => facts.bad_blobs.push(Bad {
+            number,
+            evidence,
+            why,
+        }),
+    }
+}
+
+fn heap(facts: &mut Facts, uuid: Uuid, number: u32, read: Read, evidence: Evidence) {
+    let offset = evidence.offset;
+    match decode(&read, |s| unless_blank(HeapCell::decode(s, uuid, offset))) {
+        Ok(None) => {}
+        Ok(Some(HeapCell {
+            stamp: Stamp(_), ..
+        })) => facts.used_heap += 1,
+        Err(why) => facts.bad_heap.push(Bad {
+            number,
+            evidence,
+            why,
+        }),
+    }
+}
+
+/// A record's verdict with "never used" as a value.
+fn unless_blank<T>(decoded: Result<T, SectorError>) -> Result<Option<T>, SectorError> {
+    match decoded {
+        Ok(record) => Ok(Some(record)),
+        Err(SectorError::Blank) => Ok(None),
+        Err(error) => Err(error),
+    }
+}
+
+/// Decodes what was read; both kinds of failure become a sentence.
+fn decode<T>(
+    read: &Read,
+    decode: impl FnOnce(&Sector) -> Result<T, SectorError>,
+) -> Result<T, String> {
+    match read {
+        Ok(sector) => decode(sector).map_err(|error| error.to_string()),
+        Err(error) => Err(format!("it cannot be read: {error}")),
+    }
+}
+
+fn fingerprint(read: &Read) -> Option<u32> {
+    read.as_ref().ok().map(|sector| crc32fast::hash(sector))
+}
+
+/// Reads `count` sectors at `offset`, at once if the disk allows it, otherwise one by one.
+fn read_sectors(storage: &dyn Storage, offset: u64, count: u64) -> io::Result<Vec<Read>> {
+    let len = usize::try_from(count * SECTOR).map_err(io::Error::other)?;
+    let mut bytes = vec![0; len];
+    if storage.read_index(offset, &mut bytes).is_ok() {
+        let (sectors, _) = bytes.as_chunks::<SECTOR_LEN>();
+        return Ok(sectors.iter().map(|sector| Ok(*sector)).collect());
+    }
+    let one = |n| {
+        let mut sector = [0; SECTOR_LEN];
+        storage
+            .read_index(offset + n * SECTOR, &mut sector)
+            .map(|()| sector)
+    };
+    Ok((0..count).map(one).collect())
+}
