@@ -355,5 +355,4 @@ impl<C: Default> Table<C> {
 }
 
 #[cfg(test)]
-#[path = "table_tests.rs"]
 pub(super) mod tests;
