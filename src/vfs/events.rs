@@ -15,17 +15,24 @@ use crate::units::Facts;
 /// Tells the kernel that what it knows of an inode's attributes is outdated. Its pages stay.
 pub type Invalidator = Box<dyn Fn(u64) + Send + Sync>;
 
+/// An inode as the table knows it: by the time that an event is taken its number may serve another one.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) struct Which {
+    pub(super) ino: u64,
+    pub(super) serial: u64,
+}
+
 pub(super) enum Event {
-    Rebound(u64, Box<Facts>),
-    Superseded(u64),
+    Rebound(Which, Box<Facts>),
+    Superseded(Which),
     Stop,
 }
 
 impl Event {
-    pub(super) fn new(ino: u64, event: BlobEvent) -> Self {
+    pub(super) fn new(which: Which, event: BlobEvent) -> Self {
         match event {
-            BlobEvent::Rebound(facts) => Self::Rebound(ino, facts),
-            BlobEvent::Superseded => Self::Superseded(ino),
+            BlobEvent::Rebound(facts) => Self::Rebound(which, facts),
+            BlobEvent::Superseded => Self::Superseded(which),
         }
     }
 }
@@ -48,14 +55,24 @@ impl Vfs {
     fn take(&self, event: Event) {
         let now = self.now();
         match event {
-            Event::Rebound(ino, facts) => {
-                self.table.lock().rebind(ino, &facts, now);
+            Event::Rebound(Which { ino, serial }, facts) => {
+                let mut table = self.table.lock();
+                if !table.is(ino, serial) {
+                    return;
+                }
+                table.rebind(ino, &facts, now);
+                drop(table);
                 if let Some(invalidate) = self.invalidator.get() {
                     invalidate(ino);
                 }
             }
-            Event::Superseded(ino) => {
-                let verdict = self.table.lock().supersede(ino, now);
+            Event::Superseded(Which { ino, serial }) => {
+                let mut table = self.table.lock();
+                if !table.is(ino, serial) {
+                    return;
+                }
+                let verdict = table.supersede(ino, now);
+                drop(table);
                 carry_out(verdict);
             }
             Event::Stop => {}

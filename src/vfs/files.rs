@@ -4,14 +4,14 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
-use super::events::Event;
+use super::events::{Event, Which};
 use super::{Answer, Errno, Vfs, errno, guarded};
 use crate::engine::{Blob, ReadError, Reader};
 use crate::units::{ByteRange, FileKind};
 
 /// One open file.
 pub struct OpenFile {
-    ino: u64,
+    which: Which,
     reader: Reader,
 }
 
@@ -49,9 +49,9 @@ impl Vfs {
     }
 
     fn opened(self: &Arc<Self>, ino: u64) -> Answer<Opened> {
-        let blob = self.blob(ino)?;
+        let (blob, which) = self.blob(ino)?;
         if blob.is_superseded() {
-            self.refute(ino);
+            self.refute(which);
             return Err(Errno::STALE);
         }
         let settled = blob.is_settled();
@@ -70,14 +70,14 @@ impl Vfs {
         };
         let handle = self.handle();
         let reader = blob.reader();
-        let file = Arc::new(OpenFile { ino, reader });
+        let file = Arc::new(OpenFile { which, reader });
         self.files.write().insert(handle, file);
         Ok(Opened { handle, keep_cache })
     }
 
     /// The blob of a file's inode, made at the first call.
-    pub(super) fn blob(&self, ino: u64) -> Answer<Arc<Blob>> {
-        let (cell, name, facts) = {
+    pub(super) fn blob(&self, ino: u64) -> Answer<(Arc<Blob>, Which)> {
+        let (which, cell, name, facts) = {
             let table = self.table.lock();
             let inode = table.get(ino).ok_or(Errno::STALE)?;
             match inode.facts.kind {
@@ -85,21 +85,25 @@ impl Vfs {
                 FileKind::Dir => return Err(Errno::ISDIR),
                 _ => return Err(Errno::INVAL),
             }
+            let which = Which {
+                ino,
+                serial: inode.serial,
+            };
             if let Some(blob) = inode.cell.get() {
-                return Ok(Arc::clone(blob));
+                return Ok((Arc::clone(blob), which));
             }
             let cell = Arc::clone(&inode.cell);
-            (cell, inode.name.clone(), inode.facts.clone())
+            (which, cell, inode.name.clone(), inode.facts.clone())
         };
         let blob = cell.get_or_init(|| {
             let blob = self.source.blob(&name, &facts);
             let events = self.events.clone();
             blob.watch(Box::new(move |event| {
-                let _ = events.send(Event::new(ino, event));
+                let _ = events.send(Event::new(which, event));
             }));
             blob
         });
-        Ok(Arc::clone(blob))
+        Ok((Arc::clone(blob), which))
     }
 
     /// The open file of a handle.
@@ -115,14 +119,14 @@ impl Vfs {
         len: u64,
         done: impl FnOnce(Answer<Bytes>) + Send + 'static,
     ) {
-        let (vfs, ino) = (Arc::clone(self), file.ino);
+        let (vfs, which) = (Arc::clone(self), file.which);
         let answered = move |answer: Result<Bytes, ReadError>| {
             guarded("an answer to a read", || {
                 if let Err(error) = &answer {
-                    tracing::debug!("a read of inode {ino} at {offset} failed: {error}");
+                    tracing::debug!("a read of inode {} at {offset} failed: {error}", which.ino);
                 }
                 if matches!(answer, Err(ReadError::Stale | ReadError::NotFound)) {
-                    vfs.refute(ino);
+                    vfs.refute(which);
                 }
                 done(answer.map_err(|error| errno::of_read(&error)));
             });
@@ -133,8 +137,8 @@ impl Vfs {
 
     /// A read, or the engine, found that an inode's version is no more. The verdict is carried out by the events'
     /// thread, because this may be called from within the engine.
-    fn refute(&self, ino: u64) {
-        let _ = self.events.send(Event::Superseded(ino));
+    fn refute(&self, which: Which) {
+        let _ = self.events.send(Event::Superseded(which));
     }
 
     /// Closes a handle.
@@ -142,7 +146,7 @@ impl Vfs {
         let Some(file) = self.files.write().remove(&handle) else {
             return;
         };
-        if let Some(inode) = self.table.lock().get_mut(file.ino) {
+        if let Some(inode) = self.table.lock().get_mut(file.which.ino) {
             inode.opens = inode.opens.saturating_sub(1);
         }
         // The reader goes here, under no lock.

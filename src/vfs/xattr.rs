@@ -59,7 +59,7 @@ impl Vfs {
             return done(Err(Errno::NODATA));
         };
         let blob = match self.blob(ino) {
-            Ok(blob) => blob,
+            Ok((blob, _)) => blob,
             Err(error) => return done(Err(error)),
         };
         blob.describe(Box::new(move |info| {

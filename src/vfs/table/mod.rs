@@ -22,6 +22,8 @@ const LISTED_MAX: usize = 1 << 20;
 /// One inode; `C` is what its owner keeps with it (the blob).
 #[derive(Debug)]
 pub(super) struct Inode<C> {
+    /// Never given twice in a mount, as the number may be: what comes late asks whether it still is the same inode.
+    pub(super) serial: u64,
     pub(super) parent: u64,
     pub(super) name: ObjectName,
     pub(super) facts: Facts,
@@ -67,6 +69,7 @@ pub(super) struct Table<C> {
     inodes: HashMap<u64, Inode<C>>,
     current: HashMap<ObjectName, u64>,
     ttl: Duration,
+    next_serial: u64,
     /// The directories with a listing, oldest first, with the listing's time and length.
     listed: VecDeque<(u64, Duration, usize)>,
     listed_entries: usize,
@@ -79,6 +82,7 @@ impl<C: Default> Table<C> {
             inodes: HashMap::new(),
             current: HashMap::new(),
             ttl,
+            next_serial: 0,
             listed: VecDeque::new(),
             listed_entries: 0,
         };
@@ -88,7 +92,9 @@ impl<C: Default> Table<C> {
 
     fn insert(&mut self, ino: u64, parent: u64, name: ObjectName, facts: Facts, at: Duration) {
         self.current.insert(name.clone(), ino);
+        self.next_serial += 1;
         let inode = Inode {
+            serial: self.next_serial,
             parent,
             name,
             facts,
@@ -110,6 +116,11 @@ impl<C: Default> Table<C> {
 
     pub(super) fn get_mut(&mut self, ino: u64) -> Option<&mut Inode<C>> {
         self.inodes.get_mut(&ino)
+    }
+
+    /// Whether `ino` still is the inode that had this serial number.
+    pub(super) fn is(&self, ino: u64, serial: u64) -> bool {
+        self.inodes.get(&ino).is_some_and(|i| i.serial == serial)
     }
 
     /// How many inodes there are.

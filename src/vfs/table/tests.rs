@@ -97,9 +97,17 @@ fn the_same_size_and_time_is_told_by_the_validator() {
     assert_eq!(first, number(&name("f"), &file(1, 1), 0));
     assert_eq!(second, number(&name("f"), &file(1, 1), 1));
     // Once the kernel has forgotten the first, its number is free again.
+    let serial = table.get(first).unwrap().serial;
+    assert!(table.is(first, serial));
     table.forget(first, 2).unwrap();
     assert!(table.get(first).is_none());
     assert_eq!(table.serving(&name("f")), Some(second));
+    table.forget(second, 1).unwrap();
+    assert_eq!(table.admit(ROOT, &name("f"), &chmod, at(3)).0, first);
+    assert!(
+        !table.is(first, serial),
+        "the number is back, the inode is another"
+    );
 }
 
 #[test]
