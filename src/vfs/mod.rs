@@ -1,1 +1,153 @@
-//! In work.
+//! Floor 4: a file system over the cache, without a kernel.
+//!
+//! Names, inodes, handles and their lifetimes. Nothing here waits: what the table knows is answered on the caller's
+//! thread, everything else is asked of the remote, and the answer comes through a callback. Invariants:
+//!
+//! * One inode serves one version for its whole life (decision 12); the rules are in `table`, which is pure.
+//! * OPEN is the check: within the time-to-live it costs nothing, beyond it one question. A superseded inode answers
+//!   ESTALE at open, and the kernel looks the name up again.
+//! * The table's lock is never held while the engine or the remote is called: the engine calls back into here.
+//! * A remote that cannot be asked changes nothing: what was known of a name goes on being served.
+
+mod attr;
+mod dirs;
+mod errno;
+mod events;
+mod files;
+mod guard;
+mod listing;
+mod names;
+mod number;
+mod options;
+mod table;
+mod xattr;
+
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock};
+use std::time::Duration;
+
+use crossbeam_channel::Sender;
+use parking_lot::{Mutex, RwLock};
+
+pub use attr::Attr;
+pub use dirs::{DirEntry, OpenDir};
+pub use events::Invalidator;
+pub use files::{OpenFile, Opened};
+pub use guard::guarded;
+pub use names::{Looked, Statfs};
+pub use options::{BadTtl, MetadataTtl, VfsOptions};
+pub use rustix::io::Errno;
+
+use self::events::Event;
+use self::table::{Table, Verdict};
+use crate::engine::{Blob, Clock, Network, Source};
+use crate::remote::{Remote, RemoteError};
+use crate::units::ObjectName;
+
+/// What an inode keeps for its blob: made at the first open, once.
+type Cell = OnceLock<Arc<Blob>>;
+
+/// An answer to one request.
+pub type Answer<T> = Result<T, Errno>;
+
+/// How long the kernel may keep an answer that was given because the remote could not be asked.
+const STALE_TTL: Duration = Duration::from_secs(1);
+
+/// A mounted remote.
+pub struct Vfs {
+    source: Arc<Source>,
+    remote: Arc<dyn Remote>,
+    network: Arc<Network>,
+    clock: Arc<dyn Clock>,
+    stats: Arc<dyn Fn() -> String + Send + Sync>,
+    cache_dir: Vec<u8>,
+    ttl: Duration,
+    table: Mutex<Table<Cell>>,
+    files: RwLock<HashMap<u64, Arc<OpenFile>>>,
+    dirs: RwLock<HashMap<u64, Arc<OpenDir>>>,
+    next_handle: AtomicU64,
+    events: Sender<Event>,
+    invalidator: OnceLock<Invalidator>,
+}
+
+impl Vfs {
+    /// A file system over `source`, which caches `remote`. Waits for the remote's answer about its root, so that a
+    /// remote that refuses or does not answer is refused at the mount.
+    pub fn new(
+        source: Arc<Source>,
+        remote: Arc<dyn Remote>,
+        network: Arc<Network>,
+        options: VfsOptions,
+    ) -> Result<Arc<Self>, RemoteError> {
+        let (tell, told) = crossbeam_channel::bounded(1);
+        let asked = options.clock.monotonic();
+        let root = Arc::clone(&remote);
+        network.ask(
+            async move { root.stat(&ObjectName::root()).await },
+            move |answer| {
+                let _ = tell.send(answer);
+            },
+        );
+        let closed = || RemoteError::Unreachable("the network side is shut down".into());
+        let facts = told.recv().map_err(|_| closed())??;
+        if facts.kind != crate::units::FileKind::Dir {
+            return Err(RemoteError::WrongKind);
+        }
+        let ttl = options.metadata_ttl.duration();
+        let (events, inbox) = crossbeam_channel::unbounded();
+        let vfs = Arc::new(Self {
+            source,
+            remote,
+            network,
+            clock: options.clock,
+            stats: options.stats,
+            cache_dir: options.cache_dir,
+            ttl,
+            table: Mutex::new(Table::new(facts, asked, ttl)),
+            files: RwLock::default(),
+            dirs: RwLock::default(),
+            next_handle: AtomicU64::new(1),
+            events,
+            invalidator: OnceLock::new(),
+        });
+        events::start(Arc::downgrade(&vfs), inbox)
+            .map_err(|error| RemoteError::Unreachable(format!("cannot start a thread: {error}")))?;
+        Ok(vfs)
+    }
+
+    /// Sets what tells the kernel that an inode's attributes have changed. Called once, after the mount.
+    pub fn set_invalidator(&self, invalidator: Invalidator) {
+        if self.invalidator.set(invalidator).is_err() {
+            tracing::error!("the invalidator was set twice: this is a bug in larder");
+        }
+    }
+
+    /// How many inodes the kernel holds, and how many files are open.
+    pub fn held(&self) -> (usize, usize) {
+        (self.table.lock().len(), self.files.read().len())
+    }
+
+    fn now(&self) -> Duration {
+        self.clock.monotonic()
+    }
+
+    fn handle(&self) -> u64 {
+        self.next_handle.fetch_add(1, Ordering::Relaxed)
+    }
+}
+
+/// Tells the blob of an inode that was just superseded. To be called under no lock.
+fn carry_out(verdict: Verdict<Cell>) {
+    if let Verdict::Superseded(cell) = verdict
+        && let Some(blob) = cell.get()
+    {
+        blob.supersede();
+    }
+}
+
+impl Drop for Vfs {
+    fn drop(&mut self) {
+        let _ = self.events.send(Event::Stop);
+    }
+}

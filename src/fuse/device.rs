@@ -1,0 +1,171 @@
+//! mount(2) and umount(2).
+//!
+//! As root the mount is made here rather than by fuser, whose own mount shows as type `fuse` instead of `fuse.larder`.
+//! Everybody else goes through fusermount3.
+
+use std::ffi::CString;
+use std::io;
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::sync::Arc;
+
+use fuser::{Config, Session};
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::fs::{Mode, OFlags};
+use rustix::io::Errno;
+use rustix::mount::UnmountFlags;
+
+use super::error::MountError;
+use super::glue::Glue;
+use super::options::{Options, SUBTYPE};
+use super::{FUSERMOUNT, is_in_path};
+
+/// A mount that no session serves yet. Dropped, it is taken down again.
+pub(super) struct Device {
+    fd: Option<OwnedFd>,
+    place: PathBuf,
+}
+
+/// What failed.
+#[derive(Debug)]
+pub(super) enum DeviceError {
+    Open(io::Error),
+    Mount(io::Error),
+}
+
+/// Whether the user lacks what only root has, so that the helper is to be asked.
+pub(super) fn is_for_root_alone(error: &DeviceError) -> bool {
+    matches!(error, DeviceError::Mount(error) if error.kind() == io::ErrorKind::PermissionDenied)
+        && !rustix::process::geteuid().is_root()
+}
+
+/// An error where the helper is not installed.
+pub(super) fn require_fusermount(place: &Path) -> Result<(), MountError> {
+    if is_in_path(FUSERMOUNT) || is_in_path("fusermount") {
+        return Ok(());
+    }
+    Err(MountError::NoHelper(place.into()))
+}
+
+impl Device {
+    /// Opens /dev/fuse and mounts it.
+    pub(super) fn mount(
+        place: &Path,
+        fsname: &str,
+        allow_other: bool,
+        options: &Options,
+    ) -> Result<Self, DeviceError> {
+        let flags = OFlags::RDWR | OFlags::CLOEXEC;
+        let fd = rustix::fs::open("/dev/fuse", flags, Mode::empty())
+            .map_err(|error| DeviceError::Open(error.into()))?;
+        let data = format!(
+            "fd={},rootmode=40000,user_id={},group_id={},default_permissions{}",
+            fd.as_raw_fd(),
+            rustix::process::getuid().as_raw(),
+            rustix::process::getgid().as_raw(),
+            if allow_other { ",allow_other" } else { "" }
+        );
+        let data = CString::new(data).map_err(|error| DeviceError::Mount(error.into()))?;
+        let fs_type = format!("fuse.{SUBTYPE}");
+        rustix::mount::mount(fsname, place, fs_type, options.flags, data.as_c_str())
+            .map_err(|error| DeviceError::Mount(error.into()))?;
+        Ok(Self {
+            fd: Some(fd),
+            place: place.into(),
+        })
+    }
+
+    /// Shakes hands with the kernel.
+    pub(super) fn start(mut self, glue: Glue, config: Config) -> io::Result<Session<Glue>> {
+        let Some(fd) = self.fd.take() else {
+            return Err(io::ErrorKind::NotConnected.into());
+        };
+        let acl = config.acl;
+        let started = Session::from_fd(glue, fd, acl, config);
+        if started.is_err() {
+            self.take_down();
+        }
+        started
+    }
+
+    fn take_down(&self) {
+        let _ = rustix::mount::unmount(&self.place, UnmountFlags::DETACH);
+    }
+}
+
+impl Drop for Device {
+    fn drop(&mut self) {
+        // Still unserved: nobody would ever answer.
+        if self.fd.is_some() {
+            self.take_down();
+        }
+    }
+}
+
+/// What unmounts a mount, from any thread.
+#[derive(Clone)]
+pub struct Unmounter {
+    device: Arc<OwnedFd>,
+    place: PathBuf,
+}
+
+impl Unmounter {
+    pub(super) fn new(session: &Session<Glue>, place: &Path) -> io::Result<Self> {
+        let device = session.as_fd().try_clone_to_owned()?;
+        Ok(Self {
+            device: Arc::new(device),
+            place: place.into(),
+        })
+    }
+
+    /// Unmounts; nothing where that was done already (another mount may be at that place by now). `lazy` detaches at
+    /// once what is still in use; otherwise that is EBUSY.
+    pub fn unmount(&self, lazy: bool) -> io::Result<()> {
+        if !self.is_mounted() {
+            return Ok(());
+        }
+        let flags = if lazy {
+            UnmountFlags::DETACH | UnmountFlags::NOFOLLOW
+        } else {
+            UnmountFlags::NOFOLLOW
+        };
+        match rustix::mount::unmount(&self.place, flags) {
+            Err(Errno::PERM) => unmount_through_helper(&self.place, lazy),
+            other => other.map_err(Into::into),
+        }
+    }
+
+    /// The kernel marks the device of a mount that is gone.
+    fn is_mounted(&self) -> bool {
+        let mut fds = [PollFd::new(&self.device, PollFlags::empty())];
+        match poll(&mut fds, Some(&Timespec::default())) {
+            Ok(0) => true,
+            Ok(_) => !fds[0].revents().contains(PollFlags::ERR),
+            Err(_) => true,
+        }
+    }
+}
+
+/// Unmounts as an ordinary user.
+pub(super) fn unmount_through_helper(place: &Path, lazy: bool) -> io::Result<()> {
+    let mut helper = Command::new(FUSERMOUNT);
+    helper
+        .arg(if lazy { "-uz" } else { "-u" })
+        .arg("--")
+        .arg(place);
+    let output = helper.output().map_err(|error| {
+        let sentence = format!("{FUSERMOUNT} cannot be run: {error}");
+        io::Error::new(error.kind(), sentence)
+    })?;
+    if output.status.success() {
+        return Ok(());
+    }
+    let said = String::from_utf8_lossy(&output.stderr).trim().to_owned();
+    let kind = if said.contains("busy") {
+        io::ErrorKind::ResourceBusy
+    } else {
+        io::ErrorKind::Other
+    };
+    Err(io::Error::new(kind, said))
+}

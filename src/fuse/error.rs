@@ -1,0 +1,88 @@
+//! Why a mount did not come about.
+
+use std::io;
+use std::path::{Path, PathBuf};
+
+/// Why a mount did not come about: a sentence that names the thing and the way out.
+#[derive(Debug, thiserror::Error)]
+pub enum MountError {
+    /// There is nothing where it should be mounted.
+    #[error("the mount point {} does not exist: make it with mkdir", .0.display())]
+    Missing(PathBuf),
+    /// It is not a directory.
+    #[error("the mount point {} is not a directory: give a directory", .0.display())]
+    NotADirectory(PathBuf),
+    /// Something like us is mounted there already.
+    #[error(
+        "{} is already the mount point of {source_name} ({fs_type}): unmount it first (larder umount {})",
+        .mountpoint.display(), .mountpoint.display()
+    )]
+    Taken {
+        /// Where.
+        mountpoint: PathBuf,
+        /// What is mounted.
+        source_name: String,
+        /// Its type, as /proc/mounts shows it.
+        fs_type: String,
+    },
+    /// The mount point cannot be looked at.
+    #[error("the mount point {} cannot be reached: {error}", .mountpoint.display())]
+    Unreachable {
+        /// Where.
+        mountpoint: PathBuf,
+        /// What the system said.
+        error: io::Error,
+    },
+    /// A mount point whose daemon is gone could not be cleared.
+    #[error(
+        "{} is a dead mount point that cannot be cleared ({error}): try umount -l {} as root",
+        .mountpoint.display(), .mountpoint.display()
+    )]
+    Dead {
+        /// Where.
+        mountpoint: PathBuf,
+        /// What the system said.
+        error: io::Error,
+    },
+    /// There is no /dev/fuse.
+    #[error(
+        "this machine has no /dev/fuse: load the module with modprobe fuse, or give it to the container"
+    )]
+    NoDevice,
+    /// /dev/fuse cannot be opened.
+    #[error("/dev/fuse cannot be opened ({0}): the container or the user may not mount with FUSE")]
+    Device(io::Error),
+    /// Not root, and no helper.
+    #[error("{} cannot be mounted: only root may mount by itself, others need fusermount3 (package fuse3)", .0.display())]
+    NoHelper(PathBuf),
+    /// An option that is unknown or cannot be had.
+    #[error("the mount option {option} {why}")]
+    Option {
+        /// The option.
+        option: String,
+        /// What is wrong, and the way out.
+        why: &'static str,
+    },
+    /// The mount itself failed.
+    #[error("mounting at {} failed: {error}", .mountpoint.display())]
+    Mount {
+        /// Where.
+        mountpoint: PathBuf,
+        /// What the system said.
+        error: io::Error,
+    },
+}
+
+impl MountError {
+    pub(super) fn from_device(mountpoint: &Path, error: super::device::DeviceError) -> Self {
+        use super::device::DeviceError;
+        match error {
+            DeviceError::Open(error) if error.kind() == io::ErrorKind::NotFound => Self::NoDevice,
+            DeviceError::Open(error) => Self::Device(error),
+            DeviceError::Mount(error) => Self::Mount {
+                mountpoint: mountpoint.into(),
+                error,
+            },
+        }
+    }
+}

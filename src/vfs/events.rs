@@ -1,0 +1,81 @@
+//! What becomes of blobs behind the table's back, carried over by a thread of its own.
+//!
+//! The engine calls a blob's watcher wherever it happens to be; the watcher only posts. This thread takes the table's
+//! lock, and calls the kernel with no lock held: to invalidate may wait for requests of that inode, which are ours to
+//! answer.
+
+use std::sync::Weak;
+
+use crossbeam_channel::Receiver;
+
+use super::{Vfs, carry_out, guarded};
+use crate::engine::BlobEvent;
+use crate::units::Facts;
+
+/// Tells the kernel that what it knows of an inode's attributes is outdated. Its pages stay.
+pub type Invalidator = Box<dyn Fn(u64) + Send + Sync>;
+
+/// An inode as the table knows it: by the time that an event is taken its number may serve another one.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) struct Which {
+    pub(super) ino: u64,
+    pub(super) serial: u64,
+}
+
+pub(super) enum Event {
+    Rebound(Which, Box<Facts>),
+    Superseded(Which),
+    Stop,
+}
+
+impl Event {
+    pub(super) fn new(which: Which, event: BlobEvent) -> Self {
+        match event {
+            BlobEvent::Rebound(facts) => Self::Rebound(which, facts),
+            BlobEvent::Superseded => Self::Superseded(which),
+        }
+    }
+}
+
+/// Starts the thread; it ends with the file system.
+pub(super) fn start(vfs: Weak<Vfs>, inbox: Receiver<Event>) -> std::io::Result<()> {
+    let run = move || {
+        for event in inbox {
+            let (Some(vfs), false) = (vfs.upgrade(), matches!(event, Event::Stop)) else {
+                return;
+            };
+            guarded("an event of a blob", || vfs.take(event));
+        }
+    };
+    let thread = std::thread::Builder::new().name("larder-events".into());
+    thread.spawn(run).map(drop)
+}
+
+impl Vfs {
+    fn take(&self, event: Event) {
+        let now = self.now();
+        match event {
+            Event::Rebound(Which { ino, serial }, facts) => {
+                let mut table = self.table.lock();
+                if !table.is(ino, serial) {
+                    return;
+                }
+                table.rebind(ino, &facts, now);
+                drop(table);
+                if let Some(invalidate) = self.invalidator.get() {
+                    invalidate(ino);
+                }
+            }
+            Event::Superseded(Which { ino, serial }) => {
+                let mut table = self.table.lock();
+                if !table.is(ino, serial) {
+                    return;
+                }
+                let verdict = table.supersede(ino, now);
+                drop(table);
+                carry_out(verdict);
+            }
+            Event::Stop => {}
+        }
+    }
+}

@@ -1,0 +1,168 @@
+//! Requests about open files: open, read, release, lseek.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+
+use super::events::{Event, Which};
+use super::{Answer, Errno, Vfs, errno, guarded};
+use crate::engine::{Blob, ReadError, Reader};
+use crate::units::{ByteRange, FileKind};
+
+/// One open file.
+pub struct OpenFile {
+    which: Which,
+    reader: Reader,
+}
+
+impl OpenFile {
+    /// Fills the front of `buf` with the bytes from `offset` if that needs no waiting; see [`Reader::read_now`].
+    pub fn read_now(&self, offset: u64, buf: &mut [u8]) -> Option<usize> {
+        self.reader.read_now(offset, buf)
+    }
+}
+
+/// The answer to an open.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Opened {
+    /// The handle.
+    pub handle: u64,
+    /// Whether the pages that the kernel has of the inode are of this version.
+    pub keep_cache: bool,
+}
+
+impl Vfs {
+    /// Opens a file for reading; `flags` are those of open(2).
+    pub fn open(
+        self: &Arc<Self>,
+        ino: u64,
+        flags: i32,
+        done: impl FnOnce(Answer<Opened>) + Send + 'static,
+    ) {
+        if flags & libc::O_ACCMODE != libc::O_RDONLY || flags & libc::O_TRUNC != 0 {
+            return done(Err(Errno::ROFS));
+        }
+        let vfs = Arc::clone(self);
+        self.check(ino, move |answer| {
+            done(answer.and_then(|()| vfs.opened(ino)));
+        });
+    }
+
+    fn opened(self: &Arc<Self>, ino: u64) -> Answer<Opened> {
+        let (blob, which) = self.blob(ino)?;
+        if blob.is_superseded() {
+            self.refute(which);
+            return Err(Errno::STALE);
+        }
+        let settled = blob.is_settled();
+        let keep_cache = {
+            let mut table = self.table.lock();
+            let inode = table.get_mut(ino).ok_or(Errno::STALE)?;
+            if inode.superseded {
+                drop(table);
+                blob.supersede();
+                return Err(Errno::STALE);
+            }
+            inode.opens += 1;
+            let keep = settled && inode.opened_settled;
+            inode.opened_settled |= settled;
+            keep
+        };
+        let handle = self.handle();
+        let reader = blob.reader();
+        let file = Arc::new(OpenFile { which, reader });
+        self.files.write().insert(handle, file);
+        Ok(Opened { handle, keep_cache })
+    }
+
+    /// The blob of a file's inode, made at the first call.
+    pub(super) fn blob(&self, ino: u64) -> Answer<(Arc<Blob>, Which)> {
+        let (which, cell, name, facts) = {
+            let table = self.table.lock();
+            let inode = table.get(ino).ok_or(Errno::STALE)?;
+            match inode.facts.kind {
+                FileKind::File => {}
+                FileKind::Dir => return Err(Errno::ISDIR),
+                _ => return Err(Errno::INVAL),
+            }
+            let which = Which {
+                ino,
+                serial: inode.serial,
+            };
+            if let Some(blob) = inode.cell.get() {
+                return Ok((Arc::clone(blob), which));
+            }
+            let cell = Arc::clone(&inode.cell);
+            (which, cell, inode.name.clone(), inode.facts.clone())
+        };
+        let blob = cell.get_or_init(|| {
+            let blob = self.source.blob(&name, &facts);
+            let events = self.events.clone();
+            blob.watch(Box::new(move |event| {
+                let _ = events.send(Event::new(which, event));
+            }));
+            blob
+        });
+        Ok((Arc::clone(blob), which))
+    }
+
+    /// The open file of a handle.
+    pub fn file(&self, handle: u64) -> Option<Arc<OpenFile>> {
+        self.files.read().get(&handle).cloned()
+    }
+
+    /// Reads `len` bytes from `offset`; fewer come only at the end of the file.
+    pub fn read(
+        self: &Arc<Self>,
+        file: &OpenFile,
+        offset: u64,
+        len: u64,
+        done: impl FnOnce(Answer<Bytes>) + Send + 'static,
+    ) {
+        let (vfs, which) = (Arc::clone(self), file.which);
+        let answered = move |answer: Result<Bytes, ReadError>| {
+            guarded("an answer to a read", || {
+                if let Err(error) = &answer {
+                    tracing::debug!("a read of inode {} at {offset} failed: {error}", which.ino);
+                }
+                if matches!(answer, Err(ReadError::Stale | ReadError::NotFound)) {
+                    vfs.refute(which);
+                }
+                done(answer.map_err(|error| errno::of_read(&error)));
+            });
+        };
+        file.reader
+            .read(ByteRange::at(offset, len), Box::new(answered));
+    }
+
+    /// A read, or the engine, found that an inode's version is no more. The verdict is carried out by the events'
+    /// thread, because this may be called from within the engine.
+    fn refute(&self, which: Which) {
+        let _ = self.events.send(Event::Superseded(which));
+    }
+
+    /// Closes a handle.
+    pub fn release(&self, handle: u64) {
+        let Some(file) = self.files.write().remove(&handle) else {
+            return;
+        };
+        if let Some(inode) = self.table.lock().get_mut(file.which.ino) {
+            inode.opens = inode.opens.saturating_sub(1);
+        }
+        // The reader goes here, under no lock.
+        drop(file);
+    }
+
+    /// Where the next data or the next hole is: all is data, with one hole at the end.
+    pub fn seek(&self, ino: u64, offset: i64, whence: i32) -> Answer<i64> {
+        let table = self.table.lock();
+        let size = table.get(ino).ok_or(Errno::STALE)?.facts.size;
+        let size = i64::try_from(size).map_err(|_| Errno::OVERFLOW)?;
+        match whence {
+            libc::SEEK_DATA | libc::SEEK_HOLE if offset < 0 || offset >= size => Err(Errno::NXIO),
+            libc::SEEK_DATA => Ok(offset),
+            libc::SEEK_HOLE => Ok(size),
+            _ => Err(Errno::INVAL),
+        }
+    }
+}

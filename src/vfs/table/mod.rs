@@ -1,0 +1,369 @@
+//! The inode table: which number serves which version, and what is known of each name.
+//!
+//! Pure: no I/O, no clock, no engine. Times are the monotonic clock's; a piece of evidence carries the moment when it
+//! was *asked for*, so that an answer that was overtaken by a younger one changes nothing. Invariants:
+//!
+//! * An inode serves one version for life. What contradicts it makes it superseded for ever; the new version gets
+//!   another number under the same name. Directories have no version and stay.
+//! * `current` names at most one inode per name, and never a superseded one.
+//! * An inode lives as long as the kernel counts lookups on it. The root lives for ever.
+
+use std::collections::{HashMap, VecDeque};
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::listing::Listing;
+use super::number::{ROOT, number};
+use crate::units::{Facts, FileKind, ObjectName};
+
+/// The most entries of listings that are kept, over all directories: some 200 bytes each.
+const LISTED_MAX: usize = 1 << 20;
+
+/// One inode; `C` is what its owner keeps with it (the blob).
+#[derive(Debug)]
+pub(super) struct Inode<C> {
+    /// Never given twice in a mount, as the number may be: what comes late asks whether it still is the same inode.
+    pub(super) serial: u64,
+    pub(super) parent: u64,
+    pub(super) name: ObjectName,
+    pub(super) facts: Facts,
+    /// When the youngest evidence for the facts was asked for.
+    pub(super) checked: Duration,
+    pub(super) superseded: bool,
+    pub(super) lookups: u64,
+    /// Open files.
+    pub(super) opens: u32,
+    /// Whether it was opened while its version was settled: the kernel's pages are of that version.
+    pub(super) opened_settled: bool,
+    pub(super) link: Option<Arc<[u8]>>,
+    pub(super) listing: Option<Arc<Listing>>,
+    pub(super) cell: Arc<C>,
+}
+
+/// What the table can say of a name.
+#[derive(PartialEq, Debug)]
+pub(super) enum Found {
+    /// This inode serves it.
+    Inode(u64),
+    /// A listing has it, with these facts, asked for then.
+    Listed(Facts, Duration),
+    /// A listing, asked for then, has no such name.
+    Absent(Duration),
+    /// Only the remote can tell.
+    Unknown,
+}
+
+/// What evidence made of an inode.
+#[derive(Debug)]
+pub(super) enum Verdict<C> {
+    /// It still serves the current version.
+    Current,
+    /// It does not, and did not before.
+    Old,
+    /// It no longer does: its blob is to be told.
+    Superseded(Arc<C>),
+}
+
+/// The table.
+pub(super) struct Table<C> {
+    inodes: HashMap<u64, Inode<C>>,
+    current: HashMap<ObjectName, u64>,
+    ttl: Duration,
+    next_serial: u64,
+    /// The directories with a listing, oldest first, with the listing's time and length.
+    listed: VecDeque<(u64, Duration, usize)>,
+    listed_entries: usize,
+}
+
+impl<C: Default> Table<C> {
+    /// A table with a root of these facts, asked for at `at`; evidence counts for `ttl`.
+    pub(super) fn new(root: Facts, at: Duration, ttl: Duration) -> Self {
+        let mut table = Self {
+            inodes: HashMap::new(),
+            current: HashMap::new(),
+            ttl,
+            next_serial: 0,
+            listed: VecDeque::new(),
+            listed_entries: 0,
+        };
+        table.insert(ROOT, ROOT, ObjectName::root(), root, at);
+        table
+    }
+
+    fn insert(&mut self, ino: u64, parent: u64, name: ObjectName, facts: Facts, at: Duration) {
+        self.current.insert(name.clone(), ino);
+        self.next_serial += 1;
+        let inode = Inode {
+            serial: self.next_serial,
+            parent,
+            name,
+            facts,
+            checked: at,
+            superseded: false,
+            lookups: 0,
+            opens: 0,
+            opened_settled: false,
+            link: None,
+            listing: None,
+            cell: Arc::default(),
+        };
+        self.inodes.insert(ino, inode);
+    }
+
+    pub(super) fn get(&self, ino: u64) -> Option<&Inode<C>> {
+        self.inodes.get(&ino)
+    }
+
+    pub(super) fn get_mut(&mut self, ino: u64) -> Option<&mut Inode<C>> {
+        self.inodes.get_mut(&ino)
+    }
+
+    /// Whether `ino` still is the inode that had this serial number.
+    pub(super) fn is(&self, ino: u64, serial: u64) -> bool {
+        self.inodes.get(&ino).is_some_and(|i| i.serial == serial)
+    }
+
+    /// How many inodes there are.
+    pub(super) fn len(&self) -> usize {
+        self.inodes.len()
+    }
+
+    fn is_fresh(&self, at: Duration, now: Duration) -> bool {
+        now.saturating_sub(at) < self.ttl
+    }
+
+    /// For how long evidence of `at` still counts.
+    pub(super) fn remaining(&self, at: Duration, now: Duration) -> Duration {
+        self.ttl.saturating_sub(now.saturating_sub(at))
+    }
+
+    /// The listing of a directory, while it counts.
+    pub(super) fn fresh_listing(&self, dir: u64, now: Duration) -> Option<&Arc<Listing>> {
+        let listing = self.inodes.get(&dir)?.listing.as_ref()?;
+        self.is_fresh(listing.at, now).then_some(listing)
+    }
+
+    /// What is known now of `name`, whose last component is `last`, in the directory `parent`: the youngest evidence
+    /// counts.
+    pub(super) fn find(&self, parent: u64, name: &ObjectName, last: &[u8], now: Duration) -> Found {
+        let own = self.current.get(name).and_then(|&ino| {
+            let checked = self.inodes.get(&ino)?.checked;
+            self.is_fresh(checked, now).then_some((ino, checked))
+        });
+        match (own, self.fresh_listing(parent, now)) {
+            (Some((ino, checked)), Some(listing)) if listing.at <= checked => Found::Inode(ino),
+            (_, Some(listing)) => match listing.find(last) {
+                Some(facts) => Found::Listed(facts.clone(), listing.at),
+                None => Found::Absent(listing.at),
+            },
+            (Some((ino, _)), None) => Found::Inode(ino),
+            (None, None) => Found::Unknown,
+        }
+    }
+
+    /// As [`Table::find`], for an inode that the kernel knows.
+    pub(super) fn find_inode(&self, ino: u64, now: Duration) -> Option<Found> {
+        let inode = self.inodes.get(&ino)?;
+        let name = inode.name.as_bytes();
+        let start = name.iter().rposition(|&b| b == b'/').map_or(0, |at| at + 1);
+        if ino == ROOT {
+            let fresh = self.is_fresh(inode.checked, now);
+            return Some(if fresh {
+                Found::Inode(ino)
+            } else {
+                Found::Unknown
+            });
+        }
+        Some(self.find(inode.parent, &inode.name, &name[start..], now))
+    }
+
+    /// The inode that serves a name, however old what is known of it.
+    pub(super) fn serving(&self, name: &ObjectName) -> Option<u64> {
+        self.current.get(name).copied()
+    }
+
+    /// Counts one lookup of the kernel's.
+    pub(super) fn count(&mut self, ino: u64) {
+        if let Some(inode) = self.inodes.get_mut(&ino) {
+            inode.lookups += 1;
+        }
+    }
+
+    /// Takes back `count` lookups. What no longer lives is returned, to be dropped under no lock.
+    pub(super) fn forget(&mut self, ino: u64, count: u64) -> Option<Inode<C>> {
+        let inode = self.inodes.get_mut(&ino)?;
+        inode.lookups = inode.lookups.saturating_sub(count);
+        if inode.lookups > 0 || ino == ROOT {
+            return None;
+        }
+        self.drop_listing(ino);
+        let inode = self.inodes.remove(&ino)?;
+        if self.current.get(&inode.name) == Some(&ino) {
+            self.current.remove(&inode.name);
+        }
+        Some(inode)
+    }
+
+    /// Holds the facts that were asked for at `at` against an inode.
+    pub(super) fn confirm(&mut self, ino: u64, facts: &Facts, at: Duration) -> Verdict<C> {
+        let Some(inode) = self.inodes.get_mut(&ino) else {
+            return Verdict::Old;
+        };
+        if inode.superseded {
+            return Verdict::Old;
+        }
+        if at < inode.checked {
+            return Verdict::Current;
+        }
+        let is_dir = facts.kind == FileKind::Dir;
+        let same = if is_dir || ino == ROOT {
+            inode.facts.kind == facts.kind
+        } else {
+            !inode.facts.contradicted_by(facts)
+        };
+        if !same {
+            return self.supersede(ino, at);
+        }
+        inode.checked = at;
+        let changed = (inode.facts.mtime, inode.facts.ctime) != (facts.mtime, facts.ctime);
+        let older = inode.listing.as_ref().is_some_and(|l| l.at <= at);
+        let validator = inode.facts.validator.take();
+        inode.facts.clone_from(facts);
+        inode.facts.validator = validator.or_else(|| facts.validator.clone());
+        if is_dir && changed && older {
+            self.drop_listing(ino);
+        }
+        Verdict::Current
+    }
+
+    /// The inode of a name with the facts that were asked for at `at`: the one that serves it, or a new one where they
+    /// contradict it. Counts one lookup. Also what to tell to the one that was superseded.
+    pub(super) fn admit(
+        &mut self,
+        parent: u64,
+        name: &ObjectName,
+        facts: &Facts,
+        at: Duration,
+    ) -> (u64, Verdict<C>) {
+        let mut verdict = Verdict::Current;
+        if let Some(&ino) = self.current.get(name) {
+            verdict = self.confirm(ino, facts, at);
+            if matches!(verdict, Verdict::Current) {
+                self.count(ino);
+                return (ino, verdict);
+            }
+        }
+        let ino = self.free_number(name, facts);
+        match self.inodes.get_mut(&ino) {
+            // A directory that was gone and has come back.
+            Some(inode) => {
+                inode.superseded = false;
+                inode.checked = at;
+                inode.facts.clone_from(facts);
+                self.current.insert(name.clone(), ino);
+            }
+            None => self.insert(ino, parent, name.clone(), facts.clone(), at),
+        }
+        self.count(ino);
+        (ino, verdict)
+    }
+
+    /// The first number of this version that serves no other one.
+    fn free_number(&self, name: &ObjectName, facts: &Facts) -> u64 {
+        let usable = |ino: &u64| match self.inodes.get(ino) {
+            None => true,
+            Some(inode) => {
+                facts.kind == FileKind::Dir
+                    && inode.facts.kind == FileKind::Dir
+                    && inode.name == *name
+            }
+        };
+        (0..=u32::MAX)
+            .map(|n| number(name, facts, n))
+            .find(usable)
+            .unwrap_or(u64::MAX)
+    }
+
+    /// The number that a listing shows for an entry: that of the inode that serves it, or the one that it would get.
+    pub(super) fn shown_number(&self, name: &ObjectName, facts: &Facts) -> u64 {
+        self.serving(name)
+            .unwrap_or_else(|| self.free_number(name, facts))
+    }
+
+    /// An inode's version is no longer the current one, as was found at `at`. Older evidence of its name goes with it.
+    pub(super) fn supersede(&mut self, ino: u64, at: Duration) -> Verdict<C> {
+        let Some(inode) = self.inodes.get_mut(&ino) else {
+            return Verdict::Old;
+        };
+        if inode.superseded || ino == ROOT {
+            return Verdict::Old;
+        }
+        inode.superseded = true;
+        inode.checked = at;
+        let (parent, cell) = (inode.parent, Arc::clone(&inode.cell));
+        if self.current.get(&inode.name) == Some(&ino) {
+            self.current.remove(&inode.name);
+        }
+        let listing = self.inodes.get(&parent).and_then(|p| p.listing.as_ref());
+        if listing.is_some_and(|listing| listing.at < at) {
+            self.drop_listing(parent);
+        }
+        Verdict::Superseded(cell)
+    }
+
+    /// A name was found to be no more at `at`.
+    pub(super) fn vanish(&mut self, name: &ObjectName, at: Duration) -> Verdict<C> {
+        match self.current.get(name) {
+            Some(&ino) if self.inodes.get(&ino).is_some_and(|i| i.checked <= at) => {
+                self.supersede(ino, at)
+            }
+            _ => Verdict::Old,
+        }
+    }
+
+    /// The first fetch of an inode found another version than the facts said, before anything was served from it.
+    pub(super) fn rebind(&mut self, ino: u64, facts: &Facts, at: Duration) {
+        if let Some(inode) = self.inodes.get_mut(&ino) {
+            inode.facts.clone_from(facts);
+            inode.checked = inode.checked.max(at);
+        }
+    }
+
+    /// Keeps a listing that was just fetched; older ones make room.
+    pub(super) fn keep_listing(&mut self, dir: u64, listing: Arc<Listing>, now: Duration) {
+        self.drop_listing(dir);
+        let Some(inode) = self.inodes.get_mut(&dir) else {
+            return;
+        };
+        self.listed_entries += listing.len();
+        self.listed.push_back((dir, listing.at, listing.len()));
+        inode.listing = Some(listing);
+        while let Some(&(oldest, at, _)) = self.listed.front() {
+            let crowded = self.listed_entries > LISTED_MAX && oldest != dir;
+            if !crowded && self.is_fresh(at, now) {
+                break;
+            }
+            self.listed
+                .pop_front()
+                .inspect(|&(_, _, len)| self.listed_entries -= len);
+            if let Some(inode) = self.inodes.get_mut(&oldest) {
+                inode.listing = None;
+            }
+        }
+    }
+
+    fn drop_listing(&mut self, dir: u64) {
+        let listing = self.inodes.get_mut(&dir).and_then(|i| i.listing.take());
+        if listing.is_none() {
+            return;
+        }
+        if let Some(place) = self.listed.iter().position(|&(ino, _, _)| ino == dir)
+            && let Some((_, _, len)) = self.listed.remove(place)
+        {
+            self.listed_entries -= len;
+        }
+    }
+}
+
+#[cfg(test)]
+pub(super) mod tests;

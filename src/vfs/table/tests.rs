@@ -1,0 +1,250 @@
+//! The inode table by itself.
+
+use super::*;
+use crate::remote::Entry;
+use crate::units::{Timestamp, Validator};
+
+const TTL: Duration = Duration::from_secs(60);
+
+/// A file of `size` bytes that was changed `secs` seconds after 1970.
+pub(in crate::vfs) fn file(size: u64, secs: i64) -> Facts {
+    let time = Timestamp { secs, nanos: 0 };
+    Facts {
+        kind: FileKind::File,
+        size,
+        mtime: time,
+        ctime: time,
+        perm: 0o644,
+        uid: 0,
+        gid: 0,
+        rdev: 0,
+        validator: Some(Validator::Local {
+            ino: 7,
+            size,
+            mtime: time,
+            ctime: time,
+        }),
+    }
+}
+
+fn dir(secs: i64) -> Facts {
+    Facts {
+        kind: FileKind::Dir,
+        validator: None,
+        ..file(4096, secs)
+    }
+}
+
+fn at(secs: u64) -> Duration {
+    Duration::from_secs(secs)
+}
+
+fn name(path: &str) -> ObjectName {
+    ObjectName::new(path.as_bytes())
+}
+
+fn table() -> Table<()> {
+    Table::new(dir(1), at(0), TTL)
+}
+
+fn listing(entries: &[(&str, Facts)], when: Duration) -> Arc<Listing> {
+    let entry = |(name, facts): &(&str, Facts)| Entry {
+        name: name.as_bytes().into(),
+        facts: facts.clone(),
+    };
+    Arc::new(Listing::new(entries.iter().map(entry).collect(), when))
+}
+
+#[test]
+fn a_version_keeps_its_inode_and_a_new_one_gets_another() {
+    let mut table = table();
+    let (first, _) = table.admit(ROOT, &name("f"), &file(1, 1), at(0));
+    let (again, verdict) = table.admit(ROOT, &name("f"), &file(1, 1), at(1));
+    assert!(first == again && matches!(verdict, Verdict::Current));
+    let (second, verdict) = table.admit(ROOT, &name("f"), &file(2, 2), at(2));
+    assert!(second != first && matches!(verdict, Verdict::Superseded(_)));
+    assert_eq!(table.serving(&name("f")), Some(second));
+    // The old one keeps its own facts, whatever is asked about it.
+    let old = table.get(first).unwrap();
+    assert!(old.superseded && old.facts == file(1, 1));
+    assert!(matches!(
+        table.confirm(first, &file(1, 1), at(3)),
+        Verdict::Old
+    ));
+}
+
+#[test]
+fn the_same_size_and_time_is_told_by_the_validator() {
+    let mut table = table();
+    let (first, _) = table.admit(ROOT, &name("f"), &file(1, 1), at(0));
+    let mut changed = file(1, 1);
+    changed.validator = Some(Validator::Strong(b"other".as_slice().into()));
+    // A validator of another class contradicts nothing, and does not displace the one that is known.
+    assert_eq!(table.admit(ROOT, &name("f"), &changed, at(1)).0, first);
+    assert_eq!(
+        table.get(first).unwrap().facts.validator,
+        file(1, 1).validator
+    );
+    if let Some(Validator::Local { ino, .. }) = &mut changed.validator {
+        *ino += 1;
+    }
+    let mut chmod = file(1, 1);
+    if let Some(Validator::Local { ctime, .. }) = &mut chmod.validator {
+        ctime.secs += 1;
+    }
+    let (second, _) = table.admit(ROOT, &name("f"), &chmod, at(2));
+    // The hash is the same, so the second number of it is taken.
+    assert_eq!(first, number(&name("f"), &file(1, 1), 0));
+    assert_eq!(second, number(&name("f"), &file(1, 1), 1));
+    // Once the kernel has forgotten the first, its number is free again.
+    let serial = table.get(first).unwrap().serial;
+    assert!(table.is(first, serial));
+    table.forget(first, 2).unwrap();
+    assert!(table.get(first).is_none());
+    assert_eq!(table.serving(&name("f")), Some(second));
+    table.forget(second, 1).unwrap();
+    assert_eq!(table.admit(ROOT, &name("f"), &chmod, at(3)).0, first);
+    assert!(
+        !table.is(first, serial),
+        "the number is back, the inode is another"
+    );
+}
+
+#[test]
+fn an_inode_lives_as_long_as_the_kernel_counts() {
+    let mut table = table();
+    let (ino, _) = table.admit(ROOT, &name("f"), &file(1, 1), at(0));
+    table.count(ino);
+    assert!(table.forget(ino, 1).is_none());
+    assert!(table.forget(ino, 1).is_some());
+    assert_eq!(table.serving(&name("f")), None);
+    assert!(table.forget(ino, 1).is_none());
+    assert!(table.forget(ROOT, u64::MAX).is_none());
+    assert_eq!(table.len(), 1);
+}
+
+#[test]
+fn evidence_counts_while_it_is_fresh() {
+    let mut table = table();
+    let find = |table: &Table<()>, secs| table.find(ROOT, &name("f"), b"f", at(secs));
+    assert_eq!(find(&table, 0), Found::Unknown);
+    let (ino, _) = table.admit(ROOT, &name("f"), &file(1, 1), at(10));
+    assert_eq!(find(&table, 69), Found::Inode(ino));
+    assert_eq!(find(&table, 70), Found::Unknown);
+    assert_eq!(table.remaining(at(10), at(40)), at(30));
+    assert!(matches!(
+        table.confirm(ino, &file(1, 1), at(70)),
+        Verdict::Current
+    ));
+    assert_eq!(find(&table, 129), Found::Inode(ino));
+}
+
+#[test]
+fn an_answer_that_was_overtaken_changes_nothing() {
+    let mut table = table();
+    let (ino, _) = table.admit(ROOT, &name("f"), &file(2, 2), at(10));
+    let (same, verdict) = table.admit(ROOT, &name("f"), &file(1, 1), at(9));
+    assert!(same == ino && matches!(verdict, Verdict::Current));
+    assert_eq!(table.get(ino).unwrap().facts, file(2, 2));
+    assert!(matches!(table.vanish(&name("f"), at(9)), Verdict::Old));
+    assert!(matches!(
+        table.vanish(&name("f"), at(10)),
+        Verdict::Superseded(_)
+    ));
+    assert_eq!(table.serving(&name("f")), None);
+}
+
+#[test]
+fn a_listing_answers_for_every_name() {
+    let mut table = table();
+    let (ino, _) = table.admit(ROOT, &name("f"), &file(1, 1), at(0));
+    let seen = listing(&[("f", file(2, 2)), ("g", file(3, 3))], at(10));
+    table.keep_listing(ROOT, Arc::clone(&seen), at(10));
+    let find = |table: &Table<()>, path: &str, secs| {
+        table.find(ROOT, &name(path), path.as_bytes(), at(secs))
+    };
+    assert_eq!(find(&table, "h", 20), Found::Absent(at(10)));
+    assert_eq!(find(&table, "g", 20), Found::Listed(file(3, 3), at(10)));
+    // The listing is younger than what was known of the inode.
+    assert_eq!(find(&table, "f", 20), Found::Listed(file(2, 2), at(10)));
+    let (new, verdict) = table.admit(ROOT, &name("f"), &file(2, 2), at(10));
+    assert!(new != ino && matches!(verdict, Verdict::Superseded(_)));
+    assert_eq!(find(&table, "f", 20), Found::Inode(new));
+    assert!(
+        table.fresh_listing(ROOT, at(20)).is_some(),
+        "a listing is not refuted by itself"
+    );
+    // Younger evidence than the listing refutes it.
+    assert!(matches!(
+        table.confirm(new, &file(9, 9), at(30)),
+        Verdict::Superseded(_)
+    ));
+    assert_eq!(find(&table, "f", 31), Found::Unknown);
+    assert_eq!(find(&table, "h", 31), Found::Unknown);
+}
+
+#[test]
+fn listings_expire_and_make_room() {
+    let mut table = table();
+    let (a, _) = table.admit(ROOT, &name("a"), &dir(1), at(0));
+    let (b, _) = table.admit(ROOT, &name("b"), &dir(1), at(0));
+    table.keep_listing(a, listing(&[("x", file(1, 1))], at(0)), at(0));
+    assert!(table.fresh_listing(a, at(59)).is_some());
+    assert!(table.fresh_listing(a, at(60)).is_none());
+    table.keep_listing(b, listing(&[], at(61)), at(61));
+    assert!(table.get(a).unwrap().listing.is_none());
+    assert_eq!((table.listed.len(), table.listed_entries), (1, 0));
+    // A directory whose times moved has another listing.
+    table.keep_listing(a, listing(&[("x", file(1, 1))], at(62)), at(62));
+    assert!(matches!(
+        table.confirm(a, &dir(1), at(63)),
+        Verdict::Current
+    ));
+    assert!(table.fresh_listing(a, at(64)).is_some());
+    assert!(matches!(
+        table.confirm(a, &dir(2), at(63)),
+        Verdict::Current
+    ));
+    assert!(table.fresh_listing(a, at(64)).is_none());
+    table.forget(b, 1).unwrap();
+    assert_eq!((table.listed.len(), table.listed_entries), (0, 0));
+}
+
+#[test]
+fn a_directory_is_the_same_whatever_its_times() {
+    let mut table = table();
+    let (first, _) = table.admit(ROOT, &name("d"), &dir(1), at(0));
+    let (same, _) = table.admit(ROOT, &name("d"), &dir(2), at(1));
+    assert_eq!(first, same);
+    assert_eq!(table.get(first).unwrap().facts, dir(2));
+    // Gone and back while the kernel holds it: the same directory.
+    table.vanish(&name("d"), at(2));
+    let (back, _) = table.admit(ROOT, &name("d"), &dir(3), at(3));
+    assert_eq!(first, back);
+    assert!(!table.get(first).unwrap().superseded);
+    // A file in its place is not.
+    let (file_ino, verdict) = table.admit(ROOT, &name("d"), &file(1, 1), at(4));
+    assert!(file_ino != first && matches!(verdict, Verdict::Superseded(_)));
+    assert_eq!(table.shown_number(&name("d"), &file(1, 1)), file_ino);
+    assert_eq!(
+        table.shown_number(&name("e"), &file(1, 1)),
+        number(&name("e"), &file(1, 1), 0)
+    );
+}
+
+#[test]
+fn a_known_inode_is_found_through_its_parent() {
+    let mut table = table();
+    let (d, _) = table.admit(ROOT, &name("d"), &dir(1), at(0));
+    let (f, _) = table.admit(d, &name("d/f"), &file(1, 1), at(0));
+    assert_eq!(table.find_inode(f, at(1)), Some(Found::Inode(f)));
+    assert_eq!(table.find_inode(f, at(60)), Some(Found::Unknown));
+    table.keep_listing(d, listing(&[("f", file(1, 1))], at(59)), at(59));
+    assert_eq!(
+        table.find_inode(f, at(60)),
+        Some(Found::Listed(file(1, 1), at(59)))
+    );
+    assert_eq!(table.find_inode(ROOT, at(1)), Some(Found::Inode(ROOT)));
+    assert_eq!(table.find_inode(ROOT, at(61)), Some(Found::Unknown));
+    assert_eq!(table.find_inode(12345, at(1)), None);
+}

@@ -1,0 +1,15 @@
+//! Real mounts, in temporary directories. They need /dev/fuse and fail where it is missing: a skipped test shows nothing.
+
+#![expect(
+    clippy::unwrap_used,
+    reason = "a test that cannot go on has found its failure"
+)]
+
+mod kernel;
+mod mounted;
+mod names;
+mod place;
+mod random;
+mod reads;
+mod versions;
+mod xattrs;

@@ -1,0 +1,191 @@
+//! A mount of a temporary directory, with everything beneath it, in this process.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use larder::engine::{Cache, ChunkPolicy, Clock, Config, DiskPool, Ground, Network, SystemClock};
+use larder::fuse::{FuseMount, MountSettings};
+use larder::remote::{DirRemote, DirSettings, Remote, SlowRemote, SlowSettings};
+use larder::storage::{CacheDir, CreateOptions};
+use larder::vfs::{MetadataTtl, Vfs, VfsOptions};
+
+/// How a test wants its mount.
+pub(crate) struct Wish {
+    pub(crate) ttl: MetadataTtl,
+    pub(crate) chunks: ChunkPolicy,
+    pub(crate) capacity: u64,
+    /// Where to mount; `mnt` beside the origin where `None`.
+    pub(crate) mountpoint: Option<PathBuf>,
+    /// Where the cache is; `cache` beside the origin where `None`.
+    pub(crate) cache: Option<PathBuf>,
+    pub(crate) slow: SlowSettings,
+    pub(crate) stats: Arc<dyn Fn() -> String + Send + Sync>,
+    pub(crate) options: Vec<String>,
+}
+
+impl Default for Wish {
+    fn default() -> Self {
+        Self {
+            ttl: MetadataTtl::Seconds(60),
+            chunks: ChunkPolicy::Auto,
+            capacity: 256 << 20,
+            mountpoint: None,
+            cache: None,
+            slow: SlowSettings::default(),
+            stats: Arc::new(|| "{}".to_owned()),
+            options: Vec::new(),
+        }
+    }
+}
+
+/// A temporary directory with `origin`, `mnt` and `cache` in it; it outlives mounts of it.
+pub(crate) struct Stage {
+    dir: tempfile::TempDir,
+}
+
+impl Stage {
+    pub(crate) fn new() -> Self {
+        assert!(
+            Path::new("/dev/fuse").exists(),
+            "these tests mount with FUSE and there is no /dev/fuse here: load the module (modprobe fuse), or start the \
+             container with --device /dev/fuse --cap-add SYS_ADMIN"
+        );
+        let dir = tempfile::tempdir().unwrap();
+        // Other users are to be kept out by the files' own permissions only.
+        let open = std::os::unix::fs::PermissionsExt::from_mode(0o755);
+        std::fs::set_permissions(dir.path(), open).unwrap();
+        for name in ["origin", "mnt", "cache"] {
+            std::fs::create_dir(dir.path().join(name)).unwrap();
+        }
+        Self { dir }
+    }
+
+    /// A path in the origin.
+    pub(crate) fn origin(&self, path: impl AsRef<Path>) -> PathBuf {
+        self.dir.path().join("origin").join(path)
+    }
+
+    pub(crate) fn path(&self, path: impl AsRef<Path>) -> PathBuf {
+        self.dir.path().join(path)
+    }
+
+    /// Mounts the origin.
+    pub(crate) fn mount(&self, wish: Wish) -> Mounted {
+        Mounted::new(self, wish)
+    }
+}
+
+/// A live mount; unmounted when dropped.
+pub(crate) struct Mounted {
+    mount: Option<FuseMount>,
+    pub(crate) vfs: Arc<Vfs>,
+    pub(crate) slow: Arc<SlowRemote>,
+    pub(crate) cache: Arc<Cache>,
+    executor: Arc<DiskPool>,
+    mountpoint: PathBuf,
+    ticking: Arc<AtomicBool>,
+    ticker: Option<JoinHandle<()>>,
+}
+
+impl Mounted {
+    fn new(stage: &Stage, wish: Wish) -> Self {
+        let clock: Arc<dyn Clock> = Arc::new(SystemClock::default());
+        let mountpoint = wish.mountpoint.unwrap_or_else(|| stage.path("mnt"));
+        let cache_path = wish.cache.unwrap_or_else(|| stage.path("cache"));
+        let options = CreateOptions {
+            capacity: wish.capacity,
+            slots: None,
+            files: None,
+        };
+        let storage = CacheDir::open_or_create(&cache_path, &options, &mut |_| {}).unwrap();
+        let executor = Arc::new(DiskPool::new(2, 2, 256).unwrap());
+        let ground = Ground {
+            host: storage.host(),
+            storage: Arc::new(storage),
+            executor: Arc::clone(&executor) as _,
+            clock: Arc::clone(&clock),
+        };
+        let cache = Cache::open(ground, Config::default()).unwrap();
+        let network = Arc::new(Network::new(Duration::from_secs(30), 16).unwrap());
+        let wall = Arc::clone(&clock);
+        // The files of the tests are young; to the remote it is a while later.
+        let mut settings =
+            DirSettings::new(Arc::new(move || wall.wall() + Duration::from_secs(100)));
+        settings.hidden = vec![mountpoint.clone(), cache_path.clone()];
+        let dir = DirRemote::open(&stage.origin(""), settings).unwrap();
+        let slow = Arc::new(SlowRemote::new(Arc::new(dir), wish.slow));
+        let remote: Arc<dyn Remote> = Arc::clone(&slow) as _;
+        let fetcher = network.fetcher(Arc::clone(&remote), 32);
+        let source = cache.source(remote.identity(), "test", fetcher, wish.chunks);
+        let options = VfsOptions {
+            metadata_ttl: wish.ttl,
+            clock,
+            stats: wish.stats,
+            cache_dir: cache_path.into_os_string().into_encoded_bytes(),
+        };
+        let vfs = Vfs::new(source, remote, network, options).unwrap();
+        let settings = MountSettings {
+            mountpoint: mountpoint.clone(),
+            fsname: "the-origin".to_owned(),
+            threads: 2,
+            allow_other: true,
+            options: wish.options,
+        };
+        let mount = FuseMount::mount(&vfs, &settings).unwrap();
+        let ticking = Arc::new(AtomicBool::new(true));
+        let (on, ticked) = (Arc::clone(&ticking), Arc::clone(&cache));
+        let ticker = std::thread::spawn(move || {
+            while on.load(Ordering::Relaxed) {
+                ticked.tick();
+                std::thread::sleep(Duration::from_millis(50));
+            }
+        });
+        Self {
+            mount: Some(mount),
+            vfs,
+            slow,
+            cache,
+            executor,
+            mountpoint,
+            ticking,
+            ticker: Some(ticker),
+        }
+    }
+
+    /// A path in the mount.
+    pub(crate) fn path(&self, path: impl AsRef<Path>) -> PathBuf {
+        self.mountpoint.join(path)
+    }
+
+    /// How many data bytes came from the origin so far.
+    pub(crate) fn fetched(&self) -> u64 {
+        self.slow.bytes()
+    }
+}
+
+impl Drop for Mounted {
+    fn drop(&mut self) {
+        drop(self.mount.take());
+        self.ticking.store(false, Ordering::Relaxed);
+        let _ = self.ticker.take().map(JoinHandle::join);
+        let _ = self.cache.close();
+        self.executor.shut_down();
+    }
+}
+
+/// Bytes that differ from place to place and from seed to seed.
+pub(crate) fn content(seed: u64, len: usize) -> Vec<u8> {
+    let mut state = seed.wrapping_mul(0x9E37_79B9_7F4A_7C15) | 1;
+    let mut bytes = Vec::with_capacity(len + 8);
+    while bytes.len() < len {
+        state ^= state << 13;
+        state ^= state >> 7;
+        state ^= state << 17;
+        bytes.extend_from_slice(&state.to_le_bytes());
+    }
+    bytes.truncate(len);
+    bytes
+}
