@@ -1,3 +1,5 @@
+//! What the crash store itself must do.
+
 use std::collections::BTreeSet;
 
 use super::*;
