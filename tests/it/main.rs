@@ -10,6 +10,7 @@
 
 mod fuzzed;
 mod golden;
+mod golden_engine;
 mod golden_writer;
 mod spec;
 mod tidy;
