@@ -1,6 +1,6 @@
-//! What the engine's parts cost: `cargo bench --bench engine`, or with `-- --quick` for a first look.
+//! Sectors, hashes and checksums.
 
-use criterion::{Criterion, Throughput, criterion_group, criterion_main};
+use criterion::{Criterion, Throughput};
 use std::hint::black_box;
 
 use larder::format::{
@@ -65,7 +65,7 @@ fn blob() -> BlobRecord {
     }
 }
 
-fn sectors(c: &mut Criterion) {
+pub(crate) fn sectors(c: &mut Criterion) {
     let (slot, blob) = (slot(), blob());
     let (slot_sector, blob_sector) = (slot.encode(UUID, OFFSET), blob.encode(UUID, OFFSET));
     let mut group = c.benchmark_group("sector");
@@ -88,7 +88,7 @@ fn sectors(c: &mut Criterion) {
     group.finish();
 }
 
-fn identities(c: &mut Criterion) {
+pub(crate) fn identities(c: &mut Criterion) {
     let name = ObjectName::new(*b"some/folder/with/a/file.bin");
     let key = blob_key(UUID, "bench:", "", &name);
     let time = Timestamp {
@@ -113,7 +113,7 @@ fn identities(c: &mut Criterion) {
     group.finish();
 }
 
-fn checksums(c: &mut Criterion) {
+pub(crate) fn checksums(c: &mut Criterion) {
     let mut group = c.benchmark_group("block crc");
     for (name, len) in [("4K", 4 << 10), ("64K", 64 << 10), ("1M", 1 << 20)] {
         let data = vec![0x5a; len];
@@ -124,6 +124,3 @@ fn checksums(c: &mut Criterion) {
     }
     group.finish();
 }
-
-criterion_group!(benches, sectors, identities, checksums);
-criterion_main!(benches);
