@@ -14,7 +14,7 @@ use larder::engine::{
 };
 use larder::format::{BlobKind, Features, Superblock};
 use larder::remote::RemoteError;
-use larder::storage::{CacheDir, CacheDirError, CreateOptions};
+use larder::storage::{CacheDir, CacheDirError, CreateOptions, HostIdentity};
 use larder::units::{ByteRange, ChunkSize, Facts, FileKind, Timestamp};
 use tempfile::TempDir;
 
@@ -72,10 +72,15 @@ struct Opened {
 
 impl Opened {
     fn new(dir: &Path) -> Self {
+        Self::on(dir, CacheDir::host)
+    }
+
+    /// Opens the cache on a machine that says this of itself.
+    fn on(dir: &Path, host: impl Fn(&CacheDir) -> HostIdentity) -> Self {
         let storage = CacheDir::open(dir).unwrap();
         let pool = Arc::new(DiskPool::new(2, 1, 16).unwrap());
         let ground = Ground {
-            host: storage.host(),
+            host: host(&storage),
             storage: Arc::new(storage),
             executor: Arc::clone(&pool) as _,
             clock: Arc::new(SystemClock::default()),
@@ -189,9 +194,7 @@ fn nothing_present_is_not_taken_from_the_file() {
 fn a_damaged_block_is_a_miss_and_takes_its_suspect_slot_along() {
     let dir = copy();
     let blob = &blobs()[0];
-    let path = dir.path().join("chunks/01/0000/00000010");
-    let file = fs::File::options().write(true).open(path).unwrap();
-    file.write_all_at(&[0x55], 4096).unwrap();
+    damage(dir.path());
     let opened = Opened::new(dir.path());
     // The cache was written in another boot: one bad block drops the slot whole, the good block with it.
     for start in [0, 4096] {
@@ -199,6 +202,37 @@ fn a_damaged_block_is_a_miss_and_takes_its_suspect_slot_along() {
         assert!(matches!(error, ReadError::Remote(_)), "{start}: {error}");
     }
     opened.close();
+}
+
+#[test]
+fn a_slot_is_trusted_block_by_block_only_in_a_boot_that_is_known_to_be_the_same() {
+    for (boot_id, good_block_is_kept) in [([3; 16], true), ([0; 16], false)] {
+        let dir = copy();
+        let machine = |storage: &CacheDir| HostIdentity {
+            boot_id,
+            ..storage.host()
+        };
+        let (blob, good, bad) = (&blobs()[0], ByteRange::at(0, 10), ByteRange::at(4096, 10));
+        let opened = Opened::on(dir.path(), machine);
+        opened.read(blob, good).unwrap();
+        opened.close();
+        damage(dir.path());
+        let opened = Opened::on(dir.path(), machine);
+        assert!(opened.read(blob, bad).is_err());
+        assert_eq!(
+            opened.read(blob, good).is_ok(),
+            good_block_is_kept,
+            "{boot_id:?}"
+        );
+        opened.close();
+    }
+}
+
+/// Changes one byte of block 1 of `docs/a.txt`.
+fn damage(dir: &Path) {
+    let path = dir.join("chunks/01/0000/00000010");
+    let file = fs::File::options().write(true).open(path).unwrap();
+    file.write_all_at(&[0x55], 4096).unwrap();
 }
 
 /// The files of a directory and their bytes.
