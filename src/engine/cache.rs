@@ -261,19 +261,21 @@ fn next_session(
         ],
         uuid,
     );
-    let told = headers
+    let issued = headers
         .iter()
         .flatten()
         .map(|header| header.stamp.epoch())
         .max()
         .unwrap_or(0);
-    let epoch = 1 + last.map_or(0, |session| session.epoch).max(told);
+    let epoch = 1 + last.map_or(0, |session| session.epoch).max(issued);
     if epoch >= 1 << 24 {
         return Err(OpenError::Epochs(epoch));
     }
     let host = ground.host;
+    // A boot that the machine does not tell equals no other: nobody knows then what happened since.
+    let told = host.boot_id != [0; 16];
     let same_boot = last.filter(|s| {
-        s.boot_id == host.boot_id
+        told && s.boot_id == host.boot_id
             && s.host_id == host.host_id
             && s.disk_mount_id == host.disk_mount_id
     });

@@ -12,6 +12,7 @@
 mod check;
 mod fuzzed;
 mod golden;
+mod golden_engine;
 mod golden_writer;
 mod model;
 mod spec;

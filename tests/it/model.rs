@@ -144,6 +144,7 @@ fn the_engine_agrees_with_the_model() {
         world.restart();
         world.store.evict_all();
         world.read_all();
-        assert!(world.reads_judged > 0);
+        let empty = world.origin.objects.iter().all(|o| o.now().data.is_empty());
+        assert!(world.reads_judged > 0 || empty);
     });
 }

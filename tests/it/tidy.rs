@@ -36,7 +36,8 @@ const PURE_FLOORS: &[&str] = &["units", "format"];
 const IMPURE: &[&str] = &["std::fs", "std::io", "std::net", "std::time", "std::thread"];
 
 const FILE_LINES_MAX: usize = 520;
-const LINE_WIDTH_MAX: usize = 122;
+/// Comments and code; what stands in a string may be longer, as a sentence for the user must not be broken.
+const LINE_WIDTH_MAX: usize = 125;
 const MARKDOWN_WIDTH_MAX: usize = 400;
 
 fn floor(folder: &str) -> Option<u8> {
@@ -235,7 +236,12 @@ fn files_and_lines_stay_short() {
             LINE_WIDTH_MAX
         };
         for (number, line) in text.lines().enumerate() {
-            let width = line.chars().count();
+            let comment = markdown || line.trim_start().starts_with("//");
+            let width = if comment {
+                line.chars().count()
+            } else {
+                code_only(line).len()
+            };
             if width > width_max {
                 faults.push(format!(
                     "{path}:{}: {width} wide, at most {width_max}",
@@ -329,14 +335,14 @@ fn every_source_file_is_part_of_the_crate_and_says_its_job() {
             continue;
         }
         let parents = [format!("src/{folder}/mod.rs"), format!("src/{folder}.rs")];
-        let declared = sources
-            .iter()
-            .filter(|(parent, _)| parents.contains(parent))
-            .any(|(_, text)| {
-                words(&code_only(text), &format!("mod {name};"))
-                    .next()
-                    .is_some()
-            });
+        // A file of tests may be named by `#[path]` from the file beside it that it tests.
+        let named = format!("#[path = \"{file}\"]");
+        let declared = sources.iter().any(|(other, text)| {
+            let beside = other.rsplit_once('/').map(|(other, _)| other);
+            let module = format!("mod {name};");
+            parents.contains(other) && words(&code_only(text), &module).next().is_some()
+                || beside == Some(&format!("src/{folder}")) && text.contains(&named)
+        });
         if !declared {
             faults.push(format!("{path}: no `mod {name};` in src/{folder}/mod.rs"));
         }
