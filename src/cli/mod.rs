@@ -1,7 +1,7 @@
 //! Floor 6: the command line.
 //!
 //! The only place that puts the floors together, constructs a remote, and reads the environment. A command is a file
-//! here; each answers with a [`Failure`](error::Failure), whose sentence is printed and whose kind is the exit code.
+//! here; each answers with a [`Failure`], whose sentence is printed and whose kind is the exit code.
 
 mod args;
 mod demo;
