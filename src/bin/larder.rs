@@ -1,3 +1,5 @@
 //! The command `larder`.
 
-fn main() {}
+fn main() -> std::process::ExitCode {
+    larder::cli::main()
+}

@@ -165,7 +165,7 @@ fn raise_read_ahead(place: &Path) {
     }
 }
 
-/// Clears a mount point whose daemon is gone, if it is one; see [`place`].
+/// Clears a mount point whose daemon is gone, if it is one.
 pub fn clear_dead_mount(mountpoint: &Path) -> Result<bool, MountError> {
     place::clear_dead(mountpoint)
 }

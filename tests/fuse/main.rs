@@ -5,6 +5,7 @@
     reason = "a test that cannot go on has found its failure"
 )]
 
+mod cli;
 mod kernel;
 mod mounted;
 mod names;

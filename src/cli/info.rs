@@ -1,0 +1,105 @@
+//! `larder info`: what the cache knows of one file, from its extended attributes.
+
+use std::os::unix::ffi::OsStrExt;
+use std::path::Path;
+
+use rustix::io::Errno;
+
+use super::args::InfoArgs;
+use super::error::Failure;
+use super::mounts::{self, STATS_ATTRIBUTE};
+use super::output::say;
+use super::quantity::show_size;
+
+const PREFIX: &str = "user.larder.";
+
+/// Runs the command.
+pub(super) fn run(args: &InfoArgs) -> Result<(), Failure> {
+    let path = &args.path;
+    let shown = path.display();
+    let cannot = |e: std::io::Error| Failure::failed(format_args!("cannot look at {shown}: {e}"));
+    let meta = std::fs::symlink_metadata(path).map_err(cannot)?;
+    let mut names = names(path).map_err(cannot)?;
+    names.retain(|name| name.starts_with(PREFIX) && name != STATS_ATTRIBUTE);
+    if names.is_empty() && !on_a_mount(path)? {
+        return Err(Failure::failed(format_args!(
+            "{shown} does not lie on a larder mount: `findmnt -t {}` lists them",
+            mounts::MOUNT_TYPE
+        )));
+    }
+    say!("{shown}")?;
+    if meta.is_file() {
+        let size = meta.len();
+        say!("  {:<18}{size} ({})", "size", show_size(size))?;
+    }
+    for name in names {
+        let Some(value) = mounts::attribute(path, &name).map_err(cannot)? else {
+            continue;
+        };
+        let short = name.strip_prefix(PREFIX).unwrap_or(&name);
+        let text = String::from_utf8_lossy(&value);
+        say!("  {short:<18}{}", explained(short, &text, meta.len()))?;
+    }
+    Ok(())
+}
+
+/// A value with what it means to a person.
+fn explained(name: &str, value: &str, size: u64) -> String {
+    let number = value.parse::<u64>();
+    match (name, number) {
+        (_, Ok(bytes)) if name.ends_with("bytes") && size > 0 => {
+            let percent = u128::from(bytes) * 100 / u128::from(size);
+            format!("{value} ({}, {percent} %)", show_size(bytes))
+        }
+        (_, Ok(bytes)) if name.ends_with("bytes") || name.ends_with("size") => {
+            format!("{value} ({})", show_size(bytes))
+        }
+        _ => value.to_owned(),
+    }
+}
+
+/// The names of the extended attributes of `path`, which is not followed if it is a link.
+fn names(path: &Path) -> std::io::Result<Vec<String>> {
+    let mut buf = vec![0u8; 65536];
+    match rustix::fs::llistxattr(path, buf.as_mut_slice()) {
+        Ok(len) => buf.truncate(len),
+        Err(Errno::OPNOTSUPP) => buf.clear(),
+        Err(e) => return Err(e.into()),
+    }
+    let names = buf.split(|b| *b == 0).filter(|name| !name.is_empty());
+    Ok(names
+        .map(|name| String::from_utf8_lossy(name).into_owned())
+        .collect())
+}
+
+/// Whether the nearest mount above `path` is one of larder's.
+fn on_a_mount(path: &Path) -> Result<bool, Failure> {
+    let full = mounts::full_path(path)?;
+    let above = |mount: &mounts::Mounted| full.starts_with(&mount.dir);
+    let nearest = mounts::all()?
+        .into_iter()
+        .filter(above)
+        .max_by_key(|mount| mount.dir.as_os_str().as_bytes().len());
+    Ok(nearest.is_some_and(|mount| mount.kind == mounts::MOUNT_TYPE))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sizes_are_explained() {
+        assert_eq!(explained("chunk-size", "65536", 1), "65536 (64.0 KiB)");
+        assert_eq!(explained("cached-bytes", "512", 1024), "512 (512 B, 50 %)");
+        assert_eq!(explained("cached-bytes", "0", 0), "0 (0 B)");
+        assert_eq!(explained("tag", "12ab", 0), "12ab");
+    }
+
+    #[test]
+    fn a_file_elsewhere_is_refused() {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        let path = file.path().to_owned();
+        let failure = run(&InfoArgs { path }).unwrap_err();
+        assert!(failure.sentence.contains("does not lie on a larder mount"));
+    }
+}

@@ -1,0 +1,126 @@
+//! Both ends of putting the daemon into the background, without fork: the starter runs this program again in the
+//! foreground with a pipe for its reports, and leaves when the mount answers; the daemon then lets go of the terminal.
+
+use std::fs::{File, OpenOptions};
+use std::io::{BufRead, BufReader};
+use std::os::unix::fs::OpenOptionsExt;
+use std::os::unix::process::ExitStatusExt;
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
+
+use super::report::{Report, Terminal};
+use crate::cli::error::Failure;
+
+/// The daemon's log within the cache directory.
+pub(super) const LOG_NAME: &str = "larder.log";
+/// A log that is longer than this starts anew with the next mount.
+const LOG_LEN_MAX: u64 = 16 << 20;
+
+/// Runs the same command line as a daemon and waits until its mount answers. `arguments` are those behind `mount`.
+pub(super) fn start(arguments: impl Iterator<Item = std::ffi::OsString>) -> Result<(), Failure> {
+    let mut child = Command::new("/proc/self/exe")
+        .args(["mount", "--foreground", "--report"])
+        .args(arguments)
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .spawn()
+        .map_err(|e| Failure::failed(format_args!("cannot start the daemon: {e}")))?;
+    let mut terminal = Terminal::new();
+    if let Some(pipe) = child.stdout.take() {
+        for line in BufReader::new(pipe).lines() {
+            match serde_json::from_str::<Report>(&line?) {
+                Ok(Report::Ready) => return Ok(()),
+                Ok(report) => terminal.show(report)?,
+                Err(e) => {
+                    return Err(Failure::failed(format_args!(
+                        "the daemon's report cannot be read: {e}"
+                    )));
+                }
+            }
+        }
+    }
+    Err(ended_early(&mut child))
+}
+
+/// The failure of a daemon that ended without a word.
+fn ended_early(child: &mut Child) -> Failure {
+    let how = match child.wait() {
+        Ok(status) => match (status.code(), status.signal()) {
+            (Some(code), _) => format!("with exit code {code}"),
+            (None, Some(signal)) => format!("by signal {signal}"),
+            (None, None) => "somehow".to_owned(),
+        },
+        Err(e) => format!("unseen ({e})"),
+    };
+    Failure::failed(format_args!(
+        "the daemon ended {how} before the mount answered: `larder mount -f` shows more"
+    ))
+}
+
+/// Opens the daemon's log; it starts anew where it has grown too long.
+fn open_log(cache_dir: &Path) -> std::io::Result<File> {
+    let path = cache_dir.join(LOG_NAME);
+    let long = path
+        .symlink_metadata()
+        .is_ok_and(|meta| meta.len() > LOG_LEN_MAX);
+    let log = OpenOptions::new()
+        .append(true)
+        .create(true)
+        .mode(0o600)
+        .custom_flags(libc::O_NOFOLLOW)
+        .open(path)?;
+    if long {
+        log.set_len(0)?;
+    }
+    Ok(log)
+}
+
+/// Lets go of the terminal and of the starter: a session of its own, the log for standard error, and nothing for
+/// standard output. From here on a report would go nowhere.
+pub(super) fn let_go(cache_dir: &Path) -> Result<(), Failure> {
+    let log = open_log(cache_dir).map_err(|e| {
+        Failure::failed(format_args!(
+            "cannot open {} in {}: {e}",
+            LOG_NAME,
+            cache_dir.display()
+        ))
+    })?;
+    // This fails only for the leader of a process group, which then has a session or a group of its own already.
+    let _ = rustix::process::setsid();
+    rustix::stdio::dup2_stderr(&log).map_err(std::io::Error::from)?;
+    std::env::set_current_dir("/")?;
+    Ok(())
+}
+
+/// Closes the pipe to the starter.
+pub(super) fn close_pipe() -> Result<(), Failure> {
+    let nothing = OpenOptions::new()
+        .read(true)
+        .write(true)
+        .open("/dev/null")?;
+    rustix::stdio::dup2_stdout(&nothing).map_err(std::io::Error::from)?;
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::io::Write;
+
+    #[test]
+    fn a_long_log_starts_anew() {
+        let dir = tempfile::tempdir().unwrap();
+        open_log(dir.path()).unwrap().write_all(b"one\n").unwrap();
+        open_log(dir.path()).unwrap().write_all(b"two\n").unwrap();
+        let path = dir.path().join(LOG_NAME);
+        assert_eq!(std::fs::read(&path).unwrap(), b"one\ntwo\n");
+        File::options()
+            .write(true)
+            .open(&path)
+            .unwrap()
+            .set_len(LOG_LEN_MAX + 1)
+            .unwrap();
+        drop(open_log(dir.path()).unwrap());
+        assert_eq!(std::fs::metadata(&path).unwrap().len(), 0);
+    }
+}

@@ -1,0 +1,317 @@
+//! The daemon: all floors put together over one remote and one cache directory, from the mount to the clean mark.
+//!
+//! The order is the point. The cache is opened before the remote, so that its directory can be hidden from the tree; the
+//! remote is opened before the mount, so that its root is what lies beneath; and at the end the mount goes first and the
+//! lock of the cache last, so that whoever finds the cache unlocked finds it closed.
+
+use std::io;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::thread::{Builder, JoinHandle};
+use std::time::Duration;
+
+use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, bounded};
+use serde_json::Value;
+use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
+use signal_hook::iterator::Signals;
+
+use super::counted::Counted;
+use super::plan::Plan;
+use super::report::{Report, Reporter};
+use super::{background, cache};
+use crate::cli::args::MountArgs;
+use crate::cli::error::{Exit, Failure};
+use crate::engine::{Cache, Clock, Config, DiskPool, Ground, Network, SystemClock};
+use crate::fuse::{FuseMount, MountError, MountSettings, Unmounter};
+use crate::remote::{DirRemote, DirSettings, Remote, RemoteError, SlowRemote, SlowSettings};
+use crate::storage::{CacheDir, HostIdentity};
+use crate::vfs::{Vfs, VfsOptions};
+
+/// How often the engine is told that time passes; it asks for 100 ms at most.
+const TICK: Duration = Duration::from_millis(50);
+/// Threads that read from the cache disk, and that write to it.
+const DISK_READERS: usize = 4;
+const DISK_WRITERS: usize = 2;
+/// Writes that may wait; the bytes in them are bounded by the engine's fetch budget.
+const QUEUED_WRITES: usize = 4096;
+/// Threads for questions to a directory that blocks, and ranged reads at a time.
+const REMOTE_THREADS: usize = 64;
+const REMOTE_REQUESTS: usize = 32;
+/// How long open files may hold up a daemon that was told to end.
+const LINGER: Duration = Duration::from_secs(5);
+/// How long the cache disk may take to close the cache.
+const CLOSE_PATIENCE: Duration = Duration::from_secs(120);
+
+/// Mounts, tells the reporter, and serves until the mount ends. A failure after the mount has answered is logged: by then
+/// nobody waits for it.
+pub(super) fn run(args: &MountArgs, plan: &Plan, reporter: &mut Reporter) -> Result<(), Failure> {
+    let disk = cache::open(args, &plan.cache_dir, reporter)?;
+    let daemon = Daemon::open(args, plan, disk)?;
+    let ticker = Ticker::start(Arc::clone(&daemon.cache))?;
+    let vfs = daemon.view(args, plan)?;
+    // From here on a signal is an unmount, and not the end.
+    let signals = Signals::new([SIGINT, SIGTERM, SIGHUP])?;
+    let mount = FuseMount::mount(&vfs, &settings(args, plan)).map_err(|e| mount_failure(&e))?;
+    daemon.disk.set_mounts(std::slice::from_ref(&plan.dir))?;
+    announce(plan, reporter)?;
+    serve(mount, signals)?;
+    drop(ticker);
+    daemon.close();
+    Ok(())
+}
+
+/// Tells that the mount answers; in the background, lets go of terminal and starter.
+fn announce(plan: &Plan, reporter: &mut Reporter) -> Result<(), Failure> {
+    let background = matches!(reporter, Reporter::Starter);
+    if background {
+        background::let_go(&plan.cache_dir)?;
+    } else {
+        reporter.tell(Report::Note(format!(
+            "mounted {} at {}: Ctrl-C unmounts",
+            plan.remote.display(),
+            plan.dir.display()
+        )))?;
+    }
+    reporter.tell(Report::Ready)?;
+    if background {
+        background::close_pipe()?;
+    }
+    tracing::info!(
+        "mounted {} at {}",
+        plan.remote.display(),
+        plan.dir.display()
+    );
+    Ok(())
+}
+
+fn settings(args: &MountArgs, plan: &Plan) -> MountSettings {
+    let processors = std::thread::available_parallelism().map_or(2, usize::from);
+    MountSettings {
+        mountpoint: plan.dir.clone(),
+        fsname: plan.remote.to_string_lossy().into_owned(),
+        threads: args.threads.map_or(processors.clamp(2, 16), usize::from),
+        allow_other: false,
+        options: args.options.clone(),
+    }
+}
+
+fn mount_failure(error: &MountError) -> Failure {
+    let exit = match error {
+        MountError::Option { .. } => Exit::Usage,
+        _ => Exit::Mount,
+    };
+    Failure::new(exit, error)
+}
+
+/// Serves until somebody unmounts, or a signal asks for the end.
+fn serve(mount: FuseMount, mut signals: Signals) -> Result<(), Failure> {
+    let (unmounter, handle) = (mount.unmounter(), signals.handle());
+    let (ended, end) = bounded(1);
+    Builder::new()
+        .name("larder-session".into())
+        .spawn(move || drop(ended.send(mount.join())))?;
+    let (asked, ask) = bounded::<()>(1);
+    Builder::new()
+        .name("larder-signals".into())
+        .spawn(move || {
+            for signal in &mut signals {
+                tracing::info!("signal {signal}: unmounting");
+                let _ = asked.try_send(());
+            }
+        })?;
+    let result = crossbeam_channel::select! {
+        recv(end) -> result => result.unwrap_or(Ok(())),
+        recv(ask) -> _ => end_mount(&unmounter, &end),
+    };
+    handle.close();
+    if let Err(error) = result {
+        tracing::warn!("the session with the kernel ended with an error: {error}");
+    }
+    Ok(())
+}
+
+/// Unmounts, and waits for the session to end; files that stay open hold it up for a moment only.
+fn end_mount(unmounter: &Unmounter, end: &Receiver<io::Result<()>>) -> io::Result<()> {
+    if unmounter.unmount(false).is_err() {
+        unmounter.unmount(true)?;
+        tracing::info!("files are still open: they have {LINGER:?} to be closed");
+    }
+    end.recv_timeout(LINGER).unwrap_or_else(|_| {
+        tracing::warn!("files are still open: their readers get ENOTCONN");
+        Ok(())
+    })
+}
+
+/// What serves one mount.
+struct Daemon {
+    disk: Arc<CacheDir>,
+    pool: Arc<DiskPool>,
+    cache: Arc<Cache>,
+    network: Arc<Network>,
+    remote: Arc<Counted>,
+    clock: Arc<SystemClock>,
+}
+
+impl Daemon {
+    fn open(args: &MountArgs, plan: &Plan, disk: Arc<CacheDir>) -> Result<Self, Failure> {
+        let clock = Arc::new(SystemClock::default());
+        let remote = open_remote(args, plan, &clock)?;
+        let pool = Arc::new(DiskPool::new(DISK_READERS, DISK_WRITERS, QUEUED_WRITES)?);
+        let ground = Ground {
+            host: HostIdentity::read(&*disk),
+            storage: Arc::clone(&disk) as _,
+            executor: Arc::clone(&pool) as _,
+            clock: Arc::clone(&clock) as _,
+        };
+        let config = Config {
+            timeout: args.timeout,
+            ..Config::default()
+        };
+        let cache =
+            Cache::open(ground, config).map_err(|e| cache::engine_failure(&plan.cache_dir, &e))?;
+        let network = Arc::new(Network::new(args.timeout, REMOTE_THREADS)?);
+        Ok(Self {
+            disk,
+            pool,
+            cache,
+            network,
+            remote,
+            clock,
+        })
+    }
+
+    /// The file system over the cache. Asks the remote for its root.
+    fn view(&self, args: &MountArgs, plan: &Plan) -> Result<Arc<Vfs>, Failure> {
+        let fetcher = self
+            .network
+            .fetcher(Arc::clone(&self.remote) as _, REMOTE_REQUESTS);
+        // What one user may read, another may not: their cached bytes are kept apart.
+        let salt = format!("uid:{}", rustix::process::geteuid().as_raw());
+        let source = self
+            .cache
+            .source(self.remote.identity(), &salt, fetcher, args.chunk_size);
+        let options = VfsOptions {
+            metadata_ttl: args.metadata_ttl,
+            clock: Arc::clone(&self.clock) as _,
+            stats: stats(Arc::clone(&self.cache), Arc::clone(&self.remote), plan),
+            cache_dir: plan.cache_dir.as_os_str().as_encoded_bytes().to_vec(),
+        };
+        Vfs::new(
+            source,
+            Arc::clone(&self.remote) as _,
+            Arc::clone(&self.network),
+            options,
+        )
+        .map_err(|e| remote_failure(plan, &e))
+    }
+
+    /// Flushes, syncs and marks the cache as closed. A disk that hangs must not keep the daemon alive for ever.
+    fn close(self) {
+        let (done, closed) = bounded(1);
+        let (pool, cache) = (Arc::clone(&self.pool), Arc::clone(&self.cache));
+        std::thread::spawn(move || {
+            // What is on its way to the disk comes first, so that nothing is in the making when the mark is written.
+            pool.shut_down();
+            let _ = done.send(cache.close());
+        });
+        match closed.recv_timeout(CLOSE_PATIENCE) {
+            Ok(Ok(())) => tracing::info!("unmounted, the cache is closed cleanly"),
+            Ok(Err(e)) => tracing::error!(
+                "unmounted, but the cache could not be closed ({e}): the next mount checks it"
+            ),
+            Err(_) => tracing::error!(
+                "unmounted, but the cache disk does not answer: the next mount checks the cache"
+            ),
+        }
+    }
+}
+
+/// Tells the engine that time passes, until dropped.
+struct Ticker {
+    stop: Option<Sender<()>>,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl Ticker {
+    fn start(cache: Arc<Cache>) -> std::io::Result<Self> {
+        let (stop, stopped) = bounded::<()>(0);
+        let run = move || {
+            while let Err(RecvTimeoutError::Timeout) = stopped.recv_timeout(TICK) {
+                cache.tick();
+            }
+        };
+        let thread = Builder::new().name("larder-tick".into()).spawn(run)?;
+        Ok(Self {
+            stop: Some(stop),
+            thread: Some(thread),
+        })
+    }
+}
+
+impl Drop for Ticker {
+    fn drop(&mut self) {
+        self.stop.take();
+        if let Some(thread) = self.thread.take() {
+            let _ = thread.join();
+        }
+    }
+}
+
+/// The remote, behind the simulated slowness if that was asked for.
+fn open_remote(
+    args: &MountArgs,
+    plan: &Plan,
+    clock: &Arc<SystemClock>,
+) -> Result<Arc<Counted>, Failure> {
+    let wall = Arc::clone(clock);
+    let settings = DirSettings {
+        settle: args.settle,
+        hidden: vec![plan.dir.clone(), plan.cache_dir.clone()],
+        clock: Arc::new(move || wall.wall()),
+    };
+    let dir = DirRemote::open(&plan.remote, settings).map_err(|e| Failure::new(Exit::Remote, e))?;
+    let slow = SlowSettings {
+        round_trip: args.slow_round_trip.unwrap_or_default(),
+        bytes_per_second: args.slow_bandwidth,
+    };
+    let remote: Arc<dyn Remote> = match slow == SlowSettings::default() {
+        true => Arc::new(dir),
+        false => Arc::new(SlowRemote::new(Arc::new(dir), slow)),
+    };
+    Ok(Arc::new(Counted::new(remote)))
+}
+
+fn remote_failure(plan: &Plan, error: &RemoteError) -> Failure {
+    Failure::new(
+        Exit::Remote,
+        format_args!("cannot mount the remote {}: {error}", plan.remote.display()),
+    )
+}
+
+/// What the mount's root answers as its counters: the engine's, and who serves what.
+fn stats(
+    cache: Arc<Cache>,
+    remote: Arc<Counted>,
+    plan: &Plan,
+) -> Arc<dyn Fn() -> String + Send + Sync> {
+    let text = |path: &PathBuf| Value::from(path.to_string_lossy());
+    let about = [
+        ("pid", Value::from(std::process::id())),
+        ("remote", text(&plan.remote)),
+        ("mount_point", text(&plan.dir)),
+        ("cache_dir", text(&plan.cache_dir)),
+    ];
+    Arc::new(move || {
+        let mut all = serde_json::Map::new();
+        all.extend(
+            about
+                .iter()
+                .map(|(name, value)| ((*name).to_owned(), value.clone())),
+        );
+        if let Ok(Value::Object(counters)) = serde_json::to_value(cache.stats()) {
+            all.extend(counters);
+        }
+        all.insert("remote_questions".into(), remote.questions().into());
+        Value::Object(all).to_string()
+    })
+}

@@ -1,0 +1,196 @@
+//! Sizes and times as people write them. Pure functions; a refusal names the value and a way to write it.
+
+use std::time::Duration;
+
+use bytesize::ByteSize;
+
+use crate::engine::ChunkPolicy;
+use crate::units::ChunkSize;
+
+/// Splits `text` after its leading number (digits, perhaps with one decimal point).
+fn split(text: &str) -> (&str, &str) {
+    let end = text
+        .find(|c: char| !c.is_ascii_digit() && c != '.')
+        .unwrap_or(text.len());
+    let (number, unit) = text.split_at(end);
+    (number, unit.trim())
+}
+
+/// `number` times `unit`, where `number` is decimal digits with at most one point, in whole units of 1.
+fn scaled(number: &str, unit: u128) -> Option<u64> {
+    let (whole, fraction) = number.split_once('.').unwrap_or((number, "0"));
+    if whole.is_empty() || fraction.is_empty() || fraction.len() > 9 || whole.len() > 20 {
+        return None;
+    }
+    let digits = u32::try_from(fraction.len()).ok()?;
+    let whole = whole.parse::<u128>().ok()?.checked_mul(unit)?;
+    let part = fraction.parse::<u128>().ok()? * unit / 10u128.pow(digits);
+    u64::try_from(whole.checked_add(part)?).ok()
+}
+
+/// Reads a size: `65536`, `512M`, `10G`, `1.5T`, `1GiB`. K, M, G and T are powers of 1024.
+pub(super) fn parse_size(text: &str) -> Result<u64, String> {
+    let way_out = "write a number and K, M, G or T (powers of 1024), as in 512M or 10G";
+    let (number, unit) = split(text.trim());
+    let unit: u128 = match unit.to_ascii_lowercase().as_str() {
+        "" | "b" => 1,
+        "k" | "kb" | "kib" => 1 << 10,
+        "m" | "mb" | "mib" => 1 << 20,
+        "g" | "gb" | "gib" => 1 << 30,
+        "t" | "tb" | "tib" => 1 << 40,
+        _ => return Err(format!("'{text}' is not a size: {way_out}")),
+    };
+    scaled(number, unit).ok_or_else(|| format!("'{text}' is not a size: {way_out}"))
+}
+
+/// Reads a time: `500ms`, `30s`, `5m`, `1h`.
+pub(super) fn parse_duration(text: &str) -> Result<Duration, String> {
+    let way_out = "write a number and ms, s, m or h, as in 500ms, 30s or 5m";
+    let (number, unit) = split(text.trim());
+    let nanos: u128 = match unit {
+        "ms" => 1_000_000,
+        "s" => 1_000_000_000,
+        "m" | "min" => 60_000_000_000,
+        "h" => 3_600_000_000_000,
+        "" if number == "0" => 1,
+        _ => return Err(format!("'{text}' is not a time: {way_out}")),
+    };
+    scaled(number, nanos)
+        .map(Duration::from_nanos)
+        .ok_or_else(|| format!("'{text}' is not a time: {way_out}"))
+}
+
+/// Reads a time that is more than nothing.
+pub(super) fn parse_positive_duration(text: &str) -> Result<Duration, String> {
+    match parse_duration(text)? {
+        Duration::ZERO => Err(format!("'{text}' is no time at all: say at least 1ms")),
+        duration => Ok(duration),
+    }
+}
+
+/// Reads a chunk size: `auto` or a power of two from `64K` to `64M`.
+pub(super) fn parse_chunk_policy(text: &str) -> Result<ChunkPolicy, String> {
+    if text.trim() == "auto" {
+        return Ok(ChunkPolicy::Auto);
+    }
+    let bytes = parse_size(text).map_err(|e| format!("{e}, or 'auto'"))?;
+    ChunkSize::from_bytes(bytes)
+        .map(ChunkPolicy::Fixed)
+        .map_err(|_| {
+            format!("'{text}' is not a chunk size: say auto, or a power of two from 64K to 64M")
+        })
+}
+
+/// A size in powers of 1024: `10.0 GiB`.
+pub(super) fn show_size(bytes: u64) -> String {
+    ByteSize::b(bytes).display().iec().to_string()
+}
+
+/// An amount of data in powers of 1000, as rates are given: `1.1 GB`.
+pub(super) fn show_amount(bytes: u64) -> String {
+    ByteSize::b(bytes).display().si().to_string()
+}
+
+/// A time in the unit that reads best: `1.2 ms`, `340 ms`, `2.64 s`.
+pub(super) fn show_time(time: Duration) -> String {
+    let seconds = time.as_secs_f64();
+    match seconds {
+        s if s < 0.01 => format!("{:.1} ms", s * 1e3),
+        s if s < 1.0 => format!("{:.0} ms", s * 1e3),
+        s if s < 100.0 => format!("{s:.2} s"),
+        s => format!("{s:.0} s"),
+    }
+}
+
+/// A rate in MB/s: `408 MB/s`.
+pub(super) fn show_rate(bytes: u64, time: Duration) -> String {
+    let seconds = time.as_secs_f64().max(1e-9);
+    #[expect(
+        clippy::cast_precision_loss,
+        reason = "a rate for people needs no more than three digits"
+    )]
+    let rate = bytes as f64 / 1e6 / seconds;
+    match rate {
+        r if r < 10.0 => format!("{r:.1} MB/s"),
+        r => format!("{r:.0} MB/s"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sizes_are_powers_of_1024() {
+        for (text, bytes) in [
+            ("0", 0),
+            ("65536", 65536),
+            ("512M", 512 << 20),
+            ("10G", 10 << 30),
+            ("1GiB", 1 << 30),
+            ("1 gb", 1 << 30),
+            ("1T", 1 << 40),
+            ("1.5G", 3 << 29),
+            ("64k", 65536),
+        ] {
+            assert_eq!(parse_size(text), Ok(bytes), "{text}");
+        }
+        for bad in [
+            "",
+            "G",
+            "10X",
+            "-1G",
+            "1.2.3G",
+            "1.G",
+            "99999999T",
+            "ten",
+            "1e9",
+        ] {
+            let error = parse_size(bad).unwrap_err();
+            assert!(
+                error.contains(&format!("'{bad}'")) && error.contains("10G"),
+                "{error}"
+            );
+        }
+    }
+
+    #[test]
+    fn times_have_units() {
+        for (text, millis) in [
+            ("500ms", 500),
+            ("30s", 30_000),
+            ("5m", 300_000),
+            ("1h", 3_600_000),
+            ("1.5s", 1500),
+            ("0", 0),
+        ] {
+            assert_eq!(parse_duration(text), Ok(Duration::from_millis(millis)));
+        }
+        for bad in ["", "30", "s", "1d", "-1s", "99999999999999h"] {
+            let error = parse_duration(bad).unwrap_err();
+            assert!(error.contains(&format!("'{bad}'")) && error.contains("30s"));
+        }
+        assert!(parse_positive_duration("0s").is_err());
+    }
+
+    #[test]
+    fn chunks_have_a_word_of_their_own() {
+        assert_eq!(parse_chunk_policy("auto"), Ok(ChunkPolicy::Auto));
+        let four = ChunkSize::from_bytes(4 << 20).unwrap();
+        assert_eq!(parse_chunk_policy("4M"), Ok(ChunkPolicy::Fixed(four)));
+        for bad in ["63K", "5M", "32K", "128M", "0"] {
+            assert!(parse_chunk_policy(bad).unwrap_err().contains("64K to 64M"));
+        }
+        assert!(parse_chunk_policy("big").unwrap_err().contains("auto"));
+    }
+
+    #[test]
+    fn figures_read_well() {
+        assert_eq!(show_size(10 << 30), "10.0 GiB");
+        assert_eq!(show_time(Duration::from_micros(1230)), "1.2 ms");
+        assert_eq!(show_time(Duration::from_millis(340)), "340 ms");
+        assert_eq!(show_time(Duration::from_millis(2640)), "2.64 s");
+        assert_eq!(show_rate(1 << 30, Duration::from_secs(2)), "537 MB/s");
+        assert_eq!(show_rate(1, Duration::from_secs(1)), "0.0 MB/s");
+    }
+}

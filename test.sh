@@ -1,0 +1,80 @@
+#!/bin/sh
+# Installs what is missing on a Debian machine, then runs every check of the project. One argument, `quick`, leaves out
+# the slow ones (dependency check, documentation) for use while working.
+#
+# It fails where FUSE is missing: the tests with a real mount are never skipped.
+set -eu
+cd "$(dirname "$0")"
+PATH="$HOME/.cargo/bin:$PATH"
+export PATH CARGO_TERM_COLOR="${CARGO_TERM_COLOR:-auto}"
+began=$(date +%s)
+
+say() { printf '\n== %s (%d s since the start)\n' "$*" "$(($(date +%s) - began))"; }
+die() { printf 'test.sh: %s\n' "$*" >&2; exit 1; }
+root() { if [ "$(id -u)" = 0 ]; then "$@"; else sudo "$@"; fi; }
+
+# command:package, for what the build and the tests use beyond a minimal Debian.
+tools='cc:build-essential fusermount3:fuse3 getfattr:attr mkfs.ext4:e2fsprogs findmnt:util-linux fallocate:util-linux
+    ps:procps fuser:psmisc git:git'
+
+install_packages() {
+    missing=
+    for pair in $tools; do
+        # Programs for administrators are not in everybody's PATH.
+        PATH="$PATH:/usr/sbin:/sbin" command -v "${pair%%:*}" >/dev/null 2>&1 || missing="$missing ${pair##*:}"
+    done
+    [ -z "$missing" ] && return
+    say "installing:$missing"
+    command -v apt-get >/dev/null 2>&1 || die "please install:$missing (there is no apt-get here)"
+    root apt-get update -qq
+    # shellcheck disable=SC2086 # a list of packages
+    root env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends $missing
+}
+
+install_rust() {
+    command -v cargo >/dev/null 2>&1 && return
+    say 'installing Rust with rustup'
+    command -v curl >/dev/null 2>&1 || root apt-get install -y -qq curl ca-certificates
+    curl -sSf https://sh.rustup.rs | sh -s -- -y -q --profile minimal -c clippy -c rustfmt
+}
+
+need_fuse() {
+    [ -c /dev/fuse ] || root modprobe fuse 2>/dev/null || true
+    [ -c /dev/fuse ] || die 'there is no /dev/fuse: the tests mount for real (in a container: --device /dev/fuse --cap-add SYS_ADMIN)'
+    (: <>/dev/fuse) 2>/dev/null || die '/dev/fuse cannot be opened: the tests mount for real'
+}
+
+check_dependencies() {
+    command -v cargo-deny >/dev/null 2>&1 || { say 'installing cargo-deny'; cargo install cargo-deny --locked; }
+    cargo deny --all-features check bans licenses sources
+    # The database of advisories lies on the net. Where it cannot be had, say so; where it can, its word holds.
+    if cargo deny --all-features fetch db; then
+        cargo deny --all-features check --disable-fetch advisories
+    else
+        echo 'test.sh: NOT CHECKED: the database of security advisories cannot be reached from here'
+    fi
+}
+
+install_packages
+install_rust
+need_fuse
+
+say 'format'
+cargo fmt --check
+say 'lints'
+cargo clippy --all-targets --all-features -- -D warnings
+if [ "${1:-}" != quick ]; then
+    say 'dependencies'
+    check_dependencies
+    say 'documentation'
+    RUSTDOCFLAGS='-D warnings' cargo doc --no-deps --all-features
+fi
+say 'tests, with the replay of the fuzz corpora'
+if command -v cargo-nextest >/dev/null 2>&1; then
+    cargo nextest run --all-features --no-fail-fast
+else
+    cargo test --all-features --no-fail-fast --lib --bins --tests
+fi
+say 'examples in the documentation'
+cargo test --all-features --doc
+say 'everything passed'

@@ -1,0 +1,6 @@
+//! The program itself: its sentences, its exit codes, and the way of a mount from the command line and back.
+
+mod demo;
+mod life;
+mod refuse;
+mod rig;

@@ -1,0 +1,158 @@
+//! What the tests of the program stand on: a remote, a mount point, a cache, and the program itself.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output, Stdio};
+use std::time::Duration;
+
+use rustix::process::Pid;
+use serde_json::Value;
+use tempfile::TempDir;
+
+/// A remote, a mount point and a place for the cache; whatever is still mounted at the end is taken away.
+pub(super) struct Rig {
+    dir: TempDir,
+}
+
+impl Rig {
+    pub(super) fn new() -> Self {
+        let rig = Self {
+            dir: TempDir::new().unwrap(),
+        };
+        fs::create_dir(rig.remote()).unwrap();
+        fs::create_dir(rig.mnt()).unwrap();
+        fs::write(rig.remote().join("hello"), "hello, larder\n").unwrap();
+        fs::write(rig.remote().join("data"), pattern(3 << 20)).unwrap();
+        rig
+    }
+
+    /// With files that are old enough to be kept.
+    pub(super) fn settled() -> Self {
+        let rig = Self::new();
+        std::thread::sleep(Duration::from_millis(2200));
+        rig
+    }
+
+    pub(super) fn path(&self, name: &str) -> PathBuf {
+        self.dir.path().join(name)
+    }
+
+    pub(super) fn remote(&self) -> PathBuf {
+        self.path("remote")
+    }
+
+    pub(super) fn mnt(&self) -> PathBuf {
+        self.path("mnt")
+    }
+
+    pub(super) fn cache(&self) -> PathBuf {
+        self.path("cache")
+    }
+
+    pub(super) fn mount_command(&self) -> Command {
+        let mut command = larder();
+        command
+            .arg("mount")
+            .args([self.remote(), self.mnt()])
+            .arg("--cache-dir")
+            .arg(self.cache())
+            .args(["--cache-size", "64M"]);
+        command
+    }
+
+    pub(super) fn mount(&self) -> String {
+        let output = self.mount_command().output().unwrap();
+        assert!(output.status.success(), "{}", stderr(&output));
+        String::from_utf8(output.stdout).unwrap()
+    }
+
+    pub(super) fn umount(&self) {
+        let output = run(larder().arg("umount").arg(self.mnt()));
+        assert!(output.status.success(), "{}", stderr(&output));
+    }
+
+    pub(super) fn stats(&self, path: &Path) -> Value {
+        let output = run(larder().args(["stats", "--json"]).arg(path));
+        assert!(output.status.success(), "{}", stderr(&output));
+        serde_json::from_slice(&output.stdout).unwrap()
+    }
+
+    pub(super) fn daemon(&self) -> Pid {
+        let pid = self.stats(&self.mnt())["pid"].as_u64().unwrap();
+        Pid::from_raw(i32::try_from(pid).unwrap()).unwrap()
+    }
+
+    pub(super) fn is_mounted(&self) -> bool {
+        mount_type(&self.mnt()).is_some()
+    }
+}
+
+impl Drop for Rig {
+    fn drop(&mut self) {
+        if self.is_mounted() {
+            run(larder().args(["umount", "--lazy"]).arg(self.mnt()));
+        }
+    }
+}
+
+pub(super) fn larder() -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_larder"));
+    command.stdin(Stdio::null()).env_remove("LARDER_LOG");
+    command
+}
+
+pub(super) fn run(command: &mut Command) -> Output {
+    command.output().unwrap()
+}
+
+pub(super) fn stderr(output: &Output) -> String {
+    String::from_utf8_lossy(&output.stderr).into_owned()
+}
+
+/// Runs the command, which is to fail with this code and a message that holds all these words.
+pub(super) fn refused(command: &mut Command, code: i32, words: &[&str]) -> String {
+    let output = run(command);
+    let said = stderr(&output);
+    assert_eq!(output.status.code(), Some(code), "{command:?}: {said}");
+    for word in words {
+        assert!(said.contains(word), "{command:?}: no {word:?} in: {said}");
+    }
+    said
+}
+
+pub(super) fn pattern(len: u32) -> Vec<u8> {
+    (0..len / 4)
+        .flat_map(|n| n.wrapping_mul(0x9E37_79B9).to_le_bytes())
+        .collect()
+}
+
+/// The type of the mount at exactly this path, from the kernel's list.
+pub(super) fn mount_type(path: &Path) -> Option<String> {
+    let table = fs::read_to_string("/proc/self/mountinfo").unwrap();
+    let at = path.to_str().unwrap();
+    table.lines().rev().find_map(|line| {
+        let (front, back) = line.split_once(" - ")?;
+        (front.split(' ').nth(4)? == at).then(|| back.split(' ').next().unwrap().to_owned())
+    })
+}
+
+pub(super) fn wait_until(what: &str, mut done: impl FnMut() -> bool) {
+    for _ in 0..2000 {
+        if done() {
+            return;
+        }
+        std::thread::sleep(Duration::from_millis(10));
+    }
+    panic!("never: {what}");
+}
+
+/// Every file of a directory with its bytes, for "nothing was touched".
+pub(super) fn snapshot(dir: &Path) -> Vec<(PathBuf, Vec<u8>)> {
+    let mut files: Vec<_> = fs::read_dir(dir)
+        .unwrap()
+        .map(|entry| entry.unwrap().path())
+        .map(|path| (path.clone(), fs::read(&path).unwrap_or_default()))
+        .collect();
+    files.sort();
+    files
+}
