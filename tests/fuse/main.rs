@@ -11,5 +11,6 @@ mod names;
 mod place;
 mod random;
 mod reads;
+mod unreachable;
 mod versions;
 mod xattrs;
