@@ -40,6 +40,8 @@ pub(super) fn is_for_root_alone(error: &DeviceError) -> bool {
         && !rustix::process::geteuid().is_root()
 }
 
+const PATH: &str = "/dev/fuse";
+
 /// An error where the helper is not installed.
 pub(super) fn require_fusermount(place: &Path) -> Result<(), MountError> {
     if is_in_path(FUSERMOUNT) || is_in_path("fusermount") {
@@ -57,7 +59,7 @@ impl Device {
         options: &Options,
     ) -> Result<Self, DeviceError> {
         let flags = OFlags::RDWR | OFlags::CLOEXEC;
-        let fd = rustix::fs::open("/dev/fuse", flags, Mode::empty())
+        let fd = rustix::fs::open(PATH, flags, Mode::empty())
             .map_err(|error| DeviceError::Open(error.into()))?;
         let data = format!(
             "fd={},rootmode=40000,user_id={},group_id={},default_permissions{}",

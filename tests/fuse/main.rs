@@ -12,5 +12,6 @@ mod names;
 mod place;
 mod random;
 mod reads;
+mod unreachable;
 mod versions;
 mod xattrs;

@@ -24,7 +24,11 @@ pub(crate) struct Wish {
     pub(crate) slow: SlowSettings,
     pub(crate) stats: Arc<dyn Fn() -> String + Send + Sync>,
     pub(crate) options: Vec<String>,
+    /// Puts a remote of the test's own before the origin.
+    pub(crate) wrap: Wrap,
 }
+
+type Wrap = Box<dyn FnOnce(Arc<dyn Remote>) -> Arc<dyn Remote>>;
 
 impl Default for Wish {
     fn default() -> Self {
@@ -37,6 +41,7 @@ impl Default for Wish {
             slow: SlowSettings::default(),
             stats: Arc::new(|| "{}".to_owned()),
             options: Vec::new(),
+            wrap: Box::new(|remote| remote),
         }
     }
 }
@@ -117,7 +122,7 @@ impl Mounted {
         settings.hidden = vec![mountpoint.clone(), cache_path.clone()];
         let dir = DirRemote::open(&stage.origin(""), settings).unwrap();
         let slow = Arc::new(SlowRemote::new(Arc::new(dir), wish.slow));
-        let remote: Arc<dyn Remote> = Arc::clone(&slow) as _;
+        let remote: Arc<dyn Remote> = (wish.wrap)(Arc::clone(&slow) as _);
         let fetcher = network.fetcher(Arc::clone(&remote), 32);
         let source = cache.source(remote.identity(), "test", fetcher, wish.chunks);
         let options = VfsOptions {
@@ -131,7 +136,8 @@ impl Mounted {
             mountpoint: mountpoint.clone(),
             fsname: "the-origin".to_owned(),
             threads: 2,
-            allow_other: true,
+            // An ordinary user may allow others only where /etc/fuse.conf says so.
+            allow_other: rustix::process::geteuid().is_root(),
             options: wish.options,
         };
         let mount = FuseMount::mount(&vfs, &settings).unwrap();

@@ -1,0 +1,102 @@
+//! A remote that cannot be asked, refuses, or has no such thing: three different answers (decision 14).
+
+use std::fs;
+use std::io;
+use std::sync::Arc;
+
+use larder::remote::{BoxFuture, Entry, Remote, RemoteError, Sink};
+use larder::units::{ByteRange, Facts, ObjectName, Validator};
+use larder::vfs::MetadataTtl;
+use parking_lot::Mutex;
+
+use super::mounted::{Stage, Wish, content};
+
+/// A remote that fails as it is told.
+struct Failing {
+    inner: Arc<dyn Remote>,
+    with: Arc<Mutex<Option<RemoteError>>>,
+}
+
+impl Failing {
+    fn now(&self) -> Result<(), RemoteError> {
+        self.with.lock().clone().map_or(Ok(()), Err)
+    }
+}
+
+impl Remote for Failing {
+    fn identity(&self) -> &str {
+        self.inner.identity()
+    }
+    fn stat<'a>(&'a self, name: &'a ObjectName) -> BoxFuture<'a, Result<Facts, RemoteError>> {
+        Box::pin(async move {
+            self.now()?;
+            self.inner.stat(name).await
+        })
+    }
+    fn list<'a>(&'a self, name: &'a ObjectName) -> BoxFuture<'a, Result<Vec<Entry>, RemoteError>> {
+        Box::pin(async move {
+            self.now()?;
+            self.inner.list(name).await
+        })
+    }
+    fn read_link<'a>(
+        &'a self,
+        name: &'a ObjectName,
+    ) -> BoxFuture<'a, Result<Vec<u8>, RemoteError>> {
+        Box::pin(async move {
+            self.now()?;
+            self.inner.read_link(name).await
+        })
+    }
+    fn fetch<'a>(
+        &'a self,
+        name: &'a ObjectName,
+        range: ByteRange,
+        bound: Option<&'a Validator>,
+        sink: &'a mut dyn Sink,
+    ) -> BoxFuture<'a, Result<(), RemoteError>> {
+        Box::pin(async move {
+            self.now()?;
+            self.inner.fetch(name, range, bound, sink).await
+        })
+    }
+}
+
+#[test]
+fn what_is_cached_stays_and_the_rest_is_an_error_of_its_own() {
+    let stage = Stage::new();
+    let bytes = content(1, 200_000);
+    for name in ["cached", "other"] {
+        fs::write(stage.origin(name), &bytes).unwrap();
+    }
+    std::os::unix::fs::symlink("cached", stage.origin("link")).unwrap();
+    let with = Arc::new(Mutex::new(None));
+    let told = Arc::clone(&with);
+    let mounted = stage.mount(Wish {
+        ttl: MetadataTtl::Minimal,
+        wrap: Box::new(move |inner| Arc::new(Failing { inner, with: told })),
+        ..Wish::default()
+    });
+    let held = fs::File::open(mounted.path("other")).unwrap();
+    assert!(fs::read(mounted.path("cached")).unwrap() == bytes);
+    assert!(fs::read(mounted.path("link")).unwrap() == bytes);
+    let code = |result: io::Result<Vec<u8>>| result.unwrap_err().raw_os_error();
+
+    *with.lock() = Some(RemoteError::Unreachable("a cable was pulled".into()));
+    for _ in 0..2 {
+        assert!(fs::read(mounted.path("cached")).unwrap() == bytes);
+        assert!(fs::read(mounted.path("link")).unwrap() == bytes);
+        assert_eq!(fs::metadata(mounted.path("other")).unwrap().len(), 200_000);
+        assert_eq!(code(fs::read(mounted.path("other"))), Some(libc::EIO));
+        assert_eq!(code(fs::read(mounted.path("unseen"))), Some(libc::EIO));
+    }
+    *with.lock() = Some(RemoteError::Forbidden);
+    assert_eq!(code(fs::read(mounted.path("cached"))), Some(libc::EACCES));
+    assert_eq!(code(fs::read(mounted.path("unseen"))), Some(libc::EACCES));
+    *with.lock() = Some(RemoteError::NotFound);
+    assert_eq!(code(fs::read(mounted.path("cached"))), Some(libc::ENOENT));
+    *with.lock() = None;
+    assert!(fs::read(mounted.path("cached")).unwrap() == bytes);
+    assert!(fs::read(mounted.path("other")).unwrap() == bytes);
+    drop(held);
+}
