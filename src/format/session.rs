@@ -5,7 +5,7 @@
 //! cache is whole) from a power cut (everything older is suspect).
 
 use super::geometry::Geometry;
-use super::wire::{Reader, Sector, SectorError, SectorSeed, Writer, layout};
+use super::wire::{Reader, SEQUENCE_END, Sector, SectorError, SectorSeed, Writer, layout};
 use crate::units::Uuid;
 
 const MAGIC_BYTES: [u8; 4] = *b"LdSE";
@@ -121,7 +121,7 @@ impl Session {
                 field: TRUSTED_EPOCH.name,
                 value: s.trusted_epoch,
             }),
-            s if s.copy() != copy & 1 => Err(SectorError::Field {
+            s if s.copy() != copy & 1 || s.sequence >= SEQUENCE_END => Err(SectorError::Field {
                 field: SEQUENCE.name,
                 value: s.sequence,
             }),

@@ -5,7 +5,7 @@
 
 use super::features::Features;
 use super::geometry::Geometry;
-use super::wire::{Reader, Sector, SectorError, SectorSeed, Writer, layout};
+use super::wire::{Reader, SEQUENCE_END, Sector, SectorError, SectorSeed, Writer, layout};
 use crate::units::{ChunkSize, Uuid};
 
 /// The major version of the format: another major version is not opened.
@@ -140,7 +140,12 @@ impl Superblock {
             read.zero(RESERVED_B)?;
         }
         let sequence = read.u64(SEQUENCE);
-        exact(SEQUENCE, sequence & 1, u64::from(copy & 1))?;
+        if sequence >= SEQUENCE_END || sequence & 1 != u64::from(copy & 1) {
+            return Err(SectorError::Field {
+                field: SEQUENCE.name,
+                value: sequence,
+            });
+        }
         let geometry = Geometry::new(
             u64::from(read.u32(N_SLOTS)),
             u64::from(read.u32(N_BLOBS)),

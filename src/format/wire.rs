@@ -35,6 +35,9 @@ macro_rules! layout {
 }
 pub(crate) use layout;
 
+/// No sequence number is this high: one that is read can always be raised.
+pub(crate) const SEQUENCE_END: u64 = 1 << 63;
+
 /// Where a sector's type is written.
 pub(crate) const MAGIC_LEN: usize = 4;
 /// Where a sector's checksum is written: every sector type has it behind the magic.

@@ -37,6 +37,12 @@ fn decode() {
     replay("decode", larder::testing::fuzz::decode);
 }
 
+#[test]
+fn check() {
+    assert!(!inputs("corpus", "check").is_empty());
+    replay("check", larder::testing::fuzz::check);
+}
+
 /// One seed for every type of sector: the first of its kind in the golden cache.
 fn write_seeds() {
     let index = &golden_writer::write()[golden_writer::INDEX];

@@ -1,4 +1,4 @@
-//! What the fuzz targets run, so that an ordinary test can replay their inputs.
+//! The target `decode`: every decoder of the format on arbitrary bytes.
 //!
 //! Held here: no bytes make a decoder panic; a record that is accepted says of itself what its sector says, so that
 //! encoding it gives the same bytes; an accepted geometry can be computed with.
