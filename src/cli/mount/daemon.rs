@@ -50,6 +50,9 @@ pub(super) fn run(args: &MountArgs, plan: &Plan, reporter: &mut Reporter) -> Res
     let served = mount_and_serve(&daemon, args, plan, reporter);
     // A mount that failed leaves a closed cache as well.
     daemon.close();
+    if served.is_ok() {
+        tracing::info!("unmounted {}", plan.dir.display());
+    }
     served
 }
 
@@ -224,7 +227,7 @@ impl Daemon {
             let _ = done.send(cache.close());
         });
         match closed.recv_timeout(CLOSE_PATIENCE) {
-            Ok(Ok(())) => tracing::info!("the cache is closed cleanly"),
+            Ok(Ok(())) => tracing::debug!("the cache is closed cleanly"),
             Ok(Err(e)) => {
                 tracing::error!("the cache could not be closed ({e}): the next mount checks it")
             }

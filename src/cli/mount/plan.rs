@@ -49,15 +49,6 @@ impl Plan {
         need_fuse()?;
         let remote = resolve_remote(&args.remote)?;
         let dir = resolve_mount_point(&args.dir)?;
-        if remote == dir {
-            return Err(Failure::new(
-                Exit::Mount,
-                format_args!(
-                    "{} cannot be mounted over itself: name another DIR",
-                    dir.display()
-                ),
-            ));
-        }
         let cache_dir = match &args.cache_dir {
             Some(dir) => dir.clone(),
             None => {
