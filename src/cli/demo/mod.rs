@@ -17,7 +17,7 @@ use indicatif::ProgressBar;
 use self::read::{Written, forget_pages, many, moving, whole, wrong};
 use self::stage::{Stage, Traffic};
 use super::args::DemoArgs;
-use super::error::{Exit, Failure};
+use super::error::Failure;
 use super::output::{bytes_bar, say};
 use super::quantity::{show_amount, show_rate, show_size, show_time};
 use crate::engine::{Clock, SystemClock};
@@ -27,9 +27,7 @@ const READERS: usize = 8;
 
 /// Runs the demo.
 pub(super) fn run(args: &DemoArgs) -> Result<(), Failure> {
-    if !Path::new("/dev/fuse").exists() {
-        return Err(Failure::new(Exit::Mount, super::mount::NO_FUSE));
-    }
+    super::mount::need_fuse()?;
     let interrupted = Arc::new(AtomicBool::new(false));
     for signal in [signal_hook::consts::SIGINT, signal_hook::consts::SIGTERM] {
         signal_hook::flag::register(signal, Arc::clone(&interrupted))?;

@@ -4,8 +4,8 @@
 use std::fs::{File, OpenOptions};
 use std::io::{BufRead, BufReader};
 use std::os::unix::fs::OpenOptionsExt;
-use std::os::unix::process::ExitStatusExt;
-use std::path::Path;
+use std::os::unix::process::{CommandExt, ExitStatusExt};
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 
 use super::report::{Report, Terminal};
@@ -18,7 +18,8 @@ const LOG_LEN_MAX: u64 = 16 << 20;
 
 /// Runs the same command line as a daemon and waits until its mount answers. `arguments` are those behind `mount`.
 pub(super) fn start(arguments: impl Iterator<Item = std::ffi::OsString>) -> Result<(), Failure> {
-    let mut child = Command::new("/proc/self/exe")
+    let mut child = Command::new(this_program())
+        .arg0("larder")
         .args(["mount", "--foreground", "--report"])
         .args(arguments)
         .stdin(Stdio::null())
@@ -40,6 +41,14 @@ pub(super) fn start(arguments: impl Iterator<Item = std::ffi::OsString>) -> Resu
         }
     }
     Err(ended_early(&mut child))
+}
+
+/// The file that this program runs from, under its own name if it still has one: ps(1) shows it.
+fn this_program() -> PathBuf {
+    std::env::current_exe()
+        .ok()
+        .filter(|path| path.is_file())
+        .unwrap_or_else(|| "/proc/self/exe".into())
 }
 
 /// The failure of a daemon that ended without a word.

@@ -47,17 +47,29 @@ const CLOSE_PATIENCE: Duration = Duration::from_secs(120);
 pub(super) fn run(args: &MountArgs, plan: &Plan, reporter: &mut Reporter) -> Result<(), Failure> {
     let disk = cache::open(args, &plan.cache_dir, reporter)?;
     let daemon = Daemon::open(args, plan, disk)?;
-    let ticker = Ticker::start(Arc::clone(&daemon.cache))?;
+    let served = mount_and_serve(&daemon, args, plan, reporter);
+    // A mount that failed leaves a closed cache as well.
+    daemon.close();
+    if served.is_ok() {
+        tracing::info!("unmounted {}", plan.dir.display());
+    }
+    served
+}
+
+fn mount_and_serve(
+    daemon: &Daemon,
+    args: &MountArgs,
+    plan: &Plan,
+    reporter: &mut Reporter,
+) -> Result<(), Failure> {
+    let _ticker = Ticker::start(Arc::clone(&daemon.cache))?;
     let vfs = daemon.view(args, plan)?;
     // From here on a signal is an unmount, and not the end.
     let signals = Signals::new([SIGINT, SIGTERM, SIGHUP])?;
     let mount = FuseMount::mount(&vfs, &settings(args, plan)).map_err(|e| mount_failure(&e))?;
     daemon.disk.set_mounts(std::slice::from_ref(&plan.dir))?;
     announce(plan, reporter)?;
-    serve(mount, signals)?;
-    drop(ticker);
-    daemon.close();
-    Ok(())
+    serve(mount, signals)
 }
 
 /// Tells that the mount answers; in the background, lets go of terminal and starter.
@@ -215,13 +227,13 @@ impl Daemon {
             let _ = done.send(cache.close());
         });
         match closed.recv_timeout(CLOSE_PATIENCE) {
-            Ok(Ok(())) => tracing::info!("unmounted, the cache is closed cleanly"),
-            Ok(Err(e)) => tracing::error!(
-                "unmounted, but the cache could not be closed ({e}): the next mount checks it"
-            ),
-            Err(_) => tracing::error!(
-                "unmounted, but the cache disk does not answer: the next mount checks the cache"
-            ),
+            Ok(Ok(())) => tracing::debug!("the cache is closed cleanly"),
+            Ok(Err(e)) => {
+                tracing::error!("the cache could not be closed ({e}): the next mount checks it")
+            }
+            Err(_) => {
+                tracing::error!("the cache disk does not answer: the next mount checks the cache")
+            }
         }
     }
 }

@@ -7,7 +7,7 @@ mod daemon;
 mod plan;
 mod report;
 
-pub(super) use plan::NO_FUSE;
+pub(super) use plan::need_fuse;
 
 use self::plan::Plan;
 use self::report::{Report, Reporter, Terminal};

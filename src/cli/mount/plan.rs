@@ -11,9 +11,26 @@ use crate::cli::args::MountArgs;
 use crate::cli::error::{Exit, Failure};
 use crate::cli::mounts;
 
-/// The sentence for a machine without FUSE.
-pub(in crate::cli) const NO_FUSE: &str = "there is no /dev/fuse: load the kernel module (`modprobe fuse`), or start the \
-    container with --device /dev/fuse --cap-add SYS_ADMIN";
+/// Errors where this machine, or this user on it, cannot use FUSE at all.
+pub(in crate::cli) fn need_fuse() -> Result<(), Failure> {
+    let device = std::fs::File::options()
+        .read(true)
+        .write(true)
+        .open("/dev/fuse");
+    let sentence = match device {
+        Ok(_) => return Ok(()),
+        Err(e) if e.kind() == io::ErrorKind::NotFound => {
+            "there is no /dev/fuse: load the kernel module (`modprobe fuse`), or start the container with \
+             --device /dev/fuse --cap-add SYS_ADMIN"
+                .to_owned()
+        }
+        Err(e) => format!(
+            "/dev/fuse cannot be opened ({e}): its mode should be 0666, which the package fuse3 sees to; \
+             a container needs --device /dev/fuse --cap-add SYS_ADMIN"
+        ),
+    };
+    Err(Failure::new(Exit::Mount, sentence))
+}
 
 /// The resolved command line.
 #[derive(Debug)]
@@ -29,20 +46,9 @@ pub(super) struct Plan {
 impl Plan {
     /// Resolves the command line. Nothing is made or changed.
     pub(super) fn new(args: &MountArgs) -> Result<Self, Failure> {
-        if !Path::new("/dev/fuse").exists() {
-            return Err(Failure::new(Exit::Mount, NO_FUSE));
-        }
+        need_fuse()?;
         let remote = resolve_remote(&args.remote)?;
         let dir = resolve_mount_point(&args.dir)?;
-        if remote == dir {
-            return Err(Failure::new(
-                Exit::Mount,
-                format_args!(
-                    "{} cannot be mounted over itself: name another DIR",
-                    dir.display()
-                ),
-            ));
-        }
         let cache_dir = match &args.cache_dir {
             Some(dir) => dir.clone(),
             None => {

@@ -76,8 +76,11 @@ fn a_mount_point_that_is_none_is_refused() {
     };
     mount_at(&rig.path("absent"), &["absent", "mkdir -p"]);
     mount_at(&rig.remote().join("hello"), &["hello", "not a directory"]);
-    mount_at(&rig.remote(), &["over itself"]);
     assert!(!rig.cache().exists(), "a refused mount made a cache");
+    let mut command = larder();
+    command.arg("mount").args([rig.remote(), rig.mnt()]);
+    command.arg("--cache-dir").arg(rig.mnt().join("cache"));
+    refused(&mut command, 3, &["within the mount point", "--cache-dir"]);
 }
 
 #[test]
