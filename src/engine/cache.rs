@@ -254,13 +254,15 @@ fn next_session(
     headers: &[Option<SegmentHeader>],
     ground: &Ground,
 ) -> Result<Session, OpenError> {
-    let last = Session::choose(
-        &[
-            sector(storage, Geometry::session_offset(0))?,
-            sector(storage, Geometry::session_offset(1))?,
-        ],
-        uuid,
-    );
+    let copies = [
+        sector(storage, Geometry::session_offset(0))?,
+        sector(storage, Geometry::session_offset(1))?,
+    ];
+    let last = Session::choose(&copies, uuid);
+    // A cache that was used and has lost both copies might issue an epoch a second time.
+    if last.is_none() && copies.iter().any(|copy| *copy != [0; SECTOR_LEN]) {
+        return Err(OpenError::Session);
+    }
     let issued = headers
         .iter()
         .flatten()
@@ -272,8 +274,8 @@ fn next_session(
         return Err(OpenError::Epochs(epoch));
     }
     let host = ground.host;
-    // A boot that the machine does not tell equals no other: nobody knows then what happened since.
-    let told = host.boot_id != [0; 16];
+    // A boot, or a mount of the disk, that the machine does not tell equals no other: nobody knows what happened since.
+    let told = host.boot_id != [0; 16] && host.disk_mount_id != 0;
     let same_boot = last.filter(|s| {
         told && s.boot_id == host.boot_id
             && s.host_id == host.host_id

@@ -47,6 +47,9 @@ pub enum OpenError {
     /// No superblock holds.
     #[error("neither copy of the superblock is valid ({0}): run cachefsck on it")]
     Superblock(SectorError),
+    /// No session holds.
+    #[error("neither copy of the session is valid: run cachefsck on it")]
+    Session,
     /// Unknown incompatible features.
     #[error("the cache uses features that this version does not know (incompatible bits {0:#x})")]
     Features(u64),

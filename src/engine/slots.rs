@@ -17,7 +17,7 @@ use parking_lot::{Mutex, RwLock};
 
 use super::disk::Disk;
 use super::slot::Slot;
-use crate::format::{SegmentHeader, SlotFlags, SlotKind, SlotRecord, slot_hash};
+use crate::format::{SectorError, SegmentHeader, SlotFlags, SlotKind, SlotRecord, slot_hash};
 use crate::units::{SlotId, Tag};
 
 /// What a free place remembers of its last tenant.
@@ -213,8 +213,11 @@ impl Table {
         };
         let start = disk.geometry.slot_table_offset(number);
         disk.for_each_sector(start, count, |place, offset, sector| {
-            let Ok(record) = SlotRecord::decode(sector, disk.uuid, offset) else {
-                return;
+            let record = match SlotRecord::decode(sector, disk.uuid, offset) {
+                Ok(record) => record,
+                Err(SectorError::Blank) => return,
+                // Nobody knows whether the file behind a damaged sector is tainted: it is unlinked before reuse.
+                Err(_) => return table.doubt(place),
             };
             let right_place = disk
                 .geometry
@@ -243,6 +246,17 @@ impl Table {
             self.remove(&twin, left);
         }
         self.insert(slot);
+    }
+
+    fn doubt(&mut self, place: u32) {
+        let flags = SlotFlags(SlotFlags::TAINTED);
+        self.left.insert(
+            place,
+            FreePlace {
+                flags,
+                ..FreePlace::default()
+            },
+        );
     }
 
     fn leave(&mut self, place: u32, record: &SlotRecord) {

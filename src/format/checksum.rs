@@ -7,6 +7,10 @@ use crate::units::Tag;
 ///
 /// `data` is exactly the block's valid bytes: shorter than a block only at the blob's end.
 pub fn block_crc(tag: Tag, chunk_no: u64, block: u32, data: &[u8]) -> u32 {
+    #[cfg(feature = "testing")]
+    if unsafe_variant::TRUST_ALL.get() {
+        return 0;
+    }
     let mut hasher = crc32fast::Hasher::new();
     hasher.update(&tag.0);
     hasher.update(&chunk_no.to_le_bytes());
@@ -16,4 +20,15 @@ pub fn block_crc(tag: Tag, chunk_no: u64, block: u32, data: &[u8]) -> u32 {
     hasher.update(&len.to_le_bytes());
     hasher.update(data);
     hasher.finalize()
+}
+
+/// The deliberately unsafe variant that every rig must catch: on a thread that asks for it, all blocks have the same
+/// checksum, so that whatever lies in a file is taken for right.
+#[cfg(feature = "testing")]
+pub(crate) mod unsafe_variant {
+    use std::cell::Cell;
+
+    thread_local! {
+        pub(crate) static TRUST_ALL: Cell<bool> = const { Cell::new(false) };
+    }
 }

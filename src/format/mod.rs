@@ -25,6 +25,8 @@ mod wire;
 
 pub use blob::{BlobKind, BlobRecord, INLINE_LEN, PackRef};
 pub use checksum::block_crc;
+#[cfg(feature = "testing")]
+pub(crate) use checksum::unsafe_variant;
 pub use features::{FeatureVerdict, Features};
 pub use geometry::{Geometry, GeometryError, SECTOR_LEN};
 pub use heap::{HEAP_PAYLOAD_LEN, HeapCell, HeapKind};

@@ -10,6 +10,7 @@
 )]
 
 mod check;
+mod crash;
 mod fuzzed;
 mod golden;
 mod golden_engine;

@@ -39,6 +39,7 @@ pub(crate) struct Version {
 }
 
 /// One object at the origin, with every version that it ever had; the last is the present one.
+#[derive(Clone)]
 pub(crate) struct Object {
     pub(crate) name: ObjectName,
     pub(crate) versions: Vec<Arc<Version>>,
@@ -60,6 +61,7 @@ impl Object {
 }
 
 /// The origin: a few objects.
+#[derive(Clone)]
 pub(crate) struct Origin {
     pub(crate) objects: Vec<Object>,
 }
@@ -148,7 +150,7 @@ impl Origin {
             job.finish(Err(error));
             return false;
         }
-        let (start, end) = (range.start as usize, range.end as usize);
+        let (start, end) = (place(range.start), place(range.end));
         let mut bytes = now.data.slice(start..end);
         if being_written {
             let mut noise = vec![0; bytes.len()];
@@ -177,6 +179,11 @@ impl Origin {
         job.finish(Ok(()));
         false
     }
+}
+
+/// A position in an object as an index.
+fn place(offset: u64) -> usize {
+    usize::try_from(offset).unwrap()
 }
 
 /// The disk as one daemon sees it: a killed daemon reaches it no more.
@@ -252,6 +259,7 @@ impl Daemon {
         let clock = Arc::<SimClock>::default();
         let host = HostIdentity {
             boot_id: [boot; 16],
+            disk_mount_id: 1,
             ..HostIdentity::default()
         };
         let ground = Ground {
@@ -329,12 +337,18 @@ impl World {
         let store = CrashStore::format(tiny_geometry(), TINY_CAPACITY, rng.next_u64());
         let chunk = ChunkSize::from_log2(16 + u8::try_from(rng.below(2)).unwrap()).unwrap();
         let origin = Origin::new(&mut rng, 5);
-        Self::over(Arc::new(store), origin, rng, chunk)
+        Self::over(Arc::new(store), origin, rng, chunk, 1)
     }
 
-    /// A world that goes on from this disk.
-    pub(crate) fn over(store: Arc<CrashStore>, origin: Origin, rng: Rng, chunk: ChunkSize) -> Self {
-        let daemon = Some(Daemon::start(&store, 1, chunk));
+    /// A world that goes on from this disk, in the boot of this number.
+    pub(crate) fn over(
+        store: Arc<CrashStore>,
+        origin: Origin,
+        rng: Rng,
+        chunk: ChunkSize,
+        boot: u8,
+    ) -> Self {
+        let daemon = Some(Daemon::start(&store, boot, chunk));
         Self {
             rng,
             origin,
@@ -342,7 +356,7 @@ impl World {
             daemon,
             handles: Vec::new(),
             pending: Vec::new(),
-            boot: 1,
+            boot,
             chunk,
             origin_failed: false,
             reads_judged: 0,
@@ -351,6 +365,10 @@ impl World {
 
     pub(crate) fn daemon(&self) -> &Daemon {
         self.daemon.as_ref().unwrap()
+    }
+
+    pub(crate) fn chunk(&self) -> ChunkSize {
+        self.chunk
     }
 
     /// Opens an object in its present version.
@@ -381,7 +399,7 @@ impl World {
         let Some(open) = &self.handles[handle] else {
             return;
         };
-        let mut buf = vec![0xEE; range.len() as usize];
+        let mut buf = vec![0xEE; place(range.len())];
         if let Some(got) = open.reader.read_now(range.start, &mut buf) {
             buf.truncate(got);
             return self.judge(handle, range, Ok(buf.into()), false);
@@ -446,7 +464,7 @@ impl World {
                 );
                 let data = &object.versions[version].data;
                 let range = range.clip(ByteRange::new(0, data.len() as u64));
-                let (start, end) = (range.start as usize, range.end as usize);
+                let (start, end) = (place(range.start), place(range.end));
                 let right = if start < end {
                     data.slice(start..end)
                 } else {
