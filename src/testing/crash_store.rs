@@ -203,6 +203,15 @@ impl CrashStore {
         self.crash_in_order(0..self.pending(), fate)
     }
 
+    /// The disk after a power cut that keeps every record, name and size, and loses all data.
+    pub fn crash_without_data(&self) -> Self {
+        let lost: Vec<bool> = self.state.lock().log.iter().map(Change::is_data).collect();
+        self.crash_with(|n| match lost.get(n) {
+            Some(true) => Fate::Drop,
+            _ => Fate::Keep,
+        })
+    }
+
     /// As [`CrashStore::crash_with`], with the changes landing in this order.
     pub fn crash_in_order(
         &self,

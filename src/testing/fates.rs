@@ -53,6 +53,11 @@ pub(super) enum Change {
 }
 
 impl Change {
+    /// Whether it is a write to a chunk file.
+    pub(super) fn is_data(&self) -> bool {
+        matches!(self, Self::Write { file, .. } if *file != INDEX)
+    }
+
     pub(super) fn is_index(&self) -> bool {
         matches!(self, Self::Write { file: INDEX, .. })
     }

@@ -124,7 +124,7 @@ fn no_power_cut_serves_a_wrong_byte() {
     let tally = Tally::default();
     for_each_seed(RUNS, |seed| run(seed, &tally));
     let states = tally.states.load(Ordering::Relaxed);
-    println!(
+    eprintln!(
         "{states} crash states ({} checked twice), {} reads judged, 0 wrong bytes",
         tally.checked.load(Ordering::Relaxed),
         tally.reads.load(Ordering::Relaxed),
@@ -152,7 +152,7 @@ fn the_soak_goes_on_within_its_budget() {
         }
         seed += 1;
     }
-    println!(
+    eprintln!(
         "soak: seeds {first}..{seed}, {} crash states, {} reads judged, 0 violations",
         tally.states.load(Ordering::Relaxed),
         tally.reads.load(Ordering::Relaxed),
@@ -167,7 +167,7 @@ fn the_unsafe_variant_is_caught() {
         let _unsafe = larder::testing::trust_every_checksum();
         std::panic::catch_unwind(|| run(*seed, &Tally::default())).is_err()
     });
-    println!("the variant that trusts every checksum was caught in run {caught:?}");
+    eprintln!("the variant that trusts every checksum was caught in run {caught:?}");
     assert!(
         caught.is_some(),
         "50 runs without checksums, and the rig has seen nothing"

@@ -8,18 +8,14 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
+use crate::origin::Origin;
 use bytes::Bytes;
-use larder::engine::{
-    Blob, Cache, ChunkPolicy, Config, FetchJob, Ground, ReadError, Reader, Source,
-};
+use larder::engine::{Blob, Cache, ChunkPolicy, Config, Ground, ReadError, Reader, Source};
 use larder::format::Geometry;
-use larder::remote::{RemoteError, Sink};
 use larder::storage::{ChunkFile, HostIdentity, NowRead, Space, Storage};
 use larder::testing::sim::{SimClock, SimExecutor, SimFetcher};
 use larder::testing::{CrashStore, Faults, Rng};
-use larder::units::{
-    ByteRange, ChunkSize, Facts, FileKind, ObjectName, SlotId, Timestamp, Validator,
-};
+use larder::units::{ByteRange, ChunkSize, SlotId};
 use parking_lot::Mutex;
 
 /// Eight slots, so that reuse happens all the time.
@@ -32,157 +28,8 @@ pub(crate) const TINY_CAPACITY: u64 = 77 * 1024 + 6 * 65536;
 
 pub(crate) const TIMEOUT: Duration = Duration::from_secs(30);
 
-/// One version of one object.
-pub(crate) struct Version {
-    pub(crate) facts: Facts,
-    pub(crate) data: Bytes,
-}
-
-/// One object at the origin, with every version that it ever had; the last is the present one.
-#[derive(Clone)]
-pub(crate) struct Object {
-    pub(crate) name: ObjectName,
-    pub(crate) versions: Vec<Arc<Version>>,
-    /// Somebody is writing to it: what is fetched is noise of no version, and not settled.
-    pub(crate) being_written: bool,
-}
-
-impl Object {
-    pub(crate) fn now(&self) -> &Arc<Version> {
-        self.versions.last().unwrap()
-    }
-
-    /// Which version these facts describe.
-    fn version_of(&self, facts: &Facts) -> Option<usize> {
-        self.versions
-            .iter()
-            .position(|v| v.facts.validator == facts.validator)
-    }
-}
-
-/// The origin: a few objects.
-#[derive(Clone)]
-pub(crate) struct Origin {
-    pub(crate) objects: Vec<Object>,
-}
-
-impl Origin {
-    pub(crate) fn new(rng: &mut Rng, count: usize) -> Self {
-        let mut origin = Self {
-            objects: Vec::new(),
-        };
-        for n in 0..count {
-            let name = ObjectName::new(format!("dir/object-{n}").into_bytes());
-            origin.objects.push(Object {
-                name,
-                versions: Vec::new(),
-                being_written: false,
-            });
-            origin.replace(n, rng);
-        }
-        origin
-    }
-
-    /// Gives an object a new version: replaced, truncated, grown, or rewritten with the same size.
-    pub(crate) fn replace(&mut self, object: usize, rng: &mut Rng) {
-        let place = &mut self.objects[object];
-        let before = place.versions.last().map_or(0, |v| v.data.len());
-        let len = match rng.below(4) {
-            0 => before,
-            1 => rng.index(before + 1),
-            2 => before + rng.index(9000),
-            _ => rng.index(150_000),
-        }
-        .min(200_000);
-        let mut data = vec![0; len];
-        rng.fill(&mut data);
-        let number = place.versions.len() as u64;
-        let mtime = Timestamp {
-            secs: 1000 + i64::try_from(number).unwrap(),
-            nanos: 0,
-        };
-        let size = len as u64;
-        let validator = match object % 2 {
-            0 => Validator::Strong(format!("v{number}").into_bytes().into()),
-            _ => Validator::Local {
-                ino: object as u64,
-                size,
-                mtime,
-                ctime: mtime,
-            },
-        };
-        let facts = Facts {
-            kind: FileKind::File,
-            size,
-            mtime,
-            ctime: mtime,
-            perm: 0o644,
-            uid: 0,
-            gid: 0,
-            rdev: 0,
-            validator: Some(validator),
-        };
-        place.versions.push(Arc::new(Version {
-            facts,
-            data: data.into(),
-        }));
-    }
-
-    /// Answers a fetch as a remote does. Returns whether an error of the origin's making came of it.
-    pub(crate) fn serve(&mut self, mut job: FetchJob, rng: &mut Rng, faults: bool) -> bool {
-        let name = job.name().clone();
-        let at = self.objects.iter().position(|o| o.name == name).unwrap();
-        if faults && rng.chance(20) {
-            job.finish(Err(RemoteError::Unreachable("the cable is cut".into())));
-            return true;
-        }
-        let (range, bound) = (job.range(), job.bound());
-        let (now, being_written) = {
-            let object = &self.objects[at];
-            (Arc::clone(object.now()), object.being_written)
-        };
-        let changed = RemoteError::Changed(Box::new(now.facts.clone()));
-        if bound.is_some_and(|b| Some(b) != now.facts.validator) || range.end > now.facts.size {
-            job.finish(Err(changed));
-            return false;
-        }
-        if let Err(error) = job.version(&now.facts, !being_written) {
-            job.finish(Err(error));
-            return false;
-        }
-        let (start, end) = (place(range.start), place(range.end));
-        let mut bytes = now.data.slice(start..end);
-        if being_written {
-            let mut noise = vec![0; bytes.len()];
-            rng.fill(&mut noise);
-            bytes = noise.into();
-        }
-        while !bytes.is_empty() {
-            let most = if rng.chance(128) { 20_000 } else { 200_000 };
-            job.data(bytes.split_to((1 + rng.index(most)).min(bytes.len())));
-            if faults && rng.chance(10) {
-                let cut = rng.chance(128);
-                job.finish(if cut {
-                    Err(RemoteError::Unreachable("cut".into()))
-                } else {
-                    Ok(())
-                });
-                return true;
-            }
-            if faults && rng.chance(6) {
-                self.replace(at, rng);
-                let facts = self.objects[at].now().facts.clone();
-                job.finish(Err(RemoteError::Changed(Box::new(facts))));
-                return false;
-            }
-        }
-        job.finish(Ok(()));
-        false
-    }
-}
-
 /// A position in an object as an index.
-fn place(offset: u64) -> usize {
+pub(crate) fn place(offset: u64) -> usize {
     usize::try_from(offset).unwrap()
 }
 
@@ -555,9 +402,15 @@ impl World {
 
     /// A power cut, and a boot.
     pub(crate) fn power_cut(&mut self) {
+        let cut = self.store.crash(self.rng.next_u64());
+        self.boot_from(cut);
+    }
+
+    /// Another boot, on what a cut left of the disk.
+    pub(crate) fn boot_from(&mut self, disk: CrashStore) {
         self.forget_readers();
         self.daemon.take().unwrap().kill();
-        self.store = Arc::new(self.store.crash(self.rng.next_u64()));
+        self.store = Arc::new(disk);
         self.boot = self.boot.wrapping_add(1);
         self.daemon = Some(Daemon::start(&self.store, self.boot, self.chunk));
     }

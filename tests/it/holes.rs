@@ -1,0 +1,141 @@
+//! The holes that decision 6 closes, one by one. Each test is run a second time with every checksum trusted, and must
+//! then see wrong bytes: so the hole is really there.
+
+use std::time::Duration;
+
+use larder::testing::trust_every_checksum;
+use larder::units::ByteRange;
+
+use crate::model::tick;
+use crate::world::World;
+
+const WHOLE: ByteRange = ByteRange {
+    start: 0,
+    end: 1 << 20,
+};
+
+/// Runs the scenario with checksums, which must judge every byte right, and without, which must see a wrong one.
+fn closes_a_hole(scenario: impl Fn() + std::panic::UnwindSafe + std::panic::RefUnwindSafe) {
+    scenario();
+    let _unsafe = trust_every_checksum();
+    assert!(
+        std::panic::catch_unwind(&scenario).is_err(),
+        "the scenario does not reach the hole"
+    );
+}
+
+/// A world of one-chunk objects whose slots have all had an earlier tenant.
+fn reused_world(seed: u64) -> World {
+    let mut world = World::new(seed);
+    for round in 0..3 {
+        for object in 0..world.origin.objects.len() {
+            let len = 40_000 + 1000 * object + round;
+            world.origin.replace_with_len(object, len, &mut world.rng);
+        }
+        world.read_all();
+        tick(&mut world, Duration::from_millis(100));
+        world.calm();
+        if round < 2 {
+            world.daemon().cache.close().unwrap();
+            world.kill();
+        }
+    }
+    assert!(world.daemon().cache.stats().blocks_filled > 0);
+    world
+}
+
+/// Nobody syncs, so nobody hears of a failed writeback: the page is dropped, and the previous tenant's bytes come back.
+#[test]
+fn a_writeback_that_fails_after_the_fill() {
+    closes_a_hole(|| {
+        let mut world = reused_world(1);
+        let handle = world.open(0);
+        world.read(handle, WHOLE);
+        world.drain();
+        // From here on nothing that was filled in this mount reaches the disk.
+        for object in 0..world.origin.objects.len() {
+            world
+                .origin
+                .replace_with_len(object, 40_000, &mut world.rng);
+        }
+        world.store.faults(|faults| faults.failing_writeback = 0..8);
+        world.read_all();
+        world.store.evict_all();
+        world.read_all();
+        assert!(
+            world.daemon().cache.stats().blocks_bad > 0,
+            "the previous tenant never came back"
+        );
+    });
+}
+
+/// The disk says one thing when a block is checked and another when it is read again: the reader gets what was checked.
+#[test]
+fn a_disk_that_answers_differently_at_the_second_read() {
+    closes_a_hole(|| {
+        let mut world = reused_world(2);
+        world.store.faults(|faults| faults.lies = 128);
+        for _ in 0..4 {
+            world.store.evict_all();
+            world.read_all();
+        }
+        assert!(
+            world.daemon().cache.stats().blocks_bad > 0,
+            "the disk never lied"
+        );
+    });
+}
+
+/// After a cut a slot has a damaged block that nobody has touched; other blocks are filled into it, and it is stamped
+/// in the new boot. The damaged block must not pass for one of that boot.
+#[test]
+fn a_slot_filled_further_after_a_cut() {
+    closes_a_hole(|| {
+        let mut world = reused_world(3);
+        world.daemon().cache.close().unwrap();
+        world.kill();
+        world.origin.replace_with_len(0, 60_000, &mut world.rng);
+        let handle = world.open(0);
+        world.read(handle, ByteRange::at(0, 8192));
+        world.drain();
+        tick(&mut world, Duration::from_millis(100));
+        world.drain();
+        // Every sector survives the cut, no data does: the file holds the previous tenant's bytes.
+        world.boot_from(world.store.crash_without_data());
+        let handle = world.open(0);
+        world.read(handle, ByteRange::at(40_960, 4096));
+        world.drain();
+        tick(&mut world, Duration::from_millis(100));
+        world.drain();
+        assert!(
+            world.daemon().cache.stats().slots_dropped > 0,
+            "the slot was filled unchecked"
+        );
+        world.kill();
+        world.read_all();
+    });
+}
+
+/// A refused read that must not wait has started to bring pages in: what it brings is not taken for checked.
+#[test]
+fn pages_that_a_refused_read_brings_in() {
+    closes_a_hole(|| {
+        let mut world = reused_world(4);
+        for object in 0..world.origin.objects.len() {
+            world
+                .origin
+                .replace_with_len(object, 40_000, &mut world.rng);
+        }
+        world.store.faults(|faults| faults.failing_writeback = 0..8);
+        world.read_all();
+        for seed in 0..20 {
+            world.store.evict(seed);
+            let handle = world.open(1);
+            for at in (0..40_000).step_by(4096) {
+                world.read(handle, ByteRange::at(at, 4096));
+                world.read(handle, ByteRange::at(at, 8192));
+            }
+            world.drain();
+        }
+    });
+}
