@@ -12,6 +12,7 @@ mod names;
 mod place;
 mod random;
 mod reads;
+mod semantics;
 mod unreachable;
 mod versions;
 mod xattrs;

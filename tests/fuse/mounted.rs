@@ -22,6 +22,8 @@ pub(crate) struct Wish {
     /// Where the cache is; `cache` beside the origin where `None`.
     pub(crate) cache: Option<PathBuf>,
     pub(crate) slow: SlowSettings,
+    /// How long the remote may take to answer.
+    pub(crate) timeout: Duration,
     pub(crate) stats: Arc<dyn Fn() -> String + Send + Sync>,
     pub(crate) options: Vec<String>,
     /// Puts a remote of the test's own before the origin.
@@ -39,6 +41,7 @@ impl Default for Wish {
             mountpoint: None,
             cache: None,
             slow: SlowSettings::default(),
+            timeout: Duration::from_secs(30),
             stats: Arc::new(|| "{}".to_owned()),
             options: Vec::new(),
             wrap: Box::new(|remote| remote),
@@ -113,8 +116,12 @@ impl Mounted {
             executor: Arc::clone(&executor) as _,
             clock: Arc::clone(&clock),
         };
-        let cache = Cache::open(ground, Config::default()).unwrap();
-        let network = Arc::new(Network::new(Duration::from_secs(30), 16).unwrap());
+        let config = Config {
+            timeout: wish.timeout,
+            ..Config::default()
+        };
+        let cache = Cache::open(ground, config).unwrap();
+        let network = Arc::new(Network::new(wish.timeout, 16).unwrap());
         let wall = Arc::clone(&clock);
         // The files of the tests are young; to the remote it is a while later.
         let mut settings =
