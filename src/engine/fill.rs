@@ -129,7 +129,7 @@ impl Fill {
         state.present = state.present.with(mask);
         state.verified = state.verified.with(mask);
         drop(state);
-        cache.slots.account(&slot, before, taken);
+        cache.slots.account(slot.tag, slot.chunk_no, before, taken);
         cache.flusher.note(&slot);
         Some(())
     }
@@ -174,7 +174,7 @@ impl Cache {
             state.flags = SlotFlags::default();
             state.alloc_4k = 0;
             drop(state);
-            self.slots.account(slot, before, 0);
+            self.slots.account(slot.tag, slot.chunk_no, before, 0);
         }
         let record = slot.record(&slot.state.lock(), &[0; 64]);
         if let Err(error) = self.disk.write_slot(slot.id, &record) {

@@ -15,7 +15,7 @@ use parking_lot::Mutex;
 use super::Cache;
 use super::blob::Plan;
 use super::slot::{Slot, SlotState, Tenancy};
-use super::slots::FreePlace;
+use super::slots::{FreePlace, Table};
 use crate::format::{SlotFlags, SlotRecord, slot_hash};
 use crate::units::{BlockMask, SlotId, Tag};
 
@@ -69,6 +69,9 @@ impl Cache {
     /// or the index cannot be read. Waits for the disk.
     pub(super) fn slot_for(&self, plan: &Plan, chunk_no: u64, bytes: u64) -> Option<Arc<Slot>> {
         let tag = plan.tag()?;
+        // A file takes whole pages.
+        let bytes = bytes.next_multiple_of(4096);
+        let valid_len = plan.chunk.valid_len(plan.size, chunk_no);
         if let Err(error) = self.slots.load_for(tag, chunk_no) {
             self.disk_failed("loading a segment of the index", &error);
             return None;
@@ -81,7 +84,9 @@ impl Cache {
                 }
                 match table.free_place() {
                     None => Step::NeedPlace,
-                    Some((_, left)) if !self.has_room(bytes, left) => Step::NeedRoom,
+                    Some((_, left)) if !self.has_room(bytes, left.alloc_4k, valid_len) => {
+                        Step::NeedRoom
+                    }
                     Some((id, left)) => {
                         let slot = Arc::new(self.new_tenant(id, left, plan, tag, chunk_no));
                         table.insert(Arc::clone(&slot));
@@ -90,26 +95,28 @@ impl Cache {
                 }
             })?;
             match step {
-                Step::Done(slot) => return self.room_in(&slot, bytes).then_some(slot),
-                Step::NeedPlace | Step::NeedRoom => self.retire_orphan(tag, chunk_no)?,
+                Step::Done(slot) => {
+                    let alloc_4k = slot.state.lock().alloc_4k;
+                    if self.has_room(bytes, alloc_4k, valid_len) {
+                        return Some(slot);
+                    }
+                }
+                Step::NeedPlace => {
+                    self.retire_orphan(tag, chunk_no)?;
+                    continue;
+                }
+                Step::NeedRoom => {}
             }
+            let freed = self.unlink_left(tag, chunk_no);
+            freed.or_else(|| self.retire_orphan(tag, chunk_no))?;
         }
         None
     }
 
-    /// Whether a chunk file that takes what `left` says may grow to hold `bytes` more.
-    fn has_room(&self, bytes: u64, left: FreePlace) -> bool {
-        let grows = bytes.saturating_sub(u64::from(left.alloc_4k) << 12);
-        self.used_bytes() + grows <= self.capacity
-    }
-
-    /// Whether `bytes` more fit for this slot: blocks that its file has taken up already cost nothing.
-    fn room_in(&self, slot: &Slot, bytes: u64) -> bool {
-        let state = slot.state.lock();
-        let held = u64::from(state.present.count()) * slot.chunk.block_size();
-        let spare = (u64::from(state.alloc_4k) << 12).saturating_sub(held);
-        drop(state);
-        self.used_bytes() + bytes.saturating_sub(spare) <= self.capacity
+    /// Whether a file that takes `alloc_4k` pages may take `bytes` more of a chunk of `valid_len` bytes.
+    fn has_room(&self, bytes: u64, alloc_4k: u32, valid_len: u64) -> bool {
+        let grows = grows_by(bytes, u64::from(alloc_4k) << 12, valid_len);
+        grows == 0 || self.used_bytes() + grows <= self.capacity
     }
 
     fn new_tenant(
@@ -122,6 +129,9 @@ impl Cache {
     ) -> Slot {
         let valid_len = plan.chunk.valid_len(plan.size, chunk_no);
         let minutes = self.ground.clock.wall().as_secs() / 60;
+        // The file of a larger chunk would keep what it takes: it is unlinked at the founding, as a tainted one is.
+        let oversized = u64::from(left.alloc_4k) << 12 > valid_len.next_multiple_of(4096);
+        let unlink_first = oversized || left.flags.has(SlotFlags::TAINTED);
         Slot {
             id,
             generation: left.generation.wrapping_add(1),
@@ -139,11 +149,35 @@ impl Cache {
                 suspect: false,
                 stamp: self.disk.stamp(),
                 alloc_4k: left.alloc_4k,
-                flags: SlotFlags(left.flags.0 & SlotFlags::TAINTED),
+                flags: SlotFlags(if unlink_first { SlotFlags::TAINTED } else { 0 }),
                 last_use: u32::try_from(minutes).unwrap_or(u32::MAX),
                 crcs: None,
             }),
         }
+    }
+
+    /// Unlinks the file of one free place in the segment of this chunk. `None` where no free place has one. The place is
+    /// nobody's meanwhile: a new tenant would lose its file.
+    fn unlink_left(&self, tag: Tag, chunk_no: u64) -> Option<()> {
+        let (id, left) = self.slots.with_table(tag, chunk_no, Table::take_left)??;
+        let gone = self.ground.storage.remove_chunk(id);
+        let after = match &gone {
+            Ok(()) => FreePlace {
+                generation: left.generation,
+                ..FreePlace::default()
+            },
+            Err(_) => left,
+        };
+        self.slots
+            .with_table(tag, chunk_no, |table| table.put_left(id, after))?;
+        match gone {
+            Ok(()) => self.slots.account(tag, chunk_no, left.alloc_4k, 0),
+            Err(error) => {
+                self.disk_failed("unlinking a chunk file", &error);
+                return None;
+            }
+        }
+        Some(())
     }
 
     /// Frees the place of one orphan in the segment of this chunk. `None` where a search found none.
@@ -213,6 +247,17 @@ impl Cache {
         }
         self.slots
             .with_table_of(slot, |table| table.remove(slot, left));
+    }
+}
+
+/// The most by which a file that takes `allocated` bytes grows when `bytes` bytes of a chunk of `valid_len` bytes are
+/// written. A file that takes more than the chunk was a larger chunk's: nobody knows which part of it is allocated.
+fn grows_by(bytes: u64, allocated: u64, valid_len: u64) -> u64 {
+    let full = valid_len.next_multiple_of(4096);
+    if allocated > full {
+        bytes
+    } else {
+        bytes.min(full - allocated)
     }
 }
 

@@ -163,9 +163,9 @@ impl Slots {
         self.with_table(slot.tag, slot.chunk_no, change)
     }
 
-    /// Notes that a file of the slot's segment grew or shrank.
-    pub(super) fn account(&self, slot: &Slot, before_4k: u32, after_4k: u32) {
-        let allocated = &self.segment(slot_hash(slot.tag, slot.chunk_no)).allocated;
+    /// Notes that a file of this chunk's segment grew or shrank.
+    pub(super) fn account(&self, tag: Tag, chunk_no: u64, before_4k: u32, after_4k: u32) {
+        let allocated = &self.segment(slot_hash(tag, chunk_no)).allocated;
         allocated.fetch_add(u64::from(after_4k) << 12, Ordering::Relaxed);
         // The subtraction saturates: a header that said too little must not wrap the count round.
         let less = u64::from(before_4k) << 12;
@@ -331,6 +331,22 @@ impl Table {
             Some((place, FreePlace::default()))
         });
         place.map(|(place, left)| (SlotId(self.base + place), left))
+    }
+
+    /// Takes a free place that has a file out of the table, until [`Table::put_left`].
+    pub(super) fn take_left(&mut self) -> Option<(SlotId, FreePlace)> {
+        let (place, left) = self.left.iter().find(|(_, left)| left.alloc_4k > 0)?;
+        let (place, left) = (*place, *left);
+        self.left.remove(&place);
+        self.free.set(place as usize, false);
+        Some((SlotId(self.base + place), left))
+    }
+
+    /// Puts a free place back.
+    pub(super) fn put_left(&mut self, id: SlotId, left: FreePlace) {
+        let place = id.0 - self.base;
+        self.free.set(place as usize, true);
+        self.left.insert(place, left);
     }
 
     /// The slots of the next `places` places from the hand on, which moves behind them, round and round. Empty where a

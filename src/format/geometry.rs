@@ -2,10 +2,8 @@
 
 use crate::units::{SlotId, Uuid};
 
-use super::wire::SectorSeed;
+use super::wire::{SECTOR_LEN, SectorSeed};
 
-/// The unit of the index: every record is one sector.
-pub const SECTOR_LEN: usize = 512;
 const SECTOR: u64 = SECTOR_LEN as u64;
 /// The records of a segment come in multiples of this, so that each table starts on a 4 KiB boundary.
 const RECORD_STEP: u64 = 8;

@@ -3,8 +3,8 @@
 //! There is no map of free cells: a cell whose owner does not reach it is free. No writer of version 1.0 uses the heap
 //! yet; its place and its cells are fixed so that the first one that does changes nothing else.
 
-use super::geometry::{Geometry, SECTOR_LEN};
-use super::wire::{Reader, Sector, SectorError, Writer, layout};
+use super::geometry::Geometry;
+use super::wire::{Reader, SECTOR_LEN, Sector, SectorError, Writer, layout};
 use crate::units::{BlobKey, Stamp, Uuid};
 
 const MAGIC_BYTES: [u8; 4] = *b"LdHC";

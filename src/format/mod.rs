@@ -28,7 +28,7 @@ pub use checksum::block_crc;
 #[cfg(feature = "testing")]
 pub(crate) use checksum::unsafe_variant;
 pub use features::{FeatureVerdict, Features};
-pub use geometry::{Geometry, GeometryError, SECTOR_LEN};
+pub use geometry::{Geometry, GeometryError};
 pub use heap::{HEAP_PAYLOAD_LEN, HeapCell, HeapKind};
 pub use segment::SegmentHeader;
 pub use session::{Session, SessionState};
@@ -37,7 +37,7 @@ pub use superblock::{FORMAT_MAJOR, FORMAT_MINOR, Superblock};
 pub use tag::{
     blob_key, blob_segment_hash, decode_validator, encode_validator, slot_hash, version_tag,
 };
-pub use wire::{Field, Sector, SectorError, SectorSeed, reseal};
+pub use wire::{Field, SECTOR_LEN, Sector, SectorError, SectorSeed, reseal};
 
 /// The tables of the format by the name of their section in `format-spec.md`, for the test that compares the two.
 pub const TABLES: &[(&str, &[Field])] = &[

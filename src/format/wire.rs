@@ -1,8 +1,9 @@
 //! Reading and writing the fields of one sector.
 
-use super::geometry::SECTOR_LEN;
 use crate::units::Uuid;
 
+/// The unit of the index: every record is one sector.
+pub const SECTOR_LEN: usize = 512;
 /// The bytes of one sector.
 pub type Sector = [u8; SECTOR_LEN];
 

@@ -19,6 +19,7 @@ mod holes;
 mod model;
 mod origin;
 mod spec;
+mod storm;
 mod tidy;
 mod tree;
 mod world;

@@ -1,0 +1,216 @@
+//! A storm of real threads: readers, a failing page cache, a changing origin, all at once on one small cache.
+//!
+//! What the model judges one step at a time is judged here under real concurrency: the bytes are those of one version.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::Duration;
+
+use bytes::Bytes;
+use larder::engine::{
+    Cache, ChunkPolicy, Config, DiskPool, FetchJob, Fetcher, Ground, ReadError, Reader, Source,
+    SystemClock,
+};
+use larder::storage::HostIdentity;
+use larder::testing::{CrashStore, Rng};
+use larder::units::{ByteRange, ChunkSize};
+use parking_lot::Mutex;
+
+use crate::origin::Origin;
+use crate::world::{TINY_CAPACITY, place, tiny_geometry};
+
+/// An origin that answers on threads of its own.
+struct Server {
+    origin: Arc<Mutex<Origin>>,
+    rng: Mutex<Rng>,
+}
+
+impl Fetcher for Server {
+    fn start(&self, job: FetchJob) {
+        let (origin, mut rng) = (Arc::clone(&self.origin), self.rng.lock().fork());
+        std::thread::spawn(move || {
+            // The answer is made from a copy, so that a slow one does not stop the origin from changing.
+            let mut copy = origin.lock().clone();
+            copy.serve(job, &mut rng, false);
+        });
+    }
+}
+
+struct Storm {
+    store: Arc<CrashStore>,
+    cache: Arc<Cache>,
+    source: Arc<Source>,
+    origin: Arc<Mutex<Origin>>,
+    over: AtomicBool,
+    reads: AtomicU64,
+    inline: AtomicU64,
+}
+
+impl Storm {
+    fn new(seed: u64) -> Self {
+        let mut rng = Rng::new(seed);
+        let store = Arc::new(CrashStore::format(tiny_geometry(), TINY_CAPACITY, seed));
+        let origin = Arc::new(Mutex::new(Origin::new(&mut rng, 4)));
+        for object in 0..4 {
+            origin.lock().replace_with_len(object, 100_000, &mut rng);
+        }
+        let ground = Ground {
+            storage: Arc::clone(&store) as Arc<dyn larder::storage::Storage>,
+            executor: Arc::new(DiskPool::new(3, 2, 64).unwrap()),
+            clock: Arc::new(SystemClock::default()),
+            host: HostIdentity {
+                boot_id: [1; 16],
+                disk_mount_id: 1,
+                ..HostIdentity::default()
+            },
+        };
+        let cache = Cache::open(ground, Config::default()).unwrap();
+        let server = Server {
+            origin: Arc::clone(&origin),
+            rng: Mutex::new(rng),
+        };
+        let policy = ChunkPolicy::Fixed(ChunkSize::MIN);
+        let source = cache.source("storm:", "", Arc::new(server), policy);
+        let (over, reads, inline) = Default::default();
+        Self {
+            store,
+            cache,
+            source,
+            origin,
+            over,
+            reads,
+            inline,
+        }
+    }
+
+    fn go_on(&self) -> bool {
+        !self.over.load(Ordering::Relaxed)
+    }
+
+    /// Opens objects, reads them in random pieces, and judges every byte.
+    fn reader(&self, mut rng: Rng) {
+        while self.go_on() {
+            let object = rng.index(4);
+            let (name, now) = {
+                let origin = self.origin.lock();
+                let object = &origin.objects[object];
+                (object.name.clone(), Arc::clone(object.now()))
+            };
+            let reader = self.source.blob(&name, &now.facts).reader();
+            for _ in 0..rng.below(60) {
+                let start = rng.below(now.facts.size.max(1));
+                let range = ByteRange::at(start, 1 + rng.below(20_000));
+                let bytes = match self.read(&reader, range, rng.chance(100)) {
+                    Ok(Some(bytes)) => bytes,
+                    Ok(None) => continue,
+                    Err(ReadError::Stale) => break,
+                    Err(error) => panic!("nothing explains: {error}"),
+                };
+                // A blob that nobody had read may have been bound to a newer version.
+                let facts = reader.blob().facts();
+                let data = {
+                    let origin = self.origin.lock();
+                    let version = origin.objects[object].version_of(&facts).unwrap();
+                    origin.objects[object].versions[version].data.clone()
+                };
+                let range = range.clip(ByteRange::new(0, data.len() as u64));
+                let right = match range.is_empty() {
+                    true => Bytes::new(),
+                    false => data.slice(place(range.start)..place(range.end)),
+                };
+                assert!(bytes == right, "wrong bytes of {name}, {range}");
+                self.reads.fetch_add(1, Ordering::Relaxed);
+            }
+        }
+    }
+
+    fn read(
+        &self,
+        reader: &Reader,
+        range: ByteRange,
+        now_only: bool,
+    ) -> Result<Option<Bytes>, ReadError> {
+        let mut buf = vec![0xEE; place(range.len())];
+        if let Some(got) = reader.read_now(range.start, &mut buf) {
+            buf.truncate(got);
+            self.inline.fetch_add(1, Ordering::Relaxed);
+            return Ok(Some(buf.into()));
+        }
+        if now_only && reader.blob().is_bound() {
+            return Ok(None);
+        }
+        let (send, receive) = std::sync::mpsc::channel();
+        reader.read(range, Box::new(move |result| drop(send.send(result))));
+        let answer = receive.recv_timeout(Duration::from_secs(60));
+        answer.expect("every read is answered").map(Some)
+    }
+
+    /// Drops pages, some of which the disk never got.
+    fn evictor(&self, mut rng: Rng) {
+        while self.go_on() {
+            let failing = if rng.chance(128) { 0..8 } else { 0..0 };
+            self.store
+                .faults(|faults| faults.failing_writeback = failing);
+            self.store.evict(rng.next_u64());
+            std::thread::sleep(Duration::from_micros(rng.below(600)));
+        }
+    }
+
+    /// Ticks, and replaces objects now and then.
+    fn changer(&self, mut rng: Rng) {
+        while self.go_on() {
+            self.cache.tick();
+            if rng.chance(60) {
+                let object = rng.index(4);
+                self.origin
+                    .lock()
+                    .replace_with_len(object, 100_000, &mut rng);
+            }
+            std::thread::sleep(Duration::from_millis(10));
+        }
+    }
+}
+
+/// Four readers, an evictor whose disk loses pages, and a changing origin agree on every byte.
+#[test]
+fn readers_in_a_storm_get_the_right_bytes() {
+    let seconds = crate::model::number_from_env("LARDER_STORM_SECONDS").unwrap_or(4);
+    let storm = Storm::new(7);
+    std::thread::scope(|scope| {
+        for seed in 0..4 {
+            let storm = &storm;
+            scope.spawn(move || {
+                let _over = OnDrop(&storm.over);
+                storm.reader(Rng::new(seed));
+            });
+        }
+        scope.spawn(|| storm.evictor(Rng::new(11)));
+        scope.spawn(|| storm.changer(Rng::new(12)));
+        for _ in 0..seconds * 10 {
+            if storm.go_on() {
+                std::thread::sleep(Duration::from_millis(100));
+            }
+        }
+        storm.over.store(true, Ordering::Relaxed);
+    });
+    let (reads, inline) = (storm.reads.into_inner(), storm.inline.into_inner());
+    let stats = storm.cache.stats();
+    eprintln!(
+        "{reads} reads judged, {inline} inline, {} bad blocks, {stats:?}",
+        stats.blocks_bad
+    );
+    assert!(
+        reads > 500 && inline > 100,
+        "the storm was a breeze: {reads} reads, {inline} inline"
+    );
+    assert!(stats.blocks_bad > 0, "no page was ever lost");
+}
+
+/// Ends the storm when a reader ends, for whatever reason.
+struct OnDrop<'a>(&'a AtomicBool);
+
+impl Drop for OnDrop<'_> {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
+}
