@@ -10,12 +10,14 @@
 )]
 
 mod check;
+mod embed;
 mod fuzzed;
 mod golden;
 mod golden_engine;
 mod golden_writer;
 mod model;
 mod spec;
+mod threads;
 mod tidy;
 mod tree;
 mod world;
