@@ -73,7 +73,7 @@ say 'tests, with the replay of the fuzz corpora'
 if command -v cargo-nextest >/dev/null 2>&1; then
     cargo nextest run --all-features --no-fail-fast
 else
-    cargo test --all-features --no-fail-fast --lib --bins --tests
+    cargo test --all-features --no-fail-fast --lib --bins --tests --examples
 fi
 say 'examples in the documentation'
 cargo test --all-features --doc

@@ -5,7 +5,20 @@
 //! [`units`], [`mod@format`], [`storage`] and [`remote`], [`engine`] and [`check`], [`vfs`], [`fuse`], [`cli`].
 //! A file imports from lower floors and its own folder only; `tests/it/tidy.rs` holds that.
 //!
-//! To embed the cache over a remote of one's own, see [`engine::Cache`].
+//! To embed the cache over a remote of one's own, see [`engine::OpenedCache`]; `examples/embed.rs` does it:
+//!
+//! ```no_run
+//! # use std::sync::Arc;
+//! # use larder::{engine::*, remote::Remote, units::{ByteRange, ObjectName}};
+//! # fn of(remote: Arc<dyn Remote>) -> Result<(), Box<dyn std::error::Error>> {
+//! let opened = OpenedCache::open("cache".as_ref(), 10 << 30, Config::default())?;
+//! let source = opened.attach(Arc::clone(&remote), "", ChunkPolicy::Auto);
+//! let name = ObjectName::new(*b"some/blob");
+//! let reader = source.blob(&name, &opened.stat(&remote, &name)?).reader();
+//! let bytes = reader.read_blocking(ByteRange::at(4096, 100))?;
+//! # Ok(())
+//! # }
+//! ```
 
 pub mod check;
 pub mod cli;

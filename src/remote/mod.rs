@@ -88,12 +88,18 @@ pub trait Remote: Send + Sync + 'static {
     /// The facts of one object; symbolic links are not followed.
     fn stat<'a>(&'a self, name: &'a ObjectName) -> BoxFuture<'a, Result<Facts, RemoteError>>;
 
-    /// Everything in a directory, in the remote's order.
-    fn list<'a>(&'a self, name: &'a ObjectName) -> BoxFuture<'a, Result<Vec<Entry>, RemoteError>>;
+    /// Everything in a directory, in the remote's order. A remote without directories leaves this out.
+    fn list<'a>(&'a self, _name: &'a ObjectName) -> BoxFuture<'a, Result<Vec<Entry>, RemoteError>> {
+        Box::pin(async { Err(RemoteError::WrongKind) })
+    }
 
-    /// The target of a symbolic link.
-    fn read_link<'a>(&'a self, name: &'a ObjectName)
-    -> BoxFuture<'a, Result<Vec<u8>, RemoteError>>;
+    /// The target of a symbolic link. A remote without links leaves this out.
+    fn read_link<'a>(
+        &'a self,
+        _name: &'a ObjectName,
+    ) -> BoxFuture<'a, Result<Vec<u8>, RemoteError>> {
+        Box::pin(async { Err(RemoteError::WrongKind) })
+    }
 
     /// Delivers `range` of one version of the object to `sink`: of the version `bound` if given (anything else is
     /// [`RemoteError::Changed`]), otherwise of the version that is found. The range lies within the object as the caller

@@ -11,6 +11,7 @@
 
 mod check;
 mod crash;
+mod embed;
 mod fuzzed;
 mod golden;
 mod golden_engine;
@@ -20,6 +21,7 @@ mod model;
 mod origin;
 mod spec;
 mod storm;
+mod threads;
 mod tidy;
 mod tree;
 mod world;
