@@ -46,7 +46,7 @@ need_fuse() {
 
 check_dependencies() {
     command -v cargo-deny >/dev/null 2>&1 || { say 'installing cargo-deny'; cargo install cargo-deny --locked; }
-    cargo deny --all-features check bans licenses sources
+    cargo deny --all-features check --hide-inclusion-graph bans licenses sources
     # The database of advisories lies on the net. Where it cannot be had, say so; where it can, its word holds.
     if cargo deny --all-features fetch db; then
         cargo deny --all-features check --disable-fetch advisories

@@ -1,8 +1,8 @@
 //! Floor 3, beside the engine: the check of a cache's records, and their repair. It never imports the engine, so that a
 //! mistake there is not repeated here.
 //!
-//! [`scan`] gathers facts, [`rules`] (pure) turns them into findings, [`repair`] carries out what a finding says,
-//! [`report`] tells it. Invariants:
+//! `scan` gathers facts, `rules` (pure) turns them into findings, `repair` carries out what a finding says,
+//! `report` tells it. Invariants:
 //!
 //! * A repair frees records and clears presence; it never invents any. All that it can lose is a clean copy of remote
 //!   data.
@@ -118,7 +118,7 @@ pub fn check(disk: Disk<'_>, deep: bool, observe: Observer<'_>) -> Result<Report
     }
 }
 
-/// [`check`], and [`repair`] of everything that was found if `mode` says so.
+/// [`check()`], and [`repair()`] of everything that was found if `mode` says so.
 pub fn run(
     disk: Disk<'_>,
     mode: Mode,

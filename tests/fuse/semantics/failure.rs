@@ -245,24 +245,32 @@ fn f6_a_dead_mount_point_is_cleared() {
     rig.umount();
 }
 
-/// F7. A program that waits in the kernel for the remote can be killed, with Ctrl-C too; one that catches the signal gets
-/// it only when the wait is over, and the timeout ends the wait in any case.
+/// F7. A program whose read waits for the remote can be killed, with Ctrl-C too; one that catches the signal gets it only
+/// when the wait is over, and the timeout ends the wait in any case.
 #[test]
 fn f7_a_waiting_reader_can_be_killed() {
     let stage = Stage::new();
     let timeout = Duration::from_secs(3);
+    for name in ["more", "most"] {
+        fs::write(stage.origin(name), content(3, LEN)).unwrap();
+    }
     let (mounted, mood) = moody(&stage, MetadataTtl::Indefinite, timeout);
+    for name in ["other", "more", "most"] {
+        fs::metadata(mounted.path(name)).unwrap();
+    }
     *mood.lock() = Mood::Silent;
-    // The shell reads the file itself, with a handler for Ctrl-C or without.
-    let read = |trap: &str| {
-        let mut shell = Command::new("sh");
-        shell.arg("-c").arg(format!("{trap} read -r line < \"$0\""));
-        shell.arg(mounted.path("other"));
-        shell.stdout(Stdio::null()).stderr(Stdio::null());
-        shell.spawn().unwrap()
+    let start = |program: &str, args: &[&str], name: &str| {
+        let mut command = Command::new(program);
+        command.args(args).arg(mounted.path(name));
+        command.stdout(Stdio::null()).stderr(Stdio::null());
+        command.spawn().unwrap()
     };
-    let (mut plain, mut catching, mut killed) =
-        (read(""), read("trap : INT;"), read("trap : INT;"));
+    // A shell that reads the file itself, with a handler for Ctrl-C.
+    let trap = ["-c", "trap : INT; read -r line < \"$0\""];
+    // A file of its own for each: an open beside a read of the same file waits for that.
+    let mut plain = start("cat", &[], "other");
+    let mut catching = start("sh", &trap, "more");
+    let mut killed = start("sh", &trap, "most");
     pause(500);
     for reader in [&plain, &catching, &killed] {
         kill_process(Pid::from_child(reader), Signal::INT).unwrap();
