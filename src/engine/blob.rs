@@ -62,6 +62,8 @@ pub struct Blob {
     binding: RwLock<Binding>,
     bound: AtomicBool,
     settled: AtomicBool,
+    /// Provisional bytes were handed out since an open last dropped the kernel's pages.
+    provisional: AtomicBool,
     superseded: AtomicBool,
     watcher: OnceLock<Watcher>,
 }
@@ -108,6 +110,7 @@ impl Blob {
             }),
             bound: AtomicBool::new(false),
             settled: AtomicBool::new(false),
+            provisional: AtomicBool::new(false),
             superseded: AtomicBool::new(false),
             watcher: OnceLock::new(),
         }
@@ -118,10 +121,25 @@ impl Blob {
         Arc::clone(&self.binding.read().facts)
     }
 
-    /// Whether the bytes last fetched, or the record found, were those of a settled version: until then opens must not
-    /// keep the kernel's pages.
+    /// Whether the bytes last fetched, or the record found, were those of a settled version.
     pub fn is_settled(&self) -> bool {
         self.settled.load(Ordering::Acquire)
+    }
+
+    /// Whether an open may keep the pages that a reader's kernel holds of this blob: not where provisional bytes may be
+    /// among them. The first open that finds the version settled drops them, so the opens after it may keep theirs; an
+    /// open of pages that were right all along must not wait for a fetch that is filling one of them.
+    pub fn keeps_pages(&self) -> bool {
+        let provisional = self.provisional.load(Ordering::Acquire);
+        if provisional && self.is_settled() {
+            self.provisional.store(false, Ordering::Release);
+        }
+        !provisional
+    }
+
+    /// Called before provisional bytes are handed out.
+    pub(super) fn note_provisional(&self) {
+        self.provisional.store(true, Ordering::Release);
     }
 
     /// Whether a byte was served: from then on the blob is this version for good.

@@ -28,6 +28,8 @@ pub struct FetchJob {
     partial: BytesMut,
     /// The version was announced and accepted.
     accepted: bool,
+    /// The version is settled; bytes of one that is not are provisional.
+    settled: bool,
     /// The bytes may be recorded.
     keep: bool,
     finished: bool,
@@ -81,6 +83,7 @@ impl FetchJob {
             at: range.start,
             partial: BytesMut::new(),
             accepted: false,
+            settled: false,
             keep: false,
             finished: false,
             budget,
@@ -177,6 +180,9 @@ impl FetchJob {
             }
             if landed {
                 self.blob.bind(&mut flight);
+                if !self.settled {
+                    self.blob.note_provisional();
+                }
             }
         }
         self.blob.cache().counters.miss_bytes.add(range.len());
@@ -193,6 +199,9 @@ impl FetchJob {
         self.partial.extend_from_slice(bytes);
         if self.at == self.range.end {
             let mut answers = Answers::default();
+            if !self.settled {
+                self.blob.note_provisional();
+            }
             if self.blob.bind_to(self.bound().as_ref()) {
                 op.answer(Ok(self.partial.split().freeze()), &mut answers);
             }
@@ -216,6 +225,7 @@ impl Sink for FetchJob {
             }
         }
         self.accepted = true;
+        self.settled = settled;
         Ok(())
     }
 

@@ -5,8 +5,8 @@
 
 use crate::units::ByteRange;
 
-/// Reads that arrive out of order by up to this many bytes still count as sequential: several kernel threads may ask
-/// for one file at once.
+/// Reads that arrive out of order by up to this many bytes, or by two of their own lengths, still count as sequential:
+/// the kernel's readahead has several of them under way at once.
 const SLACK: u64 = 512 << 10;
 /// The first window.
 const FIRST: u64 = 256 << 10;
@@ -23,7 +23,8 @@ impl Readahead {
     /// Notes a read of `range` and says what to fetch ahead of the next one, if anything. `size` is the blob's, `most`
     /// the furthest that readahead may reach.
     pub(super) fn note(&mut self, range: ByteRange, size: u64, most: u64) -> Option<ByteRange> {
-        let follows = self.next > 0 && range.start.abs_diff(self.next) <= SLACK;
+        let slack = SLACK.max(2 * range.len());
+        let follows = self.next > 0 && range.start.abs_diff(self.next) <= slack;
         if !follows {
             *self = Self {
                 next: range.end,
@@ -70,6 +71,14 @@ mod tests {
         }
         assert_eq!(frontier, 64 * MIB);
         assert!(asked <= 64 * MIB);
+    }
+
+    #[test]
+    fn reads_that_overtake_one_another_are_sequential() {
+        let mut ahead = Readahead::default();
+        let order = [1, 0, 3, 2, 5, 4, 7, 6, 9, 8];
+        let fetched = order.map(|n| ahead.note(ByteRange::at(n * MIB, MIB), 999 * MIB, 16 * MIB));
+        assert!(fetched.iter().skip(2).flatten().count() >= 4, "{fetched:?}");
     }
 
     #[test]

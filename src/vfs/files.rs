@@ -54,8 +54,7 @@ impl Vfs {
             self.refute(which);
             return Err(Errno::STALE);
         }
-        let settled = blob.is_settled();
-        let keep_cache = {
+        {
             let mut table = self.table.lock();
             let inode = table.get_mut(ino).ok_or(Errno::STALE)?;
             if inode.superseded {
@@ -64,10 +63,8 @@ impl Vfs {
                 return Err(Errno::STALE);
             }
             inode.opens += 1;
-            let keep = settled && inode.opened_settled;
-            inode.opened_settled |= settled;
-            keep
-        };
+        }
+        let keep_cache = blob.keeps_pages();
         let handle = self.handle();
         let reader = blob.reader();
         let file = Arc::new(OpenFile { which, reader });

@@ -33,8 +33,6 @@ pub(super) struct Inode<C> {
     pub(super) lookups: u64,
     /// Open files.
     pub(super) opens: u32,
-    /// Whether it was opened while its version was settled: the kernel's pages are of that version.
-    pub(super) opened_settled: bool,
     pub(super) link: Option<Arc<[u8]>>,
     pub(super) listing: Option<Arc<Listing>>,
     pub(super) cell: Arc<C>,
@@ -102,7 +100,6 @@ impl<C: Default> Table<C> {
             superseded: false,
             lookups: 0,
             opens: 0,
-            opened_settled: false,
             link: None,
             listing: None,
             cell: Arc::default(),
