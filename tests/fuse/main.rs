@@ -5,6 +5,7 @@
     reason = "a test that cannot go on has found its failure"
 )]
 
+mod chunks;
 mod cli;
 mod kernel;
 mod mounted;
@@ -12,6 +13,8 @@ mod names;
 mod place;
 mod random;
 mod reads;
+mod tree;
 mod unreachable;
 mod versions;
+mod walk;
 mod xattrs;

@@ -3,4 +3,4 @@
 mod demo;
 mod life;
 mod refuse;
-mod rig;
+pub(crate) mod rig;

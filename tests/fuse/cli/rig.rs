@@ -10,12 +10,12 @@ use serde_json::Value;
 use tempfile::TempDir;
 
 /// A remote, a mount point and a place for the cache; whatever is still mounted at the end is taken away.
-pub(super) struct Rig {
+pub(crate) struct Rig {
     dir: TempDir,
 }
 
 impl Rig {
-    pub(super) fn new() -> Self {
+    pub(crate) fn new() -> Self {
         let rig = Self {
             dir: TempDir::new().unwrap(),
         };
@@ -27,29 +27,29 @@ impl Rig {
     }
 
     /// With files that are old enough to be kept.
-    pub(super) fn settled() -> Self {
+    pub(crate) fn settled() -> Self {
         let rig = Self::new();
         std::thread::sleep(Duration::from_millis(2200));
         rig
     }
 
-    pub(super) fn path(&self, name: &str) -> PathBuf {
+    pub(crate) fn path(&self, name: &str) -> PathBuf {
         self.dir.path().join(name)
     }
 
-    pub(super) fn remote(&self) -> PathBuf {
+    pub(crate) fn remote(&self) -> PathBuf {
         self.path("remote")
     }
 
-    pub(super) fn mnt(&self) -> PathBuf {
+    pub(crate) fn mnt(&self) -> PathBuf {
         self.path("mnt")
     }
 
-    pub(super) fn cache(&self) -> PathBuf {
+    pub(crate) fn cache(&self) -> PathBuf {
         self.path("cache")
     }
 
-    pub(super) fn mount_command(&self) -> Command {
+    pub(crate) fn mount_command(&self) -> Command {
         let mut command = larder();
         command
             .arg("mount")
@@ -60,29 +60,29 @@ impl Rig {
         command
     }
 
-    pub(super) fn mount(&self) -> String {
+    pub(crate) fn mount(&self) -> String {
         let output = self.mount_command().output().unwrap();
         assert!(output.status.success(), "{}", stderr(&output));
         String::from_utf8(output.stdout).unwrap()
     }
 
-    pub(super) fn umount(&self) {
+    pub(crate) fn umount(&self) {
         let output = run(larder().arg("umount").arg(self.mnt()));
         assert!(output.status.success(), "{}", stderr(&output));
     }
 
-    pub(super) fn stats(&self, path: &Path) -> Value {
+    pub(crate) fn stats(&self, path: &Path) -> Value {
         let output = run(larder().args(["stats", "--json"]).arg(path));
         assert!(output.status.success(), "{}", stderr(&output));
         serde_json::from_slice(&output.stdout).unwrap()
     }
 
-    pub(super) fn daemon(&self) -> Pid {
+    pub(crate) fn daemon(&self) -> Pid {
         let pid = self.stats(&self.mnt())["pid"].as_u64().unwrap();
         Pid::from_raw(i32::try_from(pid).unwrap()).unwrap()
     }
 
-    pub(super) fn is_mounted(&self) -> bool {
+    pub(crate) fn is_mounted(&self) -> bool {
         mount_type(&self.mnt()).is_some()
     }
 }
@@ -95,22 +95,22 @@ impl Drop for Rig {
     }
 }
 
-pub(super) fn larder() -> Command {
+pub(crate) fn larder() -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_larder"));
     command.stdin(Stdio::null()).env_remove("LARDER_LOG");
     command
 }
 
-pub(super) fn run(command: &mut Command) -> Output {
+pub(crate) fn run(command: &mut Command) -> Output {
     command.output().unwrap()
 }
 
-pub(super) fn stderr(output: &Output) -> String {
+pub(crate) fn stderr(output: &Output) -> String {
     String::from_utf8_lossy(&output.stderr).into_owned()
 }
 
 /// Runs the command, which is to fail with this code and a message that holds all these words.
-pub(super) fn refused(command: &mut Command, code: i32, words: &[&str]) -> String {
+pub(crate) fn refused(command: &mut Command, code: i32, words: &[&str]) -> String {
     let output = run(command);
     let said = stderr(&output);
     assert_eq!(output.status.code(), Some(code), "{command:?}: {said}");
@@ -120,14 +120,14 @@ pub(super) fn refused(command: &mut Command, code: i32, words: &[&str]) -> Strin
     said
 }
 
-pub(super) fn pattern(len: u32) -> Vec<u8> {
+pub(crate) fn pattern(len: u32) -> Vec<u8> {
     (0..len / 4)
         .flat_map(|n| n.wrapping_mul(0x9E37_79B9).to_le_bytes())
         .collect()
 }
 
 /// The type of the mount at exactly this path, from the kernel's list.
-pub(super) fn mount_type(path: &Path) -> Option<String> {
+pub(crate) fn mount_type(path: &Path) -> Option<String> {
     let table = fs::read_to_string("/proc/self/mountinfo").unwrap();
     let at = path.to_str().unwrap();
     table.lines().rev().find_map(|line| {
@@ -136,7 +136,7 @@ pub(super) fn mount_type(path: &Path) -> Option<String> {
     })
 }
 
-pub(super) fn wait_until(what: &str, mut done: impl FnMut() -> bool) {
+pub(crate) fn wait_until(what: &str, mut done: impl FnMut() -> bool) {
     for _ in 0..2000 {
         if done() {
             return;
@@ -147,7 +147,7 @@ pub(super) fn wait_until(what: &str, mut done: impl FnMut() -> bool) {
 }
 
 /// Every file of a directory with its bytes, for "nothing was touched".
-pub(super) fn snapshot(dir: &Path) -> Vec<(PathBuf, Vec<u8>)> {
+pub(crate) fn snapshot(dir: &Path) -> Vec<(PathBuf, Vec<u8>)> {
     let mut files: Vec<_> = fs::read_dir(dir)
         .unwrap()
         .map(|entry| entry.unwrap().path())
