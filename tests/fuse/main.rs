@@ -10,6 +10,7 @@ mod cli;
 mod kernel;
 mod mounted;
 mod names;
+mod opening;
 mod place;
 mod random;
 mod reads;

@@ -13,7 +13,7 @@ use std::time::Duration;
 use larder::engine::{Clock, SystemClock};
 use rustix::process::{Signal, kill_process};
 
-use super::cli::rig::{Rig, larder, run, stderr, wait_until};
+use super::cli::rig::{Rig, run, wait_until};
 use super::mounted::content;
 use super::walk::{same_bytes, same_front, same_trees};
 
@@ -110,13 +110,9 @@ fn odd_files(root: &Path) {
     drop(std::os::unix::net::UnixListener::bind(special.join("socket")).unwrap());
 }
 
-/// Mounts `remote` in the rig's place, with a cache that has room for it.
+/// Mounts `remote` with a cache that has room for it.
 fn mount(rig: &Rig, remote: &Path, more: &[&str]) {
-    let mut command = larder();
-    command.arg("mount").arg(remote).arg(rig.mnt());
-    command.arg("--cache-dir").arg(rig.cache());
-    let output = run(command.args(["--cache-size", "3G"]).args(more));
-    assert!(output.status.success(), "{}", stderr(&output));
+    rig.mount_other(remote, "3G", more);
 }
 
 fn fetched(rig: &Rig) -> u64 {
