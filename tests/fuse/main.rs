@@ -5,14 +5,18 @@
     reason = "a test that cannot go on has found its failure"
 )]
 
+mod chunks;
 mod cli;
 mod kernel;
 mod mounted;
 mod names;
+mod opening;
 mod place;
 mod random;
 mod reads;
 mod semantics;
+mod tree;
 mod unreachable;
 mod versions;
+mod walk;
 mod xattrs;

@@ -109,7 +109,7 @@ impl Mounted {
             files: None,
         };
         let storage = CacheDir::open_or_create(&cache_path, &options, &mut |_| {}).unwrap();
-        let executor = Arc::new(DiskPool::new(2, 2, 256).unwrap());
+        let executor = Arc::new(DiskPool::new(2, 2, 4096).unwrap());
         let ground = Ground {
             host: storage.host(),
             storage: Arc::new(storage),
@@ -184,8 +184,9 @@ impl Drop for Mounted {
         drop(self.mount.take());
         self.ticking.store(false, Ordering::Relaxed);
         let _ = self.ticker.take().map(JoinHandle::join);
-        let _ = self.cache.close();
+        // As the daemon does it: what is on its way to the disk comes first.
         self.executor.shut_down();
+        let _ = self.cache.close();
     }
 }
 

@@ -4,9 +4,7 @@ use std::fs::{self, File};
 use std::io::{Read, Seek, SeekFrom};
 use std::os::unix::fs::{FileExt, OpenOptionsExt};
 
-use larder::engine::ChunkPolicy;
 use larder::remote::SlowSettings;
-use larder::units::ChunkSize;
 
 use super::mounted::{Stage, Wish, content};
 
@@ -37,34 +35,6 @@ fn every_size_is_read_as_it_is_cold_warm_and_after_a_remount() {
     let mounted = stage.mount(Wish::default());
     check(&mounted);
     assert_eq!(mounted.fetched(), 0, "all of it is in the cache");
-}
-
-#[test]
-fn one_cache_serves_mounts_of_every_chunk_size() {
-    let stage = Stage::new();
-    let (small, large) = (content(1, 100_001), content(2, 9_000_001));
-    fs::write(stage.origin("small"), &small).unwrap();
-    fs::write(stage.origin("large"), &large).unwrap();
-    let sizes = [64u64 << 10, 256 << 10, 1 << 20, 4 << 20, 16 << 20, 64 << 20];
-    for size in sizes {
-        let file = format!("of-{size}");
-        fs::write(stage.origin(&file), &large).unwrap();
-        let chunk = ChunkSize::from_bytes(size).unwrap();
-        let mounted = stage.mount(Wish {
-            chunks: ChunkPolicy::Fixed(chunk),
-            ..Wish::default()
-        });
-        assert!(fs::read(mounted.path("small")).unwrap() == small);
-        assert!(fs::read(mounted.path("large")).unwrap() == large);
-        assert!(fs::read(mounted.path(&file)).unwrap() == large);
-        // The first two were cached by the first mount, and keep the chunk size that they got then.
-        let cold = if size == sizes[0] {
-            2 * 9_000_001 + 100_001
-        } else {
-            9_000_001
-        };
-        assert_eq!(mounted.fetched(), cold, "chunks of {size}");
-    }
 }
 
 #[test]

@@ -66,6 +66,15 @@ impl Rig {
         String::from_utf8(output.stdout).unwrap()
     }
 
+    /// Mounts another directory in the rig's place, with a cache of this size.
+    pub(crate) fn mount_other(&self, remote: &Path, size: &str, more: &[&str]) {
+        let mut command = larder();
+        command.arg("mount").arg(remote).arg(self.mnt());
+        command.arg("--cache-dir").arg(self.cache());
+        let output = run(command.args(["--cache-size", size]).args(more));
+        assert!(output.status.success(), "{}", stderr(&output));
+    }
+
     pub(crate) fn umount(&self) {
         let output = run(larder().arg("umount").arg(self.mnt()));
         assert!(output.status.success(), "{}", stderr(&output));
