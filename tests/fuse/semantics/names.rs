@@ -12,8 +12,10 @@ use std::process::{Command, Stdio};
 use rustix::fs::{CWD, FileType, Mode, mknodat};
 
 use super::super::cli::rig::{Rig, larder, run, stderr, wait_until};
+use larder::vfs::MetadataTtl;
+
 use super::super::mounted::{Stage, Wish};
-use super::asking;
+use super::{asking, with_ttl};
 
 /// Nobody, as Debian numbers him.
 const NOBODY: u32 = 65534;
@@ -268,4 +270,19 @@ fn p3_nothing_is_changed() {
         assert_eq!(error.raw_os_error(), Some(libc::EROFS), "attempt {n}");
     }
     assert_eq!(fs::read(stage.origin("f")).unwrap(), b"x");
+}
+
+/// N8. What a directory's listing did not have does not exist on the mount until the TTL ends.
+#[test]
+fn n8_a_listing_holds_for_the_ttl() {
+    let stage = Stage::new();
+    fs::create_dir(stage.origin("d")).unwrap();
+    let mounted = with_ttl(&stage, MetadataTtl::Seconds(2));
+    assert_eq!(fs::read_dir(mounted.path("d")).unwrap().count(), 0);
+    fs::write(stage.origin("d/new"), b"new").unwrap();
+    let error = fs::read(mounted.path("d/new")).unwrap_err();
+    assert_eq!(error.kind(), std::io::ErrorKind::NotFound);
+    wait_until("the listing is out of date", || {
+        fs::read(mounted.path("d/new")).is_ok_and(|bytes| bytes == b"new")
+    });
 }
