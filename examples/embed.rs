@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use larder::engine::{ChunkPolicy, Config, OpenedCache};
 use larder::remote::{BoxFuture, Remote, RemoteError, Sink};
-use larder::units::{ByteRange, Facts, FileKind, ObjectName, Timestamp, Validator};
+use larder::units::{ByteRange, Facts, ObjectName, Validator};
 
 /// A remote that has one endless supply of blobs: each a gigabyte of the letters of the alphabet.
 pub(crate) struct Alphabet;
@@ -35,8 +35,8 @@ impl Remote for Alphabet {
                 return Err(RemoteError::Changed(Box::new(facts)));
             }
             sink.version(&facts, true)?;
-            let letters = (range.start..range.end)
-                .map(|at| b"abcdefghijklmnopqrstuvwxyz"[(at % 26) as usize]);
+            let letters =
+                (range.start..range.end).map(|at| b'a' + u8::try_from(at % 26).unwrap_or(0));
             sink.data(letters.collect());
             Ok(())
         })
@@ -45,19 +45,7 @@ impl Remote for Alphabet {
 
 /// What the remote says of each of its blobs. A strong validator promises: as long as it is the same, so are the bytes.
 fn facts() -> Facts {
-    let validator = Validator::Strong(b"etag-1".as_slice().into());
-    let time = Timestamp::default();
-    Facts {
-        kind: FileKind::File,
-        size: 1 << 30,
-        mtime: time,
-        ctime: time,
-        perm: 0o444,
-        uid: 0,
-        gid: 0,
-        rdev: 0,
-        validator: Some(validator),
-    }
+    Facts::file(1 << 30, Validator::Strong(b"etag-1".as_slice().into()))
 }
 
 /// Reads some ranges of a blob through the cache in `dir`; returns what came from the remote for that.

@@ -117,6 +117,21 @@ pub struct Facts {
 }
 
 impl Facts {
+    /// The facts of a regular file of `size` bytes of this version, readable by all: for a remote that knows no more.
+    pub fn file(size: u64, validator: Validator) -> Self {
+        Self {
+            kind: FileKind::File,
+            size,
+            mtime: Timestamp::default(),
+            ctime: Timestamp::default(),
+            perm: 0o444,
+            uid: 0,
+            gid: 0,
+            rdev: 0,
+            validator: Some(validator),
+        }
+    }
+
     /// Whether `newer` contradicts a fact that these facts know: a different kind, size or mtime, or a different
     /// validator of the same class. A stronger fact that is merely added contradicts nothing (decision 12).
     pub fn contradicted_by(&self, newer: &Facts) -> bool {
