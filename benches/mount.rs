@@ -235,9 +235,10 @@ fn sequential(stage: &Stage) {
             &format!("1 GiB: cold, round trip {trip}"),
             format!("{cold}, {requests} requests"),
         );
-        row("1 GiB: the second read", read("mnt/large"));
-        // The kernel keeps the pages of a file from its first opening as a settled version on.
-        row("1 GiB: backhot, the third", read("mnt/large"));
+        row(
+            "1 GiB: backhot (again, from the kernel's memory)",
+            read("mnt/large"),
+        );
         stage.umount();
         stage.mount(&cache, &[]);
         row("1 GiB: warm (remounted, from the cache)", read("mnt/large"));
