@@ -233,9 +233,11 @@ impl Blob {
         Some(found)
     }
 
-    /// Whether bytes that nobody waits for yet may be fetched: readahead does not wait for room in flight.
+    /// Whether bytes that nobody waits for yet are worth a fetch: there is room for them in flight, and they would be kept
+    /// in the cache. Bytes that are not kept would be fetched a second time when they are asked for.
     fn may_read_ahead(&self, ahead: ByteRange) -> bool {
-        self.cache().gate.has_room(ahead.len())
+        let cache = self.cache();
+        self.is_settled() && cache.takes_fills() && cache.gate.has_room(ahead.len())
     }
 
     /// The blocks of `ahead` that neither are on their way nor in a slot. What is not loaded is not fetched ahead.

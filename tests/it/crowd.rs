@@ -105,3 +105,16 @@ fn readers_that_share_a_scarce_budget_all_come_to_an_end() {
             .expect("the readers stand still, or one of them failed");
     }
 }
+
+/// A cache that takes no more serves from the remote, each byte once: what is read ahead and not kept is fetched in vain.
+#[test]
+fn a_full_cache_fetches_nothing_in_vain() {
+    let (cache, blob, data) = cache_over_one(1 << 20, Config::default());
+    read_pages(&blob, &data, 0..LEN);
+    let stats = cache.stats();
+    assert!(stats.used_bytes <= 1 << 20, "{stats:?}");
+    assert!(stats.fills_dropped > 0, "{stats:?}");
+    // What was on its way when the cache became full.
+    let in_vain = stats.remote_bytes - LEN as u64;
+    assert!(in_vain <= 1 << 20, "{in_vain} of {stats:?}");
+}
