@@ -45,6 +45,8 @@ pub struct Cache {
     pub(super) flusher: Flusher,
     pub(super) reclaim: Reclaim,
     session: Session,
+    /// The last fill found no place, or the disk did not take it.
+    refuses_fills: AtomicBool,
     flush_under_way: AtomicBool,
     closed: AtomicBool,
 }
@@ -96,6 +98,7 @@ impl Cache {
             deadlines: Deadlines::default(),
             flusher: Flusher::default(),
             reclaim: Reclaim::default(),
+            refuses_fills: AtomicBool::new(false),
             flush_under_way: AtomicBool::new(false),
             closed: AtomicBool::new(false),
             ground,
@@ -194,6 +197,16 @@ impl Cache {
 
     pub(super) fn is_closed(&self) -> bool {
         self.closed.load(Ordering::Acquire)
+    }
+
+    /// Notes whether a fill was written.
+    pub(super) fn note_fill(&self, written: bool) {
+        self.refuses_fills.store(!written, Ordering::Relaxed);
+    }
+
+    /// Whether the last fill was written: then the next one may be, too.
+    pub(super) fn takes_fills(&self) -> bool {
+        !self.refuses_fills.load(Ordering::Relaxed)
     }
 
     /// The bytes on disk, index included.

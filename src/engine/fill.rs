@@ -54,6 +54,7 @@ pub(super) fn submit(
             .submit(Lane::Write, run)
             .is_err()
         {
+            blob.cache().note_fill(false);
             blob.cache().counters.fills_dropped.add(1);
         }
         blocks.start = end;
@@ -74,7 +75,9 @@ struct Fill {
 impl Fill {
     fn run(self) {
         let counters = &self.blob.cache().counters;
-        match self.write() {
+        let written = self.write();
+        self.blob.cache().note_fill(written.is_some());
+        match written {
             Some(()) => counters
                 .blocks_filled
                 .add(self.blocks.end - self.blocks.start),

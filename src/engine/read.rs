@@ -113,6 +113,8 @@ impl Blob {
         index: Index,
     ) {
         let mut work = Work::default();
+        // Asked before the flight is locked: the gate locks flights while it looks for those who still wait.
+        let ahead = ahead.filter(|ahead| self.may_read_ahead(*ahead));
         {
             let mut flight = self.flight.lock();
             match (self.plan(), op) {
@@ -231,6 +233,13 @@ impl Blob {
         Some(found)
     }
 
+    /// Whether bytes that nobody waits for yet are worth a fetch: there is room for them in flight, and they would be kept
+    /// in the cache. Bytes that are not kept would be fetched a second time when they are asked for.
+    fn may_read_ahead(&self, ahead: ByteRange) -> bool {
+        let cache = self.cache();
+        self.is_settled() && cache.takes_fills() && cache.gate.has_room(ahead.len())
+    }
+
     /// The blocks of `ahead` that neither are on their way nor in a slot. What is not loaded is not fetched ahead.
     fn missing_ahead(&self, flight: &Flight, plan: &Plan, ahead: ByteRange) -> Vec<u64> {
         let Some(tag) = plan.tag() else {
@@ -246,9 +255,6 @@ impl Blob {
                 }
         };
         let ahead = ahead.clip(ByteRange::new(0, plan.size));
-        if !self.cache().gate.has_room(ahead.len()) {
-            return Vec::new();
-        }
         plan.chunk.blocks_of(ahead).filter(absent).collect()
     }
 

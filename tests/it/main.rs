@@ -2,7 +2,7 @@
 //!
 //! `tidy` holds the rules of the house, `spec` holds `format-spec.md` against the code, `golden` opens a cache that an
 //! earlier version wrote, `fuzzed` replays the inputs of the fuzzers,
-//! `check` damages caches and has them put right.
+//! `check` damages caches and has them put right, `crowd` reads with many at once and from a cache that is full.
 
 #![expect(
     clippy::unwrap_used,
@@ -11,6 +11,7 @@
 
 mod check;
 mod crash;
+mod crowd;
 mod embed;
 mod fuzzed;
 mod golden;

@@ -1,0 +1,120 @@
+//! Many at once, and too much for the cache: what must not stand still, and what must not be fetched twice.
+
+use std::ops::Range;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use larder::engine::{
+    Blob, Cache, ChunkPolicy, Config, DiskPool, FetchJob, Fetcher, Ground, SystemClock,
+};
+use larder::format::Geometry;
+use larder::remote::Sink;
+use larder::storage::HostIdentity;
+use larder::testing::{CrashStore, Rng};
+use larder::units::{ByteRange, ChunkSize, Facts, ObjectName};
+
+use crate::origin::Origin;
+
+/// Answers every fetch on a thread of its own.
+struct Threads {
+    facts: Facts,
+    data: Bytes,
+}
+
+impl Fetcher for Threads {
+    fn start(&self, mut job: FetchJob) {
+        let (facts, data) = (self.facts.clone(), self.data.clone());
+        std::thread::spawn(move || {
+            let range = job.range();
+            let version = job.version(&facts, true);
+            if version.is_ok() {
+                job.data(data.slice(range.start as usize..range.end as usize));
+            }
+            job.finish(version);
+        });
+    }
+}
+
+const LEN: usize = 4 << 20;
+
+/// A cache of this capacity over one object of [`LEN`] bytes, which comes back as well.
+fn cache_over_one(capacity: u64, config: Config) -> (Arc<Cache>, Arc<Blob>, Bytes) {
+    let mut data = vec![0; LEN];
+    Rng::new(1).fill(&mut data);
+    let data = Bytes::from(data);
+    let mut origin = Origin::new(&mut Rng::new(2), 1);
+    let mut facts = origin.objects.remove(0).now().facts.clone();
+    facts.size = LEN as u64;
+    let geometry = Geometry::new(8, 512, 512, 0).unwrap();
+    let ground = Ground {
+        storage: Arc::new(CrashStore::format(geometry, capacity, 3)),
+        executor: Arc::new(DiskPool::new(2, 2, 4096).unwrap()),
+        clock: Arc::new(SystemClock::default()),
+        host: HostIdentity::default(),
+    };
+    let cache = Cache::open(ground, config).unwrap();
+    let fetcher = Arc::new(Threads {
+        facts: facts.clone(),
+        data: data.clone(),
+    });
+    let chunks = ChunkPolicy::Fixed(ChunkSize::from_log2(16).unwrap());
+    let source = cache.source("test:", "", fetcher, chunks);
+    let blob = source.blob(&ObjectName::new(*b"one"), &facts);
+    (cache, blob, data)
+}
+
+/// Reads the bytes of `range` one page after the other, and compares them.
+fn read_pages(blob: &Arc<Blob>, data: &Bytes, range: Range<usize>) {
+    let reader = blob.reader();
+    for at in range.step_by(4096) {
+        let (done, wait) = crossbeam_channel::bounded(1);
+        let page = ByteRange::at(at as u64, 4096);
+        reader.read(page, Box::new(move |answer| drop(done.send(answer))));
+        let bytes = wait.recv().unwrap().unwrap();
+        assert_eq!(bytes, data[at..at + 4096]);
+    }
+}
+
+/// Whoever gives room back looks for fetches that are still wanted, and whoever reads ahead asks for room: neither may
+/// wait for the other.
+#[test]
+fn readers_that_share_a_scarce_budget_all_come_to_an_end() {
+    const READERS: usize = 16;
+    const PASSES: usize = 20;
+    let config = Config {
+        fetch_budget: 16 << 10,
+        request_max: 8 << 10,
+        readahead_max: 8 << 10,
+        ..Config::default()
+    };
+    let (_cache, blob, data) = cache_over_one(1 << 20, config);
+    let (tell, told) = crossbeam_channel::unbounded();
+    for number in 0..READERS {
+        let (blob, data, tell) = (Arc::clone(&blob), data.clone(), tell.clone());
+        std::thread::spawn(move || {
+            let start = number * LEN / READERS;
+            for _ in 0..PASSES {
+                read_pages(&blob, &data, start..start + LEN / READERS);
+            }
+            tell.send(()).unwrap();
+        });
+    }
+    for _ in 0..READERS {
+        told.recv_timeout(Duration::from_secs(60))
+            .expect("the readers stand still, or one of them failed");
+    }
+}
+
+/// A cache that takes no more serves from the remote, each byte once: what is read ahead and not kept is fetched in vain.
+#[test]
+fn a_full_cache_fetches_nothing_in_vain() {
+    let (cache, blob, data) = cache_over_one(1 << 20, Config::default());
+    read_pages(&blob, &data, 0..LEN);
+    let stats = cache.stats();
+    assert!(stats.used_bytes <= 1 << 20, "{stats:?}");
+    assert!(stats.fills_dropped > 0, "{stats:?}");
+    // What was on its way when the cache became full.
+    let in_vain = stats.remote_bytes - LEN as u64;
+    assert!(in_vain <= 1 << 20, "{in_vain} of {stats:?}");
+}
