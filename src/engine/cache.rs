@@ -4,6 +4,7 @@ use std::io;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
+use super::backlog::Backlog;
 use super::blobs::Blobs;
 use super::counters::{Counters, Stats};
 use super::deadlines::Deadlines;
@@ -44,9 +45,8 @@ pub struct Cache {
     pub(super) deadlines: Deadlines,
     pub(super) flusher: Flusher,
     pub(super) reclaim: Reclaim,
+    pub(super) backlog: Backlog,
     session: Session,
-    /// The last fill found no place, or the disk did not take it.
-    refuses_fills: AtomicBool,
     flush_under_way: AtomicBool,
     closed: AtomicBool,
 }
@@ -98,7 +98,7 @@ impl Cache {
             deadlines: Deadlines::default(),
             flusher: Flusher::default(),
             reclaim: Reclaim::default(),
-            refuses_fills: AtomicBool::new(false),
+            backlog: Backlog::default(),
             flush_under_way: AtomicBool::new(false),
             closed: AtomicBool::new(false),
             ground,
@@ -128,7 +128,14 @@ impl Cache {
     /// Does what time brings: answers reads that are past their deadline, and has dirty sectors written. To be called
     /// at least every 100 ms. Does not wait for the disk.
     pub fn tick(self: &Arc<Self>) {
-        self.look_at_deadlines(self.ground.clock.monotonic());
+        let now = self.ground.clock.monotonic();
+        self.look_at_deadlines(now);
+        if let Some(bytes) = self.backlog.look(now, self.config.disk_patience) {
+            tracing::warn!(
+                "the cache disk takes no writes: {bytes} bytes wait, nothing is kept until it does"
+            );
+            self.gate.forgive(bytes);
+        }
         if self.is_closed() || self.flush_under_way.swap(true, Ordering::AcqRel) {
             return;
         }
@@ -144,7 +151,8 @@ impl Cache {
         }
     }
 
-    /// Writes what is dirty, makes it durable and marks the cache as closed cleanly. Later reads still answer, past the
+    /// Writes what is dirty, makes it durable and marks the cache as closed cleanly. Fills that still wait in the executor
+    /// are dropped: let it come to rest first. Later reads still answer, past the
     /// cache where it has no answer in memory. Errors where the disk fails: the cache then counts as not closed.
     pub fn close(&self) -> io::Result<()> {
         if self.closed.swap(true, Ordering::AcqRel) || self.disk.read_only {
@@ -197,16 +205,6 @@ impl Cache {
 
     pub(super) fn is_closed(&self) -> bool {
         self.closed.load(Ordering::Acquire)
-    }
-
-    /// Notes whether a fill was written.
-    pub(super) fn note_fill(&self, written: bool) {
-        self.refuses_fills.store(!written, Ordering::Relaxed);
-    }
-
-    /// Whether the last fill was written: then the next one may be, too.
-    pub(super) fn takes_fills(&self) -> bool {
-        !self.refuses_fills.load(Ordering::Relaxed)
     }
 
     /// The bytes on disk, index included.

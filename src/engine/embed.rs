@@ -20,9 +20,6 @@ use crate::units::{ByteRange, Facts, ObjectName};
 
 /// How often the engine is told that time passes; it asks for 100 ms at most.
 const TICK: Duration = Duration::from_millis(50);
-const DISK_READERS: usize = 4;
-const DISK_WRITERS: usize = 2;
-const QUEUED_WRITES: usize = 4096;
 /// Threads for a remote that blocks, and ranged reads at a time.
 const REMOTE_THREADS: usize = 64;
 const REMOTE_REQUESTS: usize = 32;
@@ -59,7 +56,7 @@ impl OpenedCache {
             files: None,
         };
         let storage = CacheDir::open_or_create(path, &options, &mut |_| {})?;
-        let pool = Arc::new(DiskPool::new(DISK_READERS, DISK_WRITERS, QUEUED_WRITES)?);
+        let pool = Arc::new(DiskPool::for_one_disk()?);
         let network = Arc::new(Network::new(config.timeout, REMOTE_THREADS)?);
         let ground = Ground {
             host: storage.host(),

@@ -29,7 +29,18 @@ pub struct DiskPool {
     threads: Mutex<Vec<JoinHandle<()>>>,
 }
 
+/// Threads that read from the cache disk, and that write to it.
+const READERS: usize = 4;
+const WRITERS: usize = 2;
+/// Writes that may wait. What bounds them first is the memory of the fetches that they come from.
+const QUEUED_WRITES: usize = 65_536;
+
 impl DiskPool {
+    /// A pool of the size that suits one cache disk.
+    pub fn for_one_disk() -> std::io::Result<Self> {
+        Self::new(READERS, WRITERS, QUEUED_WRITES)
+    }
+
     /// A pool of this many threads for each lane; at most `queued_writes` jobs wait in the lane for writes.
     pub fn new(readers: usize, writers: usize, queued_writes: usize) -> std::io::Result<Self> {
         let (read_tx, read_rx) = unbounded();

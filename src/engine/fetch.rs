@@ -70,9 +70,11 @@ impl FetchJob {
 
     fn to(blob: Arc<Blob>, plan: Arc<Plan>, target: Target, range: ByteRange) -> Self {
         let cache = Arc::clone(blob.cache());
+        // The least charge bounds the number of fetches, and of what comes of them, as well as their bytes.
+        let bytes = range.len().max(cache.config.fetch_budget / 4096);
         let budget = Arc::new(Budget {
             cache,
-            bytes: range.len(),
+            bytes,
             counted: AtomicBool::new(false),
         });
         Self {
@@ -306,6 +308,8 @@ pub(super) struct Gate {
 #[derive(Default)]
 struct GateState {
     in_flight: u64,
+    /// Bytes that a stuck disk holds: they do not count.
+    forgiven: u64,
     waiting: VecDeque<FetchJob>,
 }
 
@@ -320,7 +324,7 @@ impl Gate {
     /// Whether a fetch of so many bytes could start now; readahead does not wait for room.
     pub(super) fn has_room(&self, bytes: u64) -> bool {
         let state = self.state.lock();
-        state.waiting.is_empty() && state.in_flight + bytes <= self.limit
+        state.waiting.is_empty() && state.in_flight + bytes <= self.limit + state.forgiven
     }
 
     /// Starts the fetch, or lets it wait for room. One fetch always has room.
@@ -331,6 +335,12 @@ impl Gate {
         }
         drop(state);
         start(job);
+    }
+
+    /// Lets so many bytes not count, because they may not come back for long, and starts what waits for room.
+    pub(super) fn forgive(&self, bytes: u64) {
+        self.state.lock().forgiven = bytes;
+        self.release(0);
     }
 
     /// Gives room back and starts what waits for it. A fetch that nobody wants any more is dropped instead.
@@ -358,7 +368,7 @@ impl GateState {
     /// Counts the fetch in if it fits.
     fn count(&mut self, job: &FetchJob, limit: u64) -> bool {
         let bytes = job.budget.bytes;
-        let fits = self.in_flight == 0 || self.in_flight + bytes <= limit;
+        let fits = self.in_flight == 0 || self.in_flight + bytes <= limit + self.forgiven;
         if fits {
             self.in_flight += bytes;
             job.budget.counted.store(true, Ordering::Relaxed);

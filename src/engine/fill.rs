@@ -36,26 +36,26 @@ pub(super) fn submit(
         let ours = blocks.start..end;
         let first = block_span(plan.chunk, plan.size, ours.start).start;
         let last = block_span(plan.chunk, plan.size, ours.end - 1).end;
+        let bytes = bytes.slice(offset_in(range, first)..offset_in(range, last));
+        let cache = blob.cache();
+        let entered = cache
+            .backlog
+            .enter(bytes.len() as u64, cache.ground.clock.monotonic());
         let fill = Fill {
             blob: Arc::clone(blob),
             plan: Arc::clone(plan),
             job,
             chunk_no,
-            bytes: bytes.slice(offset_in(range, first)..offset_in(range, last)),
+            bytes,
             blocks: ours,
+            entered,
+            written: false,
             _budget: Arc::clone(budget),
         };
         let run: Job = Box::new(move || fill.run());
         // A refused job is dropped, and its fill lets go of the blocks.
-        if blob
-            .cache()
-            .ground
-            .executor
-            .submit(Lane::Write, run)
-            .is_err()
-        {
-            blob.cache().note_fill(false);
-            blob.cache().counters.fills_dropped.add(1);
+        if entered {
+            drop(cache.ground.executor.submit(Lane::Write, run));
         }
         blocks.start = end;
     }
@@ -69,20 +69,15 @@ struct Fill {
     chunk_no: u64,
     blocks: Range<u64>,
     bytes: Bytes,
+    /// It was counted into the backlog.
+    entered: bool,
+    written: bool,
     _budget: Arc<Budget>,
 }
 
 impl Fill {
-    fn run(self) {
-        let counters = &self.blob.cache().counters;
-        let written = self.write();
-        self.blob.cache().note_fill(written.is_some());
-        match written {
-            Some(()) => counters
-                .blocks_filled
-                .add(self.blocks.end - self.blocks.start),
-            None => counters.fills_dropped.add(1),
-        }
+    fn run(mut self) {
+        self.written = self.write().is_some();
     }
 
     /// Writes the blocks; `None` where they find no place, or the disk fails.
@@ -148,14 +143,26 @@ impl Fill {
 
 impl Drop for Fill {
     fn drop(&mut self) {
+        let cache = self.blob.cache();
+        match self.written {
+            true => cache
+                .counters
+                .blocks_filled
+                .add(self.blocks.end - self.blocks.start),
+            false => cache.counters.fills_dropped.add(1),
+        }
         let mut answers = Answers::default();
         // Landed blocks have no waiters: nobody gets this error.
         let error = ReadError::Closed;
-        self.blob
-            .flight
-            .lock()
-            .leave(self.blocks.clone(), self.job, &error, &mut answers);
+        let mut flight = self.blob.flight.lock();
+        flight.leave(self.blocks.clone(), self.job, &error, &mut answers);
+        drop(flight);
         answers.give();
+        let (bytes, now) = (self.bytes.len() as u64, cache.ground.clock.monotonic());
+        if self.entered && cache.backlog.leave(bytes, now, self.written) {
+            tracing::info!("the cache disk takes writes again");
+            cache.gate.forgive(0);
+        }
     }
 }
 

@@ -5,6 +5,7 @@
 //! clock of its own, so that a seeded simulation can drive it. The way of a read through these files is told step by step
 //! in ARCHITECTURE.md.
 
+mod backlog;
 mod blob;
 mod blobs;
 mod cache;

@@ -237,7 +237,7 @@ impl Blob {
     /// in the cache. Bytes that are not kept would be fetched a second time when they are asked for.
     fn may_read_ahead(&self, ahead: ByteRange) -> bool {
         let cache = self.cache();
-        self.is_settled() && cache.takes_fills() && cache.gate.has_room(ahead.len())
+        self.is_settled() && cache.backlog.takes_fills() && cache.gate.has_room(ahead.len())
     }
 
     /// The blocks of `ahead` that neither are on their way nor in a slot. What is not loaded is not fetched ahead.

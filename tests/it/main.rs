@@ -20,6 +20,7 @@ mod golden_writer;
 mod holes;
 mod model;
 mod origin;
+mod sick_disk;
 mod spec;
 mod storm;
 mod threads;

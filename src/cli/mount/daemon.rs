@@ -29,11 +29,6 @@ use crate::vfs::{Vfs, VfsOptions};
 
 /// How often the engine is told that time passes; it asks for 100 ms at most.
 const TICK: Duration = Duration::from_millis(50);
-/// Threads that read from the cache disk, and that write to it.
-const DISK_READERS: usize = 4;
-const DISK_WRITERS: usize = 2;
-/// Writes that may wait; the bytes in them are bounded by the engine's fetch budget.
-const QUEUED_WRITES: usize = 4096;
 /// Threads for questions to a directory that blocks, and ranged reads at a time.
 const REMOTE_THREADS: usize = 64;
 const REMOTE_REQUESTS: usize = 32;
@@ -168,7 +163,7 @@ impl Daemon {
     fn open(args: &MountArgs, plan: &Plan, disk: Arc<CacheDir>) -> Result<Self, Failure> {
         let clock = Arc::new(SystemClock::default());
         let remote = open_remote(args, plan, &clock)?;
-        let pool = Arc::new(DiskPool::new(DISK_READERS, DISK_WRITERS, QUEUED_WRITES)?);
+        let pool = Arc::new(DiskPool::for_one_disk()?);
         let ground = Ground {
             host: HostIdentity::read(&*disk),
             storage: Arc::clone(&disk) as _,
