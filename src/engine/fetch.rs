@@ -188,10 +188,11 @@ impl FetchJob {
             }
         }
         self.blob.cache().counters.miss_bytes.add(range.len());
-        answers.give();
+        // A reader who has his answer may close the cache: the fill is on its way before.
         if self.keep && landed {
             fill::submit(&self.blob, plan, *job, range, bytes, &self.budget);
         }
+        answers.give();
     }
 
     fn land_hedge(&mut self, bytes: &Bytes) {

@@ -86,7 +86,7 @@ impl Fill {
         if cache.disk.read_only || cache.is_closed() {
             return None;
         }
-        let slot = cache.slot_for(&self.plan, self.chunk_no, self.bytes.len() as u64)?;
+        let (slot, _room) = cache.slot_for(&self.plan, self.chunk_no, self.bytes.len() as u64)?;
         let mut tenancy = slot.tenancy.lock();
         if slot.state.lock().retired {
             return None;

@@ -29,6 +29,20 @@ const ATTEMPTS: usize = 8;
 pub(super) struct Reclaim {
     open: Mutex<HashMap<Tag, usize>>,
     superseded: AtomicU64,
+    /// Bytes that fills under way may still add.
+    reserved: Mutex<u64>,
+}
+
+/// Bytes of the size limit that a fill under way may use.
+pub(super) struct Room<'a> {
+    reclaim: &'a Reclaim,
+    bytes: u64,
+}
+
+impl Drop for Room<'_> {
+    fn drop(&mut self) {
+        *self.reclaim.reserved.lock() -= self.bytes;
+    }
 }
 
 impl Reclaim {
@@ -67,7 +81,12 @@ impl Reclaim {
 impl Cache {
     /// The slot of a chunk: the one that holds it, or a place for it. `None` where there is none within the size limit,
     /// or the index cannot be read. Waits for the disk.
-    pub(super) fn slot_for(&self, plan: &Plan, chunk_no: u64, bytes: u64) -> Option<Arc<Slot>> {
+    pub(super) fn slot_for(
+        &self,
+        plan: &Plan,
+        chunk_no: u64,
+        bytes: u64,
+    ) -> Option<(Arc<Slot>, Room<'_>)> {
         let tag = plan.tag()?;
         // A file takes whole pages.
         let bytes = bytes.next_multiple_of(4096);
@@ -84,7 +103,7 @@ impl Cache {
                 }
                 match table.free_place() {
                     None => Step::NeedPlace,
-                    Some((_, left)) if !self.has_room(bytes, left.alloc_4k, valid_len) => {
+                    Some((_, left)) if self.reserve(bytes, left.alloc_4k, valid_len).is_none() => {
                         Step::NeedRoom
                     }
                     Some((id, left)) => {
@@ -97,8 +116,8 @@ impl Cache {
             match step {
                 Step::Done(slot) => {
                     let alloc_4k = slot.state.lock().alloc_4k;
-                    if self.has_room(bytes, alloc_4k, valid_len) {
-                        return Some(slot);
+                    if let Some(room) = self.reserve(bytes, alloc_4k, valid_len) {
+                        return Some((slot, room));
                     }
                 }
                 Step::NeedPlace => {
@@ -113,10 +132,19 @@ impl Cache {
         None
     }
 
-    /// Whether a file that takes `alloc_4k` pages may take `bytes` more of a chunk of `valid_len` bytes.
-    fn has_room(&self, bytes: u64, alloc_4k: u32, valid_len: u64) -> bool {
+    /// Reserves room for a file that takes `alloc_4k` pages to take `bytes` more of a chunk of `valid_len` bytes, until
+    /// the room is dropped: what was written is accounted by then. Two writers never share the last room.
+    fn reserve(&self, bytes: u64, alloc_4k: u32, valid_len: u64) -> Option<Room<'_>> {
         let grows = grows_by(bytes, u64::from(alloc_4k) << 12, valid_len);
-        grows == 0 || self.used_bytes() + grows <= self.capacity
+        let mut reserved = self.reclaim.reserved.lock();
+        let fits = grows == 0 || self.used_bytes() + *reserved + grows <= self.capacity;
+        fits.then(|| {
+            *reserved += grows;
+            Room {
+                reclaim: &self.reclaim,
+                bytes: grows,
+            }
+        })
     }
 
     fn new_tenant(
