@@ -134,7 +134,7 @@ impl Cache {
             tracing::warn!(
                 "the cache disk takes no writes: {bytes} bytes wait, nothing is kept until it does"
             );
-            self.gate.forgive(bytes);
+            self.gate.forgive(true);
         }
         if self.is_closed() || self.flush_under_way.swap(true, Ordering::AcqRel) {
             return;

@@ -309,7 +309,7 @@ pub(super) struct Gate {
 #[derive(Default)]
 struct GateState {
     in_flight: u64,
-    /// Bytes that a stuck disk holds: they do not count.
+    /// What of that may be held by a stuck disk: it does not count.
     forgiven: u64,
     waiting: VecDeque<FetchJob>,
 }
@@ -325,7 +325,7 @@ impl Gate {
     /// Whether a fetch of so many bytes could start now; readahead does not wait for room.
     pub(super) fn has_room(&self, bytes: u64) -> bool {
         let state = self.state.lock();
-        state.waiting.is_empty() && state.in_flight + bytes <= self.limit + state.forgiven
+        state.waiting.is_empty() && state.in_flight - state.forgiven + bytes <= self.limit
     }
 
     /// Starts the fetch, or lets it wait for room. One fetch always has room.
@@ -338,9 +338,13 @@ impl Gate {
         start(job);
     }
 
-    /// Lets so many bytes not count, because they may not come back for long, and starts what waits for room.
-    pub(super) fn forgive(&self, bytes: u64) {
-        self.state.lock().forgiven = bytes;
+    /// Lets what is in flight not count any more, because it may not come back for long, and starts what waits for room.
+    /// Counts all of it again where `forgive` is false.
+    pub(super) fn forgive(&self, forgive: bool) {
+        {
+            let mut state = self.state.lock();
+            state.forgiven = if forgive { state.in_flight } else { 0 };
+        }
         self.release(0);
     }
 
@@ -348,6 +352,7 @@ impl Gate {
     fn release(&self, bytes: u64) {
         let mut state = self.state.lock();
         state.in_flight = state.in_flight.saturating_sub(bytes);
+        state.forgiven = state.forgiven.min(state.in_flight);
         let (mut ready, mut unwanted) = (Vec::new(), Vec::new());
         while let Some(job) = state.waiting.pop_front() {
             if !job.is_wanted() {
@@ -369,7 +374,8 @@ impl GateState {
     /// Counts the fetch in if it fits.
     fn count(&mut self, job: &FetchJob, limit: u64) -> bool {
         let bytes = job.budget.bytes;
-        let fits = self.in_flight == 0 || self.in_flight + bytes <= limit + self.forgiven;
+        let counted = self.in_flight - self.forgiven;
+        let fits = counted == 0 || counted + bytes <= limit;
         if fits {
             self.in_flight += bytes;
             job.budget.counted.store(true, Ordering::Relaxed);

@@ -161,7 +161,7 @@ impl Drop for Fill {
         let (bytes, now) = (self.bytes.len() as u64, cache.ground.clock.monotonic());
         if self.entered && cache.backlog.leave(bytes, now, self.written) {
             tracing::info!("the cache disk takes writes again");
-            cache.gate.forgive(0);
+            cache.gate.forgive(false);
         }
     }
 }
