@@ -64,7 +64,8 @@ impl FetchJob {
                 record: None,
             })
         });
-        let range = op.range();
+        // The blob may have gone over to a version that is longer than the one that the read was planned for.
+        let range = op.within(plan.size);
         Self::to(blob, plan, Target::Hedge(op), range)
     }
 

@@ -62,6 +62,11 @@ impl ReadOp {
         self.state.lock().range
     }
 
+    /// What of the bytes wanted a blob of `size` bytes has, whichever version the read was planned for.
+    pub(super) fn within(&self, size: u64) -> ByteRange {
+        self.state.lock().wanted.clip(ByteRange::new(0, size))
+    }
+
     /// Whether somebody still waits for the answer.
     pub(super) fn is_waiting(&self) -> bool {
         self.state.lock().done.is_some()

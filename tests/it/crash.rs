@@ -118,6 +118,21 @@ fn check_twice(disk: &CrashStore) {
     );
 }
 
+/// Seeds that a soak has found, and what they found.
+const FOUND: &[(u64, &str)] = &[(
+    9_000_000_579,
+    "a read past a slow disk ended where the version ended that it was planned for",
+)];
+
+/// What was found once stays mended.
+#[test]
+fn what_a_soak_has_found_stays_mended() {
+    for (seed, what) in FOUND {
+        eprintln!("seed {seed}: {what}");
+        run(*seed, &Tally::default());
+    }
+}
+
 /// No disk that a power cut leaves ever gives a wrong byte, whatever was kept, lost, torn or reordered.
 #[test]
 fn no_power_cut_serves_a_wrong_byte() {
