@@ -7,6 +7,8 @@ use std::path::{Path, PathBuf};
 
 use rustix::io::Errno;
 
+use crate::fuse::is_daemon_gone;
+
 use super::error::{Exit, Failure};
 
 /// The type that the kernel shows for a larder mount.
@@ -114,7 +116,7 @@ pub(super) fn stats_of(dir: &Path) -> Result<serde_json::Value, Failure> {
                 "{shown} answers no larder counters"
             )));
         }
-        Err(e) if e.raw_os_error() == Some(Errno::NOTCONN.raw_os_error()) => {
+        Err(e) if is_daemon_gone(&e) => {
             return Err(Failure::failed(format_args!(
                 "the daemon of {shown} is dead: `larder umount {shown}` clears the mount point, \
                  `larder mount` there brings it back"

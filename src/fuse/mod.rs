@@ -21,6 +21,7 @@ use fuser::{BackgroundSession, INodeNo, Session};
 
 pub use device::Unmounter;
 pub use error::MountError;
+pub use place::is_daemon_gone;
 
 use self::device::Device;
 use self::glue::Glue;

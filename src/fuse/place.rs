@@ -43,11 +43,20 @@ pub(super) fn prepare(mountpoint: &Path) -> Result<PathBuf, MountError> {
     }
 }
 
+/// Whether an error says that a mount's daemon is gone: for a moment the connection is being aborted, then it is not
+/// connected.
+pub fn is_daemon_gone(error: &io::Error) -> bool {
+    let gone = [Errno::NOTCONN, Errno::CONNABORTED].map(Errno::raw_os_error);
+    error
+        .raw_os_error()
+        .is_some_and(|code| gone.contains(&code))
+}
+
 /// Unmounts what is dead at `place`; whether there was anything.
 pub(super) fn clear_dead(place: &Path) -> Result<bool, MountError> {
     let mut cleared = false;
     for _ in 0..STACKED_MAX {
-        if !matches!(open(place), Err(Errno::NOTCONN | Errno::CONNABORTED)) {
+        if !open(place).is_err_and(|error| is_daemon_gone(&error.into())) {
             return Ok(cleared);
         }
         let flags = UnmountFlags::DETACH | UnmountFlags::NOFOLLOW;

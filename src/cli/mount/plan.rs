@@ -5,7 +5,7 @@ use std::io;
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::{Path, PathBuf};
 
-use rustix::io::Errno;
+use crate::fuse::is_daemon_gone;
 
 use crate::cli::args::MountArgs;
 use crate::cli::error::{Exit, Failure};
@@ -138,7 +138,7 @@ fn resolve_mount_point(dir: &Path) -> Result<PathBuf, Failure> {
     };
     let full = mounts::full_path(dir).map_err(|e| refuse(&e))?;
     match std::fs::read_dir(&full) {
-        Err(e) if e.raw_os_error() == Some(Errno::NOTCONN.raw_os_error()) => Ok(full),
+        Err(e) if is_daemon_gone(&e) => Ok(full),
         Err(e) if e.kind() == io::ErrorKind::NotFound => Err(refuse(&format_args!(
             "there is no such directory (`mkdir -p {shown}` makes it)"
         ))),
