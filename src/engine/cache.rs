@@ -13,6 +13,7 @@ use super::fetch::Gate;
 use super::flush::Flusher;
 use super::reclaim::Reclaim;
 use super::slots::{Lookup, Slots};
+use super::trouble::Trouble;
 use super::{ChunkPolicy, Clock, Config, Executor, Fetcher, Job, Lane, OpenError, Source};
 use crate::format::{
     FeatureVerdict, Geometry, SECTOR_LEN, Sector, SegmentHeader, Session, SessionState, Superblock,
@@ -45,6 +46,7 @@ pub struct Cache {
     pub(super) deadlines: Deadlines,
     pub(super) flusher: Flusher,
     pub(super) reclaim: Reclaim,
+    trouble: Trouble,
     pub(super) backlog: Backlog,
     session: Session,
     flush_under_way: AtomicBool,
@@ -98,6 +100,7 @@ impl Cache {
             deadlines: Deadlines::default(),
             flusher: Flusher::default(),
             reclaim: Reclaim::default(),
+            trouble: Trouble::default(),
             backlog: Backlog::default(),
             flush_under_way: AtomicBool::new(false),
             closed: AtomicBool::new(false),
@@ -233,7 +236,13 @@ impl Cache {
     /// A disk that fails is a miss: counted, logged, and no reader hears of it.
     pub(super) fn disk_failed(&self, doing: &str, error: &io::Error) {
         self.counters.disk_errors.add(1);
-        tracing::warn!("the cache disk failed while {doing}: {error}");
+        match self.trouble.tell(self.ground.clock.monotonic()) {
+            None => {}
+            Some(0) => tracing::warn!("the cache disk failed while {doing}: {error}"),
+            Some(untold) => tracing::warn!(
+                "the cache disk failed while {doing}: {error} ({untold} failures before it were not logged)"
+            ),
+        }
     }
 }
 

@@ -29,6 +29,7 @@ mod reclaim;
 mod slot;
 mod slots;
 mod source;
+mod trouble;
 mod verify;
 
 pub use blob::{Blob, BlobEvent, BlobInfo};
