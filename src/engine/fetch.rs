@@ -349,6 +349,12 @@ impl Gate {
         self.release(0);
     }
 
+    /// Whether so much is forgiven and still held that the disk must be given nothing more: one that takes a fill now and
+    /// then must not pile up memory.
+    pub(super) fn is_overdrawn(&self) -> bool {
+        self.state.lock().in_flight > self.limit.saturating_mul(2)
+    }
+
     /// Gives room back and starts what waits for it. A fetch that nobody wants any more is dropped instead.
     fn release(&self, bytes: u64) {
         let mut state = self.state.lock();

@@ -38,9 +38,8 @@ pub(super) fn submit(
         let last = block_span(plan.chunk, plan.size, ours.end - 1).end;
         let bytes = bytes.slice(offset_in(range, first)..offset_in(range, last));
         let cache = blob.cache();
-        let entered = cache
-            .backlog
-            .enter(bytes.len() as u64, cache.ground.clock.monotonic());
+        let now = cache.ground.clock.monotonic();
+        let entered = !cache.gate.is_overdrawn() && cache.backlog.enter(bytes.len() as u64, now);
         let fill = Fill {
             blob: Arc::clone(blob),
             plan: Arc::clone(plan),

@@ -223,7 +223,8 @@ fn f5_a_killed_daemon_loses_nothing() {
     rig.umount();
 }
 
-/// F6. A mount point whose daemon died answers ENOTCONN, or ECONNABORTED, until a `larder mount` or `larder umount` clears it.
+/// F6. A mount point whose daemon died answers ENOTCONN, or ECONNABORTED, until a `larder mount` or `larder umount` clears
+/// it.
 #[test]
 fn f6_a_dead_mount_point_is_cleared() {
     let rig = Rig::new();
