@@ -6,7 +6,9 @@ use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand};
 
-use super::quantity::{parse_chunk_policy, parse_duration, parse_positive_duration, parse_size};
+use super::quantity::{
+    parse_chunk_policy, parse_duration, parse_positive_duration, parse_rate, parse_size,
+};
 use crate::engine::ChunkPolicy;
 use crate::vfs::MetadataTtl;
 
@@ -101,7 +103,7 @@ pub(super) struct MountArgs {
     #[arg(long, value_name = "TIME", value_parser = parse_duration, help_heading = "Testing")]
     pub slow_round_trip: Option<Duration>,
     /// Let at most this many bytes a second come from the remote
-    #[arg(long, value_name = "SIZE", value_parser = parse_size, help_heading = "Testing")]
+    #[arg(long, value_name = "SIZE", value_parser = parse_rate, help_heading = "Testing")]
     pub slow_bandwidth: Option<u64>,
     /// Report to the process that started the daemon, on standard output.
     #[arg(long, hide = true)]

@@ -19,6 +19,7 @@ use std::io::IsTerminal;
 use std::process::ExitCode;
 
 use clap::Parser;
+use tracing_appender::non_blocking::{NonBlockingBuilder, WorkerGuard};
 use tracing_subscriber::EnvFilter;
 
 pub use error::{Exit, Failure};
@@ -27,11 +28,14 @@ pub use fsck::main as cachefsck;
 /// Runs the command line of this process and returns its exit code.
 pub fn main() -> ExitCode {
     let cli = args::Cli::parse();
-    if let Err(failure) = start_log().and_then(|()| run(&cli)) {
-        eprintln!("larder: {failure}");
-        return ExitCode::from(failure.exit.code());
+    // The guard waits, but not for ever, for the last lines of the log.
+    match start_log().and_then(|_guard| run(&cli)) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure) => {
+            eprintln!("larder: {failure}");
+            ExitCode::from(failure.exit.code())
+        }
     }
-    ExitCode::SUCCESS
 }
 
 fn run(cli: &args::Cli) -> Result<(), Failure> {
@@ -44,8 +48,9 @@ fn run(cli: &args::Cli) -> Result<(), Failure> {
     }
 }
 
-/// Sends what is logged to standard error, filtered by `LARDER_LOG`.
-fn start_log() -> Result<(), Failure> {
+/// Sends what is logged to standard error, filtered by `LARDER_LOG`. A daemon's standard error is a file in the cache
+/// directory, on a disk that may hang: a thread of its own waits for it, and what finds no room is dropped.
+fn start_log() -> Result<WorkerGuard, Failure> {
     let filter = match std::env::var("LARDER_LOG") {
         Ok(text) if !text.is_empty() => EnvFilter::try_new(&text).map_err(|e| {
             Failure::new(
@@ -56,11 +61,14 @@ fn start_log() -> Result<(), Failure> {
         _ => EnvFilter::new("info"),
     };
     let terminal = std::io::stderr().is_terminal();
+    let (writer, guard) = NonBlockingBuilder::default()
+        .lossy(true)
+        .finish(std::io::stderr());
     let _ = tracing_subscriber::fmt()
         .with_env_filter(filter)
-        .with_writer(std::io::stderr)
+        .with_writer(writer)
         .with_ansi(terminal)
         .with_target(false)
         .try_init();
-    Ok(())
+    Ok(guard)
 }

@@ -28,6 +28,16 @@ fn scaled(number: &str, unit: u128) -> Option<u64> {
     u64::try_from(whole.checked_add(part)?).ok()
 }
 
+/// Reads a size that is not nothing: a rate of nothing would never end.
+pub(super) fn parse_rate(text: &str) -> Result<u64, String> {
+    match parse_size(text)? {
+        0 => Err(format!(
+            "'{text}' a second is nothing: write 1K or more, or leave it out"
+        )),
+        rate => Ok(rate),
+    }
+}
+
 /// Reads a size: `65536`, `512M`, `10G`, `1.5T`, `1GiB`. K, M, G and T are powers of 1024.
 pub(super) fn parse_size(text: &str) -> Result<u64, String> {
     let way_out = "write a number and K, M, G or T (powers of 1024), as in 512M or 10G";

@@ -13,15 +13,14 @@ use std::sync::{Arc, OnceLock};
 use parking_lot::{Mutex, RwLock};
 
 use super::flight::Flight;
-use super::op::{Answers, ReadOp};
 use super::source::Source;
-use super::{Cache, Job, Lane, ReadError, Reader};
+use super::{Cache, Job, Lane, Reader};
 use crate::format::{BlobKind, BlobRecord, decode_validator, encode_validator, version_tag};
 use crate::remote::RemoteError;
-use crate::units::{BlobKey, ByteRange, ChunkSize, Facts, FileKind, ObjectName, Tag, Validator};
+use crate::units::{BlobKey, ChunkSize, Facts, FileKind, ObjectName, Tag, Validator};
 
 /// A blob whose version changes more often than this before the first byte is served is being written: its readers get
-/// [`ReadError::Stale`] and may try again.
+/// [`super::ReadError::Stale`] and may try again.
 const REBOUND_MAX: u32 = 8;
 
 /// What becomes of a blob behind its owner's back.
@@ -411,60 +410,6 @@ impl Blob {
             Some(ops) => {
                 self.tell(BlobEvent::Rebound(Box::new(facts.clone())));
                 ops.into_iter().for_each(|op| self.begin(op, None));
-            }
-        }
-    }
-
-    /// Begins a read: at once where the plan is known, otherwise once the index was looked at.
-    pub(super) fn begin(self: &Arc<Self>, op: Arc<ReadOp>, ahead: Option<ByteRange>) {
-        if self.plan().is_some() {
-            return self.get(Some(op), ahead, super::read::Index::Trusted);
-        }
-        let mut flight = self.flight.lock();
-        self.park(&mut flight, op);
-    }
-
-    /// Lets a read wait until the index was looked at.
-    pub(super) fn park(self: &Arc<Self>, flight: &mut Flight, op: Arc<ReadOp>) {
-        op.waits_for_disk();
-        flight.parked.push(op);
-        if std::mem::replace(&mut flight.resolving, true) {
-            return;
-        }
-        let blob = Arc::clone(self);
-        let job: Job = Box::new(move || blob.unpark());
-        if self
-            .cache()
-            .ground
-            .executor
-            .submit(Lane::Read, job)
-            .is_err()
-        {
-            let mut answers = Answers::default();
-            for op in flight.parked.drain(..) {
-                op.answer(Err(ReadError::Closed), &mut answers);
-            }
-            answers.give();
-        }
-    }
-
-    /// Looks at the index for everybody who waits for that. Runs in the disk pool.
-    fn unpark(self: &Arc<Self>) {
-        self.resolve();
-        let plan = self.plan();
-        let ops = {
-            let mut flight = self.flight.lock();
-            flight.resolving = false;
-            std::mem::take(&mut flight.parked)
-        };
-        for op in ops {
-            match &plan {
-                // The facts were replaced meanwhile: once more.
-                None => self.begin(op, None),
-                Some(plan) => {
-                    let index = self.load_slots(plan, op.range());
-                    self.get(Some(op), None, index);
-                }
             }
         }
     }

@@ -23,6 +23,7 @@ mod flight;
 mod flush;
 mod network;
 mod op;
+mod park;
 mod read;
 mod readahead;
 mod reclaim;

@@ -119,7 +119,7 @@ impl Blob {
             let mut flight = self.flight.lock();
             match (self.plan(), op) {
                 (Some(plan), Some(op)) => self.get_for(&mut flight, &plan, op, index, &mut work),
-                (None, Some(op)) => return self.park(&mut flight, op),
+                (None, Some(op)) => self.park(&mut flight, op, &mut work.answers),
                 (_, None) => {}
             }
             if let (Some(plan), Some(ahead)) = (self.plan(), ahead)
@@ -166,7 +166,7 @@ impl Blob {
             return op.answer(Ok(bytes::Bytes::new()), &mut work.answers);
         }
         let Some(found) = self.look_up(flight, plan, blocks.clone(), index) else {
-            return self.park(flight, op);
+            return self.park(flight, op, &mut work.answers);
         };
         if !found.missing.is_empty() && self.is_superseded() {
             release(&found.present);

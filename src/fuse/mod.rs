@@ -166,6 +166,11 @@ fn raise_read_ahead(place: &Path) {
     }
 }
 
+/// Whether these mount options, as `-o` takes them, can be given: before anything is made for a mount.
+pub fn check_options(options: &[String]) -> Result<(), MountError> {
+    Options::parse(options).map(drop)
+}
+
 /// Clears a mount point whose daemon is gone, if it is one.
 pub fn clear_dead_mount(mountpoint: &Path) -> Result<bool, MountError> {
     place::clear_dead(mountpoint)

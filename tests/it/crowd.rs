@@ -6,13 +6,16 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use larder::engine::{
-    Blob, Cache, ChunkPolicy, Config, DiskPool, FetchJob, Fetcher, Ground, SystemClock,
+    Blob, Cache, ChunkPolicy, Config, DiskPool, Executor, FetchJob, Fetcher, Ground, Job, Lane,
+    Source, SystemClock,
 };
 use larder::format::Geometry;
 use larder::remote::Sink;
 use larder::storage::HostIdentity;
 use larder::testing::{CrashStore, Rng};
 use larder::units::{ByteRange, ChunkSize, Facts, ObjectName};
+
+use parking_lot::Mutex;
 
 use crate::origin::Origin;
 use crate::world::place;
@@ -25,7 +28,10 @@ struct Threads {
 
 impl Fetcher for Threads {
     fn start(&self, mut job: FetchJob) {
-        let (facts, data) = (self.facts.clone(), self.data.clone());
+        let (mut facts, data) = (self.facts.clone(), self.data.clone());
+        if job.name().as_bytes() != ONE {
+            facts.size = 1;
+        }
         std::thread::spawn(move || {
             let range = job.range();
             let version = job.version(&facts, true);
@@ -38,19 +44,32 @@ impl Fetcher for Threads {
 }
 
 const LEN: usize = 4 << 20;
+/// The name of the object of that length; every other one has one byte.
+const ONE: &[u8] = b"one";
 
 /// A cache of this capacity over one object of [`LEN`] bytes, which comes back as well.
 fn cache_over_one(capacity: u64, config: Config) -> (Arc<Cache>, Arc<Blob>, Bytes) {
+    let pool = Arc::new(DiskPool::new(2, 2, 4096).unwrap());
+    let geometry = Geometry::new(8, 512, 512, 0).unwrap();
+    let (cache, source, facts, data) = cache_on(pool, geometry, capacity, config);
+    (cache, source.blob(&ObjectName::new(ONE), &facts), data)
+}
+
+fn cache_on(
+    executor: Arc<dyn Executor>,
+    geometry: Geometry,
+    capacity: u64,
+    config: Config,
+) -> (Arc<Cache>, Arc<Source>, Facts, Bytes) {
     let mut data = vec![0; LEN];
     Rng::new(1).fill(&mut data);
     let data = Bytes::from(data);
     let mut origin = Origin::new(&mut Rng::new(2), 1);
     let mut facts = origin.objects.remove(0).now().facts.clone();
     facts.size = LEN as u64;
-    let geometry = Geometry::new(8, 512, 512, 0).unwrap();
     let ground = Ground {
         storage: Arc::new(CrashStore::format(geometry, capacity, 3)),
-        executor: Arc::new(DiskPool::new(2, 2, 4096).unwrap()),
+        executor,
         clock: Arc::new(SystemClock::default()),
         host: HostIdentity::default(),
     };
@@ -61,8 +80,7 @@ fn cache_over_one(capacity: u64, config: Config) -> (Arc<Cache>, Arc<Blob>, Byte
     });
     let chunks = ChunkPolicy::Fixed(ChunkSize::from_log2(16).unwrap());
     let source = cache.source("test:", "", fetcher, chunks);
-    let blob = source.blob(&ObjectName::new(*b"one"), &facts);
-    (cache, blob, data)
+    (cache, source, facts, data)
 }
 
 /// Reads the bytes of `range` one page after the other, and compares them.
@@ -129,4 +147,70 @@ fn a_full_cache_fetches_nothing_in_vain() {
     // What was on its way when the cache became full.
     let in_vain = stats.remote_bytes - LEN as u64;
     assert!(in_vain <= 1 << 20, "{in_vain} of {stats:?}");
+}
+
+/// A disk that takes writes and never ends one.
+struct Hung {
+    pool: DiskPool,
+    writes: Mutex<Vec<Job>>,
+}
+
+impl Executor for Hung {
+    fn submit(&self, lane: Lane, job: Job) -> Result<(), Job> {
+        match lane {
+            Lane::Read => self.pool.submit(lane, job),
+            Lane::Write => {
+                self.writes.lock().push(job);
+                Ok(())
+            }
+        }
+    }
+}
+
+fn read(blob: &Arc<Blob>, range: ByteRange) -> Bytes {
+    let (done, wait) = crossbeam_channel::bounded(1);
+    blob.reader()
+        .read(range, Box::new(move |answer| drop(done.send(answer))));
+    wait.recv().unwrap().unwrap()
+}
+
+/// A small fetch is charged for more than its bytes: all of that is what a hung disk holds.
+#[test]
+fn many_small_fills_on_a_hung_disk_stop_no_large_read() {
+    const SMALL: u32 = 5000;
+    let disk = Arc::new(Hung {
+        pool: DiskPool::new(2, 0, 0).unwrap(),
+        writes: Mutex::default(),
+    });
+    let config = Config {
+        fetch_budget: 4 << 20,
+        timeout: Duration::from_secs(20),
+        disk_patience: Duration::from_secs(2),
+        ..Config::default()
+    };
+    let geometry = Geometry::new(8, 8192, 512, 0).unwrap();
+    let (cache, source, facts, data) = cache_on(Arc::clone(&disk) as _, geometry, 64 << 20, config);
+    let (stop, stopped) = crossbeam_channel::bounded::<()>(0);
+    let ticks = Arc::clone(&cache);
+    let ticker = std::thread::spawn(move || {
+        while stopped.recv_timeout(Duration::from_millis(10)).is_err() {
+            ticks.tick();
+        }
+    });
+    let one_byte = Facts {
+        size: 1,
+        ..facts.clone()
+    };
+    for number in 0..SMALL {
+        let name = ObjectName::new(number.to_string().into_bytes());
+        assert_eq!(
+            read(&source.blob(&name, &one_byte), ByteRange::at(0, 1)),
+            data[..1]
+        );
+    }
+    let large = source.blob(&ObjectName::new(ONE), &facts);
+    assert_eq!(read(&large, ByteRange::at(0, 1 << 20)), data[..1 << 20]);
+    stop.send(()).unwrap();
+    ticker.join().unwrap();
+    assert!(!disk.writes.lock().is_empty());
 }

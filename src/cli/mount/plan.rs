@@ -5,7 +5,7 @@ use std::io;
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::{Path, PathBuf};
 
-use crate::fuse::is_daemon_gone;
+use crate::fuse::{check_options, is_daemon_gone};
 
 use crate::cli::args::MountArgs;
 use crate::cli::error::{Exit, Failure};
@@ -47,6 +47,7 @@ impl Plan {
     /// Resolves the command line. Nothing is made or changed.
     pub(super) fn new(args: &MountArgs) -> Result<Self, Failure> {
         need_fuse()?;
+        check_options(&args.options).map_err(|error| Failure::new(Exit::Usage, error))?;
         let remote = resolve_remote(&args.remote)?;
         let dir = resolve_mount_point(&args.dir)?;
         let cache_dir = match &args.cache_dir {

@@ -23,6 +23,7 @@ fn what_cannot_be_understood_is_refused_with_the_value_and_the_way_out() {
     );
     mount(&["--timeout", "30"], &["'30'", "30s"]);
     mount(&["--timeout", "0s"], &["0s", "1ms"]);
+    mount(&["--slow-bandwidth", "0"], &["'0'", "1K"]);
     mount(&["--threads", "0"], &["--threads", "1"]);
     refused(&mut larder(), 2, &["Usage"]);
     refused(larder().arg("mont"), 2, &["mont", "mount"]);
@@ -30,6 +31,16 @@ fn what_cannot_be_understood_is_refused_with_the_value_and_the_way_out() {
     let bad_filter = &mut larder();
     bad_filter.env("LARDER_LOG", "=!=").args(["info", "/"]);
     refused(bad_filter, 2, &["LARDER_LOG", "debug"]);
+}
+
+#[test]
+fn an_unknown_mount_option_is_refused_before_anything_is_made() {
+    let rig = Rig::new();
+    let mut command = larder();
+    command.arg("mount").arg(rig.remote()).arg(rig.mnt());
+    command.arg("--cache-dir").arg(rig.cache());
+    refused(command.args(["-o", "frobnicate"]), 2, &["frobnicate"]);
+    assert!(!rig.cache().join("index.larder").exists());
 }
 
 #[test]
