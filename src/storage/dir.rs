@@ -24,6 +24,7 @@ use super::descriptors::{Descriptors, raise_limit};
 use super::host::HostIdentity;
 use super::layout::{chunk_path, parents};
 use super::lock::Lock;
+use super::thread_io::blocks_read;
 use super::{ChunkFile, NowRead, Space, Storage};
 use crate::format::Superblock;
 use crate::units::SlotId;
@@ -181,7 +182,10 @@ impl CacheDir {
         }
         loop {
             let flags = ReadWriteFlags::NOWAIT;
+            let before = blocks_read();
             match rustix::io::preadv2(file, &mut [IoSliceMut::new(buf)], offset, flags) {
+                // It found nothing in memory, but the disk was quick: these bytes were not there before.
+                Ok(_) if blocks_read() != before => return Ok(NowRead::Refused),
                 Ok(len) => return Ok(NowRead::Bytes(len)),
                 Err(Errno::AGAIN) => return Ok(NowRead::Refused),
                 Err(Errno::INTR) => {}

@@ -22,6 +22,7 @@ mod open;
 mod refuse;
 #[cfg(test)]
 mod tests;
+mod thread_io;
 
 pub use create::{CreateOptions, Progress};
 pub use dir::CacheDir;
@@ -89,7 +90,8 @@ pub trait Storage: Send + Sync + 'static {
     /// Reads from a chunk file; fewer bytes than asked only at its end, 0 where the file does not exist. May wait.
     fn read_chunk(&self, file: ChunkFile, offset: u64, buf: &mut [u8]) -> io::Result<usize>;
 
-    /// As [`Storage::read_chunk`], but only from memory (`preadv2` with `RWF_NOWAIT`). It opens
+    /// As [`Storage::read_chunk`], but only from memory (`preadv2` with `RWF_NOWAIT`): a read that had to
+    /// bring pages in is refused, even if the disk was quick enough to deliver them. It opens
     /// the file where no descriptor is at hand: that is cheap on a local disk, and inline answers work right after a
     /// restart. 0 bytes where the file does not exist.
     fn read_chunk_now(&self, file: ChunkFile, offset: u64, buf: &mut [u8]) -> io::Result<NowRead>;

@@ -413,3 +413,42 @@ fn stray_files_are_found_and_put_aside() {
     cache.list_chunks(&mut |_| left += 1).unwrap();
     assert_eq!(left, 1);
 }
+
+/// A read that must not wait gives bytes only if it has not had to bring them in.
+#[test]
+fn what_a_quick_disk_delivers_counts_as_refused() {
+    use super::thread_io::blocks_read;
+    let dir = tempfile::tempdir().unwrap();
+    let cache = make(&dir.path().join("c")).unwrap();
+    let data = vec![7; 1 << 20];
+    cache.write_chunk(file(0, 1), 0, &data).unwrap();
+    cache.sync_all().unwrap();
+    let path = dir
+        .path()
+        .join("c")
+        .join(layout::chunk_path(&cache.superblock().geometry, SlotId(0)));
+    let evict = fs::File::open(path).unwrap();
+    let mut buf = vec![0; 1 << 20];
+    for _ in 0..300 {
+        rustix::fs::fadvise(&evict, 0, None, rustix::fs::Advice::DontNeed).unwrap();
+        let before = blocks_read();
+        let answer = cache
+            .read_chunk_now(file(0, 1), 0, &mut buf[..65536])
+            .unwrap();
+        let brought_in = blocks_read() != before;
+        assert!(
+            !brought_in || answer == NowRead::Refused,
+            "{answer:?} was not in memory"
+        );
+        assert_eq!(cache.read_chunk(file(0, 1), 0, &mut buf).unwrap(), 1 << 20);
+        assert!(buf == data);
+    }
+    // What is in memory now is delivered, where the file system can read without waiting at all.
+    let answer = cache
+        .read_chunk_now(file(0, 1), 0, &mut buf[..65536])
+        .unwrap();
+    assert!(
+        matches!(answer, NowRead::Bytes(65536) | NowRead::Unsupported),
+        "{answer:?}"
+    );
+}
