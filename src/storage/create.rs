@@ -100,6 +100,11 @@ fn write_index(
     let mode = Mode::RUSR | Mode::WUSR;
     let file = File::from(rustix::fs::openat(dir, INDEX_NEW_NAME, flags, mode)?);
     let total = geometry.index_len();
+    // A disk that cannot take the index is not asked to: until it says no, everybody else on it would run out of space.
+    let disk = rustix::fs::fstatvfs(dir)?;
+    if disk.f_bavail.saturating_mul(disk.f_frsize) < total {
+        return Err(rustix::io::Errno::NOSPC.into());
+    }
     match rustix::fs::fallocate(&file, FallocateFlags::empty(), 0, total) {
         Ok(()) | Err(rustix::io::Errno::OPNOTSUPP | rustix::io::Errno::NOSYS) => {}
         Err(error) => return Err(error.into()),
