@@ -124,7 +124,9 @@ impl Fill {
             }
         }
         state.present = state.present.with(mask);
-        state.verified = state.verified.with(mask);
+        // A block that is being read from disk stays unverified until that is done: were it not, a refused read could bring
+        // an older page in meanwhile, and the end of the check would vouch for it.
+        state.verified = state.verified.with(mask.without(state.checking));
         drop(state);
         cache.slots.account(slot.tag, slot.chunk_no, before, taken);
         cache.flusher.note(&slot);

@@ -4,7 +4,8 @@
 //!
 //! * `verified` means: in the page cache since it was checked. Whatever may bring other bytes into the page cache (a
 //!   refused read that must not wait, a read from disk) happens with `state` locked, or on blocks whose verified bit is
-//!   clear and whose `checking` bit is set; so no reader finds the bit set over bytes that nobody checked.
+//!   clear and whose `checking` bit is set (nobody but the end of that read sets the former while the latter is set); so no
+//!   reader finds the bit set over bytes that nobody checked.
 //! * `tenancy` is locked while data or the sector is written, until the system call returns. A slot whose lock is held
 //!   is no victim, and a retired slot is written by nobody of the old tenancy.
 //! * `crcs` are in memory exactly while the sector on disk lacks some of them (the slot is dirty).
