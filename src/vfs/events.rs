@@ -66,16 +66,20 @@ impl Vfs {
                     invalidate(ino);
                 }
             }
-            Event::Superseded(Which { ino, serial }) => {
-                let mut table = self.table.lock();
-                if !table.is(ino, serial) {
-                    return;
-                }
-                let verdict = table.supersede(ino, now);
-                drop(table);
-                carry_out(verdict);
-            }
+            Event::Superseded(which) => self.carry_out_superseded(which),
             Event::Stop => {}
         }
+    }
+
+    /// An inode's version is no more: its name leads to another inode from now on. Not to be called from the engine.
+    pub(super) fn carry_out_superseded(&self, Which { ino, serial }: Which) {
+        let now = self.now();
+        let mut table = self.table.lock();
+        if !table.is(ino, serial) {
+            return;
+        }
+        let verdict = table.supersede(ino, now);
+        drop(table);
+        carry_out(verdict);
     }
 }
