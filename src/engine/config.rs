@@ -17,6 +17,8 @@ pub struct Config {
     pub request_max: u64,
     /// The furthest that readahead reaches, in bytes.
     pub readahead_max: u64,
+    /// How long a version that the remote has no validator for is believed to be the current one while its size stays.
+    pub unvalidated_ttl: Duration,
 }
 
 impl Default for Config {
@@ -27,6 +29,7 @@ impl Default for Config {
             fetch_budget: 256 << 20,
             request_max: 4 << 20,
             readahead_max: 16 << 20,
+            unvalidated_ttl: Duration::from_secs(3600),
         }
     }
 }

@@ -233,6 +233,10 @@ impl Sink for FetchJob {
         Ok(())
     }
 
+    fn whole(&mut self) -> bool {
+        true
+    }
+
     fn data(&mut self, mut bytes: Bytes) {
         debug_assert!(
             self.accepted,

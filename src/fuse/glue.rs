@@ -145,9 +145,13 @@ macro_rules! read_only {
 
 impl Filesystem for Glue {
     fn init(&mut self, _: &Request, config: &mut KernelConfig) -> io::Result<()> {
+        let plus = if self.vfs.lists_facts() {
+            InitFlags::FUSE_DO_READDIRPLUS | InitFlags::FUSE_READDIRPLUS_AUTO
+        } else {
+            InitFlags::empty()
+        };
         for capability in [
-            InitFlags::FUSE_DO_READDIRPLUS,
-            InitFlags::FUSE_READDIRPLUS_AUTO,
+            plus,
             InitFlags::FUSE_PARALLEL_DIROPS,
             InitFlags::FUSE_CACHE_SYMLINKS,
             InitFlags::FUSE_ASYNC_DIO,

@@ -5,9 +5,11 @@
 //! (decision 14).
 
 mod dir;
+mod http;
 mod slow;
 
 pub use dir::{DirRemote, DirSettings, WallClock};
+pub use http::{Credentials, HttpRemote, HttpSettings, SettingsError};
 pub use slow::{SlowRemote, SlowSettings};
 
 use std::future::Future;
@@ -15,7 +17,7 @@ use std::pin::Pin;
 
 use bytes::Bytes;
 
-use crate::units::{ByteRange, Facts, ObjectName, Validator};
+use crate::units::{ByteRange, Facts, FileKind, ObjectName, Validator};
 
 /// A future that a remote returns.
 pub type BoxFuture<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
@@ -41,6 +43,9 @@ pub enum RemoteError {
     /// The remote answered with what cannot be; the sentence says what.
     #[error("the remote's answer is not to be trusted: {0}")]
     Untrusted(String),
+    /// The remote has the directory and cannot say what is in it; the sentence says why. Names in it can be asked for.
+    #[error("the remote does not list this directory: {0}")]
+    Unlistable(String),
     /// No answer within the deadline.
     #[error("no answer from the remote within the deadline")]
     TimedOut,
@@ -52,7 +57,34 @@ pub struct Entry {
     /// The name within the directory: no `/`, not `.`, not `..`.
     pub name: Box<[u8]>,
     /// What the listing says of it.
-    pub facts: Facts,
+    pub listed: Listed,
+}
+
+/// What a listing says of an entry.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Listed {
+    /// All that stat(2) shows.
+    Facts(Facts),
+    /// Its kind alone: sizes or times that a listing rounds are no facts. [`Remote::stat`] tells, when somebody asks.
+    Kind(FileKind),
+}
+
+impl Listed {
+    /// What the entry is.
+    pub fn kind(&self) -> FileKind {
+        match self {
+            Self::Facts(facts) => facts.kind,
+            Self::Kind(kind) => *kind,
+        }
+    }
+
+    /// All that stat(2) shows, where the listing says it.
+    pub fn facts(&self) -> Option<&Facts> {
+        match self {
+            Self::Facts(facts) => Some(facts),
+            Self::Kind(_) => None,
+        }
+    }
 }
 
 /// How much a remote holds and could hold; what df(1) shows.
@@ -77,6 +109,17 @@ pub trait Sink: Send {
 
     /// The next bytes of the range. They are of the version announced, checked as well as the remote can check.
     fn data(&mut self, bytes: Bytes);
+
+    /// Called after [`Sink::version`] and before any bytes where the remote delivers the whole object or nothing. `true`:
+    /// the bytes that follow are the whole object's, from its first. `false`: another fetch delivers it already; the
+    /// remote ends this one, without an error.
+    fn whole(&mut self) -> bool;
+
+    /// Whether more bytes are welcome now. A remote that delivers the whole object asks before each piece and waits a
+    /// moment where they are not: nobody has counted how much memory it may take.
+    fn has_room(&self) -> bool {
+        true
+    }
 }
 
 /// An origin.
@@ -84,6 +127,12 @@ pub trait Remote: Send + Sync + 'static {
     /// The canonical identity (scheme, endpoint, bucket or file-system id, prefix): equal for two mounts exactly where
     /// equal names mean equal objects.
     fn identity(&self) -> &str;
+
+    /// Whether listings say all that stat(2) shows of every entry ([`Listed::Facts`]). Asked once, when the remote is
+    /// mounted.
+    fn lists_facts(&self) -> bool {
+        true
+    }
 
     /// The facts of one object; symbolic links are not followed.
     fn stat<'a>(&'a self, name: &'a ObjectName) -> BoxFuture<'a, Result<Facts, RemoteError>>;

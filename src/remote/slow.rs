@@ -113,6 +113,10 @@ impl Sink for Piece<'_> {
     fn data(&mut self, bytes: Bytes) {
         self.data.push(bytes);
     }
+
+    fn whole(&mut self) -> bool {
+        self.sink.whole()
+    }
 }
 
 impl Remote for SlowRemote {

@@ -11,6 +11,11 @@ pub struct Timestamp {
     pub nanos: u32,
 }
 
+impl Timestamp {
+    /// What stands for a time that the remote does not tell.
+    pub const UNKNOWN: Self = Self { secs: 0, nanos: 0 };
+}
+
 /// The class of a validator, strongest promise first. The numbers are those on disk.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 #[repr(u8)]
@@ -100,7 +105,7 @@ pub struct Facts {
     pub kind: FileKind,
     /// Its size in bytes; for a symbolic link the length of its target.
     pub size: u64,
-    /// The time of the last change of content.
+    /// The time of the last change of content; [`Timestamp::UNKNOWN`] where the remote does not tell.
     pub mtime: Timestamp,
     /// The time of the last change of content or inode; the mtime where the remote knows no other.
     pub ctime: Timestamp,
@@ -122,8 +127,8 @@ impl Facts {
         Self {
             kind: FileKind::File,
             size,
-            mtime: Timestamp::default(),
-            ctime: Timestamp::default(),
+            mtime: Timestamp::UNKNOWN,
+            ctime: Timestamp::UNKNOWN,
             perm: 0o444,
             uid: 0,
             gid: 0,
@@ -132,13 +137,29 @@ impl Facts {
         }
     }
 
+    /// The facts of an object of which the kind alone is known: it can be shown, and nobody may do anything with it.
+    pub fn unknown(kind: FileKind) -> Self {
+        Self {
+            kind,
+            size: 0,
+            mtime: Timestamp::UNKNOWN,
+            ctime: Timestamp::UNKNOWN,
+            perm: 0,
+            uid: 0,
+            gid: 0,
+            rdev: 0,
+            validator: None,
+        }
+    }
+
     /// Whether `newer` contradicts a fact that these facts know: a different kind, size or mtime, or a different
     /// validator of the same class. A stronger fact that is merely added contradicts nothing (decision 12).
     pub fn contradicted_by(&self, newer: &Facts) -> bool {
         let differs = |a: &Validator, b: &Validator| a.class() == b.class() && a != b;
+        let told = |facts: &Facts| facts.mtime != Timestamp::UNKNOWN;
         self.kind != newer.kind
             || self.size != newer.size
-            || self.mtime != newer.mtime
+            || told(self) && told(newer) && self.mtime != newer.mtime
             || matches!((&self.validator, &newer.validator), (Some(a), Some(b)) if differs(a, b))
     }
 }

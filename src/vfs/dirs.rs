@@ -65,6 +65,11 @@ impl Vfs {
     ) -> Answer<Opened> {
         match answer {
             Ok(entries) => {
+                let vague = |entry: &Entry| entry.listed.facts().is_none();
+                if self.lists_facts && entries.iter().any(vague) {
+                    tracing::error!("a listing lacks the facts that this remote promises");
+                    return Err(Errno::IO);
+                }
                 let listing = Arc::new(Listing::new(entries, at));
                 let now = self.now();
                 self.table
@@ -129,14 +134,14 @@ impl Vfs {
         let name = dir.name.child(&entry.name);
         Some(DirEntry {
             name: &entry.name,
-            ino: self.table.lock().shown_number(&name, &entry.facts),
-            kind: entry.facts.kind,
+            ino: self.table.lock().shown_number(&name, &entry.listed),
+            kind: entry.listed.kind(),
             next,
         })
     }
 
     /// The inode of the entry at `offset`, with one lookup counted on it, and how long both may be kept. For `.` and
-    /// `..` the attributes alone, with nothing counted.
+    /// `..` the attributes alone, with nothing counted. Only where [`Vfs::lists_facts`].
     pub fn entry_inode(&self, dir: &OpenDir, offset: u64) -> Option<(Attr, Duration)> {
         let now = self.now();
         let mut table = self.table.lock();
@@ -150,6 +155,7 @@ impl Vfs {
             return Some((Attr::new(ino, &inode.facts), Duration::ZERO));
         };
         let name = dir.name.child(&entry.name);
+        let facts = entry.listed.facts()?;
         let kept = table.get(dir.ino).and_then(|inode| inode.listing.as_ref());
         // A listing that was refuted meanwhile proves nothing: what it names is to be checked before it is believed.
         let stands = kept.is_some_and(|kept| Arc::ptr_eq(kept, &dir.listing));
@@ -158,7 +164,7 @@ impl Vfs {
         } else {
             Duration::ZERO
         };
-        let (ino, verdict) = table.admit(dir.ino, &name, &entry.facts, at);
+        let (ino, verdict) = table.admit(dir.ino, &name, facts, at);
         let inode = table.get(ino)?;
         let known = Attr::new(ino, &inode.facts);
         let ttl = table.remaining(inode.checked, now);

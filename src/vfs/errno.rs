@@ -15,6 +15,7 @@ pub(super) fn of_question(error: &RemoteError) -> Errno {
         RemoteError::Unreachable(_) | RemoteError::Untrusted(_) | RemoteError::TimedOut => {
             Errno::IO
         }
+        RemoteError::Unlistable(_) => Errno::OPNOTSUPP,
     }
 }
 

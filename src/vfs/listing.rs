@@ -2,8 +2,7 @@
 
 use std::time::Duration;
 
-use crate::remote::Entry;
-use crate::units::Facts;
+use crate::remote::{Entry, Listed};
 
 /// A listing, in the remote's order, with a way to find a name in it.
 #[derive(Debug)]
@@ -66,12 +65,12 @@ impl Listing {
     }
 
     /// What the listing says of a name.
-    pub(super) fn find(&self, name: &[u8]) -> Option<&Facts> {
+    pub(super) fn find(&self, name: &[u8]) -> Option<&Listed> {
         let at = self
             .by_name
             .binary_search_by(|&index| (*self.entries[index as usize].name).cmp(name));
         at.ok()
-            .map(|at| &self.entries[self.by_name[at] as usize].facts)
+            .map(|at| &self.entries[self.by_name[at] as usize].listed)
     }
 }
 
@@ -92,7 +91,7 @@ mod tests {
     fn names_are_found_and_order_is_kept() {
         let entry = |name: &[u8], size| Entry {
             name: name.into(),
-            facts: file(size, 1),
+            listed: Listed::Facts(file(size, 1)),
         };
         let long = [b'x'; 256];
         let names: [&[u8]; 9] = [b"b", b"a", b"", b"..", b"x/y", b"a", b"\xff\n", &long, b"c"];
@@ -102,8 +101,8 @@ mod tests {
             .map(|i| &*listing.get(i).unwrap().name)
             .collect();
         assert_eq!(order, [&b"b"[..], b"a", b"\xff\n", b"c"]);
-        assert_eq!(listing.find(b"a").unwrap().size, 1);
-        assert_eq!(listing.find(b"c").unwrap().size, 8);
+        assert_eq!(listing.find(b"a").unwrap().facts().unwrap().size, 1);
+        assert_eq!(listing.find(b"c").unwrap().facts().unwrap().size, 8);
         assert!(listing.find(b"d").is_none());
         assert!(listing.find(b"").is_none());
     }

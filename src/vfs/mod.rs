@@ -58,6 +58,7 @@ const STALE_TTL: Duration = Duration::from_secs(1);
 pub struct Vfs {
     source: Arc<Source>,
     remote: Arc<dyn Remote>,
+    lists_facts: bool,
     network: Arc<Network>,
     clock: Arc<dyn Clock>,
     stats: Arc<dyn Fn() -> String + Send + Sync>,
@@ -98,6 +99,7 @@ impl Vfs {
         let (events, inbox) = crossbeam_channel::unbounded();
         let vfs = Arc::new(Self {
             source,
+            lists_facts: remote.lists_facts(),
             remote,
             network,
             clock: options.clock,
@@ -121,6 +123,11 @@ impl Vfs {
         if self.invalidator.set(invalidator).is_err() {
             tracing::error!("the invalidator was set twice: this is a bug in larder");
         }
+    }
+
+    /// Whether every entry of a listing comes with its facts, so that READDIRPLUS can be offered.
+    pub fn lists_facts(&self) -> bool {
+        self.lists_facts
     }
 
     /// How many inodes the kernel holds, and how many files are open.

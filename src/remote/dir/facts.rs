@@ -122,22 +122,6 @@ pub(super) fn facts(stat: &Stat, traits: Traits) -> Option<Facts> {
     })
 }
 
-/// The facts of a name whose object cannot be looked at (a dead mount, a directory without its x bit): it is shown,
-/// and nobody may do anything with it.
-pub(super) fn unknown(kind: FileKind) -> Facts {
-    Facts {
-        kind,
-        size: 0,
-        mtime: Timestamp::default(),
-        ctime: Timestamp::default(),
-        perm: 0,
-        uid: 0,
-        gid: 0,
-        rdev: 0,
-        validator: None,
-    }
-}
-
 /// The kind that a directory entry or a mode tells, if it is one that Linux knows.
 pub(super) fn kind(file_type: FileType) -> Option<FileKind> {
     match file_type {

@@ -22,7 +22,7 @@ use rustix::fs::{AtFlags, Dir, Mode, OFlags};
 use rustix::io::Errno;
 
 use self::facts::{FileSystems, Traits};
-use super::{BoxFuture, Capacity, Entry, Remote, RemoteError, Sink};
+use super::{BoxFuture, Capacity, Entry, Listed, Remote, RemoteError, Sink};
 use crate::units::{ByteRange, Facts, FileKind, ObjectName, Validator};
 
 /// What tells the time since 1970.
@@ -189,7 +189,7 @@ impl Tree {
             };
             entries.extend(facts.map(|facts| Entry {
                 name: entry_name.into(),
-                facts,
+                listed: Listed::Facts(facts),
             }));
         }
         Ok(entries)
@@ -212,7 +212,7 @@ impl Tree {
             Err(error) => {
                 let shown = OsStr::from_bytes(name).display();
                 tracing::debug!("cannot look at {shown} in a directory of the remote: {error}");
-                facts::kind(listed_as).map(facts::unknown)
+                facts::kind(listed_as).map(Facts::unknown)
             }
         }
     }

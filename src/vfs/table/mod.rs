@@ -14,7 +14,8 @@ use std::time::Duration;
 
 use super::listing::Listing;
 use super::number::{ROOT, number};
-use crate::units::{Facts, FileKind, ObjectName};
+use crate::remote::Listed;
+use crate::units::{Facts, FileKind, ObjectName, Timestamp};
 
 /// The most entries of listings that are kept, over all directories: some 200 bytes each.
 const LISTED_MAX: usize = 1 << 20;
@@ -150,7 +151,9 @@ impl<C: Default> Table<C> {
         match (own, self.fresh_listing(parent, now)) {
             (Some((ino, checked)), Some(listing)) if listing.at <= checked => Found::Inode(ino),
             (_, Some(listing)) => match listing.find(last) {
-                Some(facts) => Found::Listed(facts.clone(), listing.at),
+                Some(Listed::Facts(facts)) => Found::Listed(facts.clone(), listing.at),
+                // The name is there; what stat(2) shows of it only the remote can tell.
+                Some(Listed::Kind(_)) => own.map_or(Found::Unknown, |(ino, _)| Found::Inode(ino)),
                 None => Found::Absent(listing.at),
             },
             (Some((ino, _)), None) => Found::Inode(ino),
@@ -222,7 +225,8 @@ impl<C: Default> Table<C> {
             return self.supersede(ino, at);
         }
         inode.checked = at;
-        let changed = (inode.facts.mtime, inode.facts.ctime) != (facts.mtime, facts.ctime);
+        let changed = (inode.facts.mtime, inode.facts.ctime) != (facts.mtime, facts.ctime)
+            && facts.mtime != Timestamp::UNKNOWN;
         let older = inode.listing.as_ref().is_some_and(|l| l.at <= at);
         let validator = inode.facts.validator.take();
         inode.facts.clone_from(facts);
@@ -282,9 +286,13 @@ impl<C: Default> Table<C> {
     }
 
     /// The number that a listing shows for an entry: that of the inode that serves it, or the one that it would get.
-    pub(super) fn shown_number(&self, name: &ObjectName, facts: &Facts) -> u64 {
-        self.serving(name)
-            .unwrap_or_else(|| self.free_number(name, facts))
+    /// An entry of which the kind alone is known gets its number with its facts; until then it shows one of its own.
+    pub(super) fn shown_number(&self, name: &ObjectName, listed: &Listed) -> u64 {
+        let unseen = || match listed {
+            Listed::Facts(facts) => self.free_number(name, facts),
+            Listed::Kind(kind) => number(name, &Facts::unknown(*kind), 0),
+        };
+        self.serving(name).unwrap_or_else(unseen)
     }
 
     /// An inode's version is no longer the current one, as was found at `at`. Older evidence of its name goes with it.
