@@ -26,4 +26,5 @@ mod storm;
 mod threads;
 mod tidy;
 mod tree;
+mod whole;
 mod world;
