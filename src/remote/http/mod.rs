@@ -6,6 +6,8 @@
 //!   was asked for. Anything else is an error of the origin.
 //! * Secrets (passwords, header values) are in no error, no log line and no `Debug` output.
 
+mod listing;
+
 use std::path::PathBuf;
 use std::time::Duration;
 

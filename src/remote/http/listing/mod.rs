@@ -1,0 +1,1 @@
+//! What a web server says is in a directory: its answer's bytes become names.
