@@ -6,7 +6,17 @@
 //!   was asked for. Anything else is an error of the origin.
 //! * Secrets (passwords, header values) are in no error, no log line and no `Debug` output.
 
+#[cfg_attr(
+    not(any(test, feature = "testing")),
+    expect(
+        dead_code,
+        reason = "the remote that asks for listings is being built beside it"
+    )
+)]
 mod listing;
+
+#[cfg(feature = "testing")]
+pub use listing::probe as listing_probe;
 
 use std::path::PathBuf;
 use std::time::Duration;
