@@ -11,6 +11,8 @@
 mod href;
 mod html;
 mod json;
+#[cfg(test)]
+mod made_tests;
 #[cfg(feature = "testing")]
 pub mod probe;
 #[cfg(test)]
