@@ -277,7 +277,7 @@ impl Blob {
                 expires,
             },
             None => {
-                let chunk = self.source.chunks.choose(facts.size);
+                let chunk = self.source.chunks.choose(&self.name, facts.size);
                 let version = facts.validator.clone().map(|v| self.version(v, chunk));
                 Plan {
                     chunk,

@@ -76,7 +76,7 @@ impl FetchJob {
     pub(super) fn hedge(blob: Arc<Blob>, op: Arc<ReadOp>) -> Self {
         let facts = blob.facts();
         let plan = blob.plan().unwrap_or_else(|| {
-            let chunk = blob.source.chunks.choose(facts.size);
+            let chunk = blob.source.chunks.choose(&blob.name, facts.size);
             Arc::new(Plan {
                 chunk,
                 size: facts.size,

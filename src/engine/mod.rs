@@ -37,7 +37,7 @@ mod verify;
 pub use blob::{Blob, BlobEvent, BlobInfo};
 pub use cache::{Cache, Ground};
 pub use clock::{Clock, SystemClock};
-pub use config::{ChunkPolicy, Config};
+pub use config::{ChunkPolicy, ChunkRule, Config};
 pub use counters::Stats;
 pub use embed::{EmbedError, OpenedCache};
 pub use error::{OpenError, ReadError};
