@@ -117,11 +117,19 @@ impl Sink for Piece<'_> {
     fn whole(&mut self) -> bool {
         self.sink.whole()
     }
+
+    fn has_room(&self) -> bool {
+        self.sink.has_room()
+    }
 }
 
 impl Remote for SlowRemote {
     fn identity(&self) -> &str {
         self.inner.identity()
+    }
+
+    fn lists_facts(&self) -> bool {
+        self.inner.lists_facts()
     }
 
     fn stat<'a>(&'a self, name: &'a ObjectName) -> BoxFuture<'a, Result<Facts, RemoteError>> {
