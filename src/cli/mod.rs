@@ -7,45 +7,79 @@ mod args;
 mod demo;
 mod error;
 mod fsck;
+mod given;
 mod info;
 mod mount;
 mod mounts;
+mod netrc;
 mod output;
 mod quantity;
+mod secret;
 mod stats;
 mod umount;
 
 use std::io::IsTerminal;
 use std::process::ExitCode;
 
-use clap::Parser;
+use clap::CommandFactory;
 use tracing_appender::non_blocking::{NonBlockingBuilder, WorkerGuard};
 use tracing_subscriber::EnvFilter;
 
 pub use error::{Exit, Failure};
 pub use fsck::main as cachefsck;
 
+use self::args::Misunderstood;
+use self::given::Given;
+
 /// Runs the command line of this process and returns its exit code.
 pub fn main() -> ExitCode {
-    let cli = args::Cli::parse();
-    // The guard waits, but not for ever, for the last lines of the log.
-    match start_log().and_then(|_guard| run(&cli)) {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(failure) => {
-            eprintln!("larder: {failure}");
-            ExitCode::from(failure.exit.code())
-        }
-    }
+    let run = || {
+        let given = Given::take()?;
+        let cli = match args::parse(&given.args) {
+            Ok(cli) => cli,
+            Err(Misunderstood::Arguments(error)) => return Ok(answer(&error, &given)),
+            Err(Misunderstood::File(failure)) => return Err(failure),
+        };
+        // The guard waits, but not for ever, for the last lines of the log.
+        let _guard = start_log()?;
+        run(&cli, &given).map(|()| ExitCode::SUCCESS)
+    };
+    run().unwrap_or_else(|failure| {
+        eprintln!("larder: {failure}");
+        ExitCode::from(failure.exit.code())
+    })
 }
 
-fn run(cli: &args::Cli) -> Result<(), Failure> {
+/// Prints what clap answers: help, or what is wrong with the arguments, which it quotes.
+fn answer(error: &clap::Error, given: &Given) -> ExitCode {
+    if error.use_stderr() && given.masked.hides() {
+        eprint!("{}", given.masked.clean(error.render().to_string()));
+    } else {
+        // Nobody reads it where it cannot be printed.
+        let _ = error.print();
+    }
+    u8::try_from(error.exit_code()).map_or(ExitCode::FAILURE, ExitCode::from)
+}
+
+fn run(cli: &args::Cli, given: &Given) -> Result<(), Failure> {
     match &cli.command {
-        args::Command::Mount(args) => mount::run(args),
+        args::Command::Mount(args) => mount::run(args, given),
         args::Command::Umount(args) => umount::run(args),
         args::Command::Stats(args) => stats::run(args),
         args::Command::Info(args) => info::run(args),
         args::Command::Demo(args) => demo::run(args),
+        args::Command::Completions(args) => complete(args.shell),
     }
+}
+
+/// Prints the completions for a shell. A reader that has gone is no failure.
+fn complete(shell: clap_complete::Shell) -> Result<(), Failure> {
+    let mut script = Vec::new();
+    clap_complete::generate(shell, &mut args::Cli::command(), "larder", &mut script);
+    output::line(format_args!(
+        "{}",
+        String::from_utf8_lossy(&script).trim_end()
+    ))
 }
 
 /// Sends what is logged to standard error, filtered by `LARDER_LOG`. A daemon's standard error is a file in the cache

@@ -84,16 +84,9 @@ impl OpenedCache {
     /// Asks a remote for the facts of an object, with the deadline, and waits for them. Not to be called on a thread of
     /// an asynchronous runtime.
     pub fn stat(&self, remote: &Arc<dyn Remote>, name: &ObjectName) -> Result<Facts, RemoteError> {
-        let (answer, answered) = mpsc::sync_channel(1);
         let (remote, name) = (Arc::clone(remote), name.clone());
-        let question = async move { remote.stat(&name).await };
-        self.network.ask(question, move |facts| {
-            // Whoever asked waits for the answer below.
-            let _ = answer.send(facts);
-        });
-        answered
-            .recv()
-            .unwrap_or_else(|_| Err(RemoteError::Unreachable("the network was shut down".into())))
+        self.network
+            .ask_and_wait(async move { remote.stat(&name).await })
     }
 
     /// The cache itself, for its counters.

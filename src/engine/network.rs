@@ -3,6 +3,7 @@
 use std::future::Future;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::mpsc;
 use std::time::Duration;
 
 use tokio::runtime::{Builder, Runtime};
@@ -48,6 +49,21 @@ impl Network {
                 done(answer.unwrap_or(Err(RemoteError::TimedOut)));
             });
         }
+    }
+
+    /// Asks as [`Network::ask`] does and waits for the answer. Not to be called on a thread of an asynchronous runtime.
+    pub fn ask_and_wait<T: Send + 'static>(
+        &self,
+        question: impl Future<Output = Result<T, RemoteError>> + Send + 'static,
+    ) -> Result<T, RemoteError> {
+        let (answer, answered) = mpsc::sync_channel(1);
+        self.ask(question, move |result| {
+            // Whoever asked waits for the answer below.
+            let _ = answer.send(result);
+        });
+        answered
+            .recv()
+            .unwrap_or_else(|_| Err(RemoteError::Unreachable("the network was shut down".into())))
     }
 
     /// A fetcher over `remote` with at most `concurrent` requests in flight.

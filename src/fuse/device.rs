@@ -1,13 +1,12 @@
 //! mount(2) and umount(2).
 //!
 //! As root the mount is made here rather than by fuser, whose own mount shows as type `fuse` instead of `fuse.larder`.
-//! Everybody else goes through fusermount3.
+//! Everybody else goes through fusermount3 (`helper.rs`), which opens /dev/fuse as well: its mode may be anything.
 
 use std::ffi::CString;
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::path::{Path, PathBuf};
-use std::process::Command;
 use std::sync::Arc;
 
 use fuser::{Config, Session};
@@ -16,10 +15,9 @@ use rustix::fs::{Mode, OFlags};
 use rustix::io::Errno;
 use rustix::mount::UnmountFlags;
 
-use super::error::MountError;
 use super::glue::Glue;
+use super::helper;
 use super::options::{Options, SUBTYPE};
-use super::{FUSERMOUNT, is_in_path};
 
 /// A mount that no session serves yet. Dropped, it is taken down again.
 pub(super) struct Device {
@@ -36,18 +34,24 @@ pub(super) enum DeviceError {
 
 /// Whether the user lacks what only root has, so that the helper is to be asked.
 pub(super) fn is_for_root_alone(error: &DeviceError) -> bool {
-    matches!(error, DeviceError::Mount(error) if error.kind() == io::ErrorKind::PermissionDenied)
-        && !rustix::process::geteuid().is_root()
+    let (DeviceError::Open(error) | DeviceError::Mount(error)) = error;
+    error.kind() == io::ErrorKind::PermissionDenied && !rustix::process::geteuid().is_root()
 }
 
 const PATH: &str = "/dev/fuse";
 
-/// An error where the helper is not installed.
-pub(super) fn require_fusermount(place: &Path) -> Result<(), MountError> {
-    if is_in_path(FUSERMOUNT) || is_in_path("fusermount") {
-        return Ok(());
-    }
-    Err(MountError::NoHelper(place.into()))
+/// Whether mount(2) is allowed to this process: to root, as a rule.
+pub(super) fn may_mount() -> bool {
+    rustix::thread::capabilities(None).is_ok_and(|sets| {
+        sets.effective
+            .contains(rustix::thread::CapabilitySet::SYS_ADMIN)
+    })
+}
+
+/// Opens the kernel's side.
+pub(super) fn open() -> io::Result<OwnedFd> {
+    let flags = OFlags::RDWR | OFlags::CLOEXEC;
+    rustix::fs::open(PATH, flags, Mode::empty()).map_err(Into::into)
 }
 
 impl Device {
@@ -58,9 +62,7 @@ impl Device {
         allow_other: bool,
         options: &Options,
     ) -> Result<Self, DeviceError> {
-        let flags = OFlags::RDWR | OFlags::CLOEXEC;
-        let fd = rustix::fs::open(PATH, flags, Mode::empty())
-            .map_err(|error| DeviceError::Open(error.into()))?;
+        let fd = open().map_err(DeviceError::Open)?;
         let data = format!(
             "fd={},rootmode=40000,user_id={},group_id={},default_permissions{}",
             fd.as_raw_fd(),
@@ -72,6 +74,20 @@ impl Device {
         let fs_type = format!("fuse.{SUBTYPE}");
         rustix::mount::mount(fsname, place, fs_type, options.flags, data.as_c_str())
             .map_err(|error| DeviceError::Mount(error.into()))?;
+        Ok(Self {
+            fd: Some(fd),
+            place: place.into(),
+        })
+    }
+
+    /// Has the helper open and mount it.
+    pub(super) fn mount_as_user(
+        place: &Path,
+        fsname: &str,
+        allow_other: bool,
+        options: &Options,
+    ) -> io::Result<Self> {
+        let fd = helper::mount(place, &options.for_helper(fsname, allow_other))?;
         Ok(Self {
             fd: Some(fd),
             place: place.into(),
@@ -92,7 +108,10 @@ impl Device {
     }
 
     fn take_down(&self) {
-        let _ = rustix::mount::unmount(&self.place, UnmountFlags::DETACH);
+        // Nothing can be done where it fails: nobody serves it, and the next mount there clears it.
+        if rustix::mount::unmount(&self.place, UnmountFlags::DETACH) == Err(Errno::PERM) {
+            let _ = helper::unmount(&self.place, true);
+        }
     }
 }
 
@@ -133,7 +152,7 @@ impl Unmounter {
             UnmountFlags::NOFOLLOW
         };
         match rustix::mount::unmount(&self.place, flags) {
-            Err(Errno::PERM) => unmount_through_helper(&self.place, lazy),
+            Err(Errno::PERM) => helper::unmount(&self.place, lazy),
             other => other.map_err(Into::into),
         }
     }
@@ -147,27 +166,4 @@ impl Unmounter {
             Err(_) => true,
         }
     }
-}
-
-/// Unmounts as an ordinary user.
-pub(super) fn unmount_through_helper(place: &Path, lazy: bool) -> io::Result<()> {
-    let mut helper = Command::new(FUSERMOUNT);
-    helper
-        .arg(if lazy { "-uz" } else { "-u" })
-        .arg("--")
-        .arg(place);
-    let output = helper.output().map_err(|error| {
-        let sentence = format!("{FUSERMOUNT} cannot be run: {error}");
-        io::Error::new(error.kind(), sentence)
-    })?;
-    if output.status.success() {
-        return Ok(());
-    }
-    let said = String::from_utf8_lossy(&output.stderr).trim().to_owned();
-    let kind = if said.contains("busy") {
-        io::ErrorKind::ResourceBusy
-    } else {
-        io::ErrorKind::Other
-    };
-    Err(io::Error::new(kind, said))
 }

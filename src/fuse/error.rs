@@ -46,15 +46,27 @@ pub enum MountError {
     },
     /// There is no /dev/fuse.
     #[error(
-        "this machine has no /dev/fuse: load the module with modprobe fuse, or give it to the container"
+        "there is no /dev/fuse: load the kernel module (`modprobe fuse`), or start the container with \
+         --device /dev/fuse --cap-add SYS_ADMIN"
     )]
     NoDevice,
     /// /dev/fuse cannot be opened.
-    #[error("/dev/fuse cannot be opened ({0}): the container or the user may not mount with FUSE")]
+    #[error(
+        "/dev/fuse cannot be opened ({0}): its mode should be 0666, which the package fuse3 sees to; \
+         a container needs --device /dev/fuse --cap-add SYS_ADMIN"
+    )]
     Device(io::Error),
     /// Not root, and no helper.
-    #[error("{} cannot be mounted: only root may mount by itself, others need fusermount3 (package fuse3)", .0.display())]
-    NoHelper(PathBuf),
+    #[error(
+        "only root may mount by itself, others need the program fusermount3: install the package fuse3"
+    )]
+    NoHelper,
+    /// Not root, and the machine does not let others into such mounts.
+    #[error(
+        "allow_other is for root alone on this machine: a line `user_allow_other` in /etc/fuse.conf lets others use it \
+         as well; or leave it out"
+    )]
+    OthersForbidden,
     /// An option that is unknown or cannot be had.
     #[error("the mount option {option} {why}")]
     Option {

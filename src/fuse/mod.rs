@@ -9,10 +9,10 @@ mod convert;
 mod device;
 mod error;
 mod glue;
+mod helper;
 mod options;
 mod place;
 
-use std::ffi::OsStr;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -63,7 +63,7 @@ impl FuseMount {
         let fsname = options.fsname.as_deref().unwrap_or(&settings.fsname);
         let allow_other = settings.allow_other || options.allow_other;
         let glue = Glue::new(Arc::clone(vfs));
-        let config = options.config(fsname, allow_other, settings.threads);
+        let config = Options::config(allow_other, settings.threads, device::open().is_ok());
         let failed = |error: io::Error| MountError::Mount {
             mountpoint: place.clone(),
             error,
@@ -71,8 +71,11 @@ impl FuseMount {
         let session = match Device::mount(&place, fsname, allow_other, &options) {
             Ok(device) => device.start(glue, config).map_err(failed)?,
             Err(error) if device::is_for_root_alone(&error) => {
-                device::require_fusermount(&place)?;
-                Session::new(glue, &place, &config).map_err(failed)?
+                let device = Device::mount_as_user(&place, fsname, allow_other, &options);
+                device
+                    .map_err(failed)?
+                    .start(glue, config)
+                    .map_err(failed)?
             }
             Err(error) => return Err(MountError::from_device(&place, error)),
         };
@@ -167,21 +170,29 @@ fn raise_read_ahead(place: &Path) {
 }
 
 /// Whether these mount options, as `-o` takes them, can be given: before anything is made for a mount.
-pub fn check_options(options: &[String]) -> Result<(), MountError> {
-    Options::parse(options).map(drop)
+pub fn check_options(options: &[String], allow_other: bool) -> Result<(), MountError> {
+    let allow_other = Options::parse(options)?.allow_other || allow_other;
+    if allow_other && !rustix::process::geteuid().is_root() && !helper::lets_others_in() {
+        return Err(MountError::OthersForbidden);
+    }
+    Ok(())
+}
+
+/// Whether this user can mount with FUSE on this machine, as far as that can be known before: the device is there, and can
+/// be opened, by the user or by fusermount3.
+pub fn can_mount() -> Result<(), MountError> {
+    match device::open() {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Err(MountError::NoDevice),
+        Err(error) if rustix::process::geteuid().is_root() => Err(MountError::Device(error)),
+        // Even where the device can be opened, not everybody may mount it.
+        opened if opened.is_err() || !device::may_mount() => {
+            helper::find().map(drop).ok_or(MountError::NoHelper)
+        }
+        _ => Ok(()),
+    }
 }
 
 /// Clears a mount point whose daemon is gone, if it is one.
 pub fn clear_dead_mount(mountpoint: &Path) -> Result<bool, MountError> {
     place::clear_dead(mountpoint)
-}
-
-/// The program that mounts and unmounts for those who are not root.
-const FUSERMOUNT: &str = "fusermount3";
-
-fn is_in_path(program: &str) -> bool {
-    let path = std::env::var_os("PATH").unwrap_or_default();
-    std::env::split_paths(&path)
-        .chain([PathBuf::from("/bin"), PathBuf::from("/sbin")])
-        .any(|dir| dir.join(OsStr::new(program)).is_file())
 }

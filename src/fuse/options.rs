@@ -1,6 +1,6 @@
 //! Mount options: what is understood, what is refused and why, and how it reaches the kernel.
 
-use fuser::{Config, MountOption, SessionACL};
+use fuser::{Config, SessionACL};
 use rustix::mount::MountFlags;
 
 use super::error::MountError;
@@ -82,8 +82,9 @@ impl Options {
         Ok(())
     }
 
-    /// As fuser takes them, for the mount through fusermount3, together with how the session runs.
-    pub(super) fn config(&self, fsname: &str, allow_other: bool, threads: usize) -> Config {
+    /// How the session runs. Each thread has a descriptor of its own where the device can be opened; where it cannot, for
+    /// it is root's, they share the one that the helper handed over.
+    pub(super) fn config(allow_other: bool, threads: usize, own_descriptors: bool) -> Config {
         let mut config = Config::default();
         config.acl = if allow_other {
             SessionACL::All
@@ -91,26 +92,34 @@ impl Options {
             SessionACL::Owner
         };
         config.n_threads = Some(threads.max(2));
-        config.clone_fd = true;
-        config.mount_options = vec![
-            MountOption::RO,
-            MountOption::NoSuid,
-            MountOption::NoDev,
-            MountOption::DefaultPermissions,
-            MountOption::Subtype(SUBTYPE.to_owned()),
-            MountOption::FSName(escaped(fsname)),
+        config.clone_fd = own_descriptors;
+        config
+    }
+
+    /// As fusermount3 takes them.
+    pub(super) fn for_helper(&self, fsname: &str, allow_other: bool) -> String {
+        let fsname = format!("fsname={}", escaped(fsname));
+        let subtype = format!("subtype={SUBTYPE}");
+        let mut options = vec![
+            "ro",
+            "nosuid",
+            "nodev",
+            "default_permissions",
+            &subtype,
+            &fsname,
         ];
         let more = [
-            (MountFlags::NOEXEC, MountOption::NoExec),
-            (MountFlags::NOATIME, MountOption::NoAtime),
+            (MountFlags::NOEXEC, "noexec"),
+            (MountFlags::NOATIME, "noatime"),
         ];
         let chosen = more
             .into_iter()
             .filter(|(flag, _)| self.flags.contains(*flag));
-        config
-            .mount_options
-            .extend(chosen.map(|(_, option)| option));
-        config
+        options.extend(chosen.map(|(_, option)| option));
+        if allow_other {
+            options.push("allow_other");
+        }
+        options.join(",")
     }
 }
 
@@ -161,12 +170,23 @@ mod tests {
 
     #[test]
     fn a_session_has_at_least_two_threads() {
-        let options = parse(&["noexec"]).unwrap();
-        let config = options.config("a,b\\c", false, 1);
+        let config = Options::config(false, 1, true);
         assert_eq!((config.n_threads, config.acl), (Some(2), SessionACL::Owner));
-        assert!(config.mount_options.contains(&MountOption::NoExec));
-        let name = MountOption::FSName("a\\,b\\\\c".to_owned());
-        assert!(config.mount_options.contains(&name));
-        assert_eq!(options.config("a", true, 9).n_threads, Some(9));
+        assert_eq!(Options::config(true, 9, false).n_threads, Some(9));
+    }
+
+    #[test]
+    fn the_helper_gets_them_in_one_word() {
+        let options = parse(&["noexec"]).unwrap();
+        let base = "ro,nosuid,nodev,default_permissions,subtype=larder";
+        assert_eq!(
+            options.for_helper("a,b\\c", false),
+            format!("{base},fsname=a\\,b\\\\c,noexec")
+        );
+        let options = parse(&[]).unwrap();
+        assert_eq!(
+            options.for_helper("/a", true),
+            format!("{base},fsname=/a,allow_other")
+        );
     }
 }

@@ -10,8 +10,8 @@ use rustix::fs::{Mode, OFlags};
 use rustix::io::Errno;
 use rustix::mount::UnmountFlags;
 
-use super::device::unmount_through_helper;
 use super::error::MountError;
+use super::helper;
 
 /// Dead mounts may lie on top of each other; more than this many are somebody else's affair.
 const STACKED_MAX: usize = 16;
@@ -61,7 +61,7 @@ pub(super) fn clear_dead(place: &Path) -> Result<bool, MountError> {
         }
         let flags = UnmountFlags::DETACH | UnmountFlags::NOFOLLOW;
         let done = match rustix::mount::unmount(place, flags) {
-            Err(Errno::PERM) => unmount_through_helper(place, true),
+            Err(Errno::PERM) => helper::unmount(place, true),
             other => other.map_err(Into::into),
         };
         done.map_err(|error| MountError::Dead {

@@ -132,6 +132,10 @@ impl Remote for SlowRemote {
         self.inner.identity()
     }
 
+    fn lists_facts(&self) -> bool {
+        self.inner.lists_facts()
+    }
+
     fn stat<'a>(&'a self, name: &'a ObjectName) -> BoxFuture<'a, Result<Facts, RemoteError>> {
         Box::pin(async move {
             self.round_trip().await;

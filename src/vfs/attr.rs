@@ -29,9 +29,18 @@ pub struct Attr {
     pub rdev: u32,
 }
 
+/// Who owns all that a mount shows, where that is not for the remote to say.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct Owner {
+    /// The user; `None` leaves each file its own.
+    pub uid: Option<u32>,
+    /// The group; `None` leaves each file its own.
+    pub gid: Option<u32>,
+}
+
 impl Attr {
     /// The attributes of inode `ino` with these facts.
-    pub(super) fn new(ino: u64, facts: &Facts) -> Self {
+    pub(super) fn new(ino: u64, facts: &Facts, owner: Owner) -> Self {
         Self {
             ino,
             kind: facts.kind,
@@ -41,8 +50,8 @@ impl Attr {
             ctime: facts.ctime,
             perm: facts.perm & 0o7777,
             nlink: if facts.kind == FileKind::Dir { 2 } else { 1 },
-            uid: facts.uid,
-            gid: facts.gid,
+            uid: owner.uid.unwrap_or(facts.uid),
+            gid: owner.gid.unwrap_or(facts.gid),
             rdev: facts.rdev,
         }
     }

@@ -152,7 +152,7 @@ impl Vfs {
                 _ => return None,
             };
             let inode = table.get(ino)?;
-            return Some((Attr::new(ino, &inode.facts), Duration::ZERO));
+            return Some((Attr::new(ino, &inode.facts, self.owner), Duration::ZERO));
         };
         let name = dir.name.child(&entry.name);
         let facts = entry.listed.facts()?;
@@ -166,7 +166,7 @@ impl Vfs {
         };
         let (ino, verdict) = table.admit(dir.ino, &name, facts, at);
         let inode = table.get(ino)?;
-        let known = Attr::new(ino, &inode.facts);
+        let known = Attr::new(ino, &inode.facts, self.owner);
         let ttl = table.remaining(inode.checked, now);
         drop(table);
         carry_out(verdict);

@@ -30,7 +30,7 @@ use std::time::Duration;
 use crossbeam_channel::Sender;
 use parking_lot::{Mutex, RwLock};
 
-pub use attr::Attr;
+pub use attr::{Attr, Owner};
 pub use dirs::{DirEntry, OpenDir};
 pub use events::Invalidator;
 pub use files::{OpenFile, Opened};
@@ -63,6 +63,7 @@ pub struct Vfs {
     clock: Arc<dyn Clock>,
     stats: Arc<dyn Fn() -> String + Send + Sync>,
     cache_dir: Vec<u8>,
+    owner: Owner,
     ttl: Duration,
     table: Mutex<Table<Cell>>,
     files: RwLock<HashMap<u64, Arc<OpenFile>>>,
@@ -105,6 +106,7 @@ impl Vfs {
             clock: options.clock,
             stats: options.stats,
             cache_dir: options.cache_dir,
+            owner: options.owner,
             ttl,
             table: Mutex::new(Table::new(facts, asked, ttl)),
             files: RwLock::default(),

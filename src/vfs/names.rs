@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::table::{Found, Table, Verdict};
-use super::{Answer, Attr, Cell, Errno, STALE_TTL, Vfs, carry_out, errno, guarded, listing};
+use super::{Answer, Attr, Cell, Errno, Owner, STALE_TTL, Vfs, carry_out, errno, guarded, listing};
 use crate::remote::{Capacity, RemoteError};
 use crate::units::{Facts, FileKind, ObjectName};
 
@@ -61,11 +61,11 @@ impl Vfs {
         let (answer, verdict) = match table.find(parent, &name, last, now) {
             Found::Inode(ino) => {
                 table.count(ino);
-                (looked(&table, ino, now), Verdict::Current)
+                (looked(&table, ino, now, self.owner), Verdict::Current)
             }
             Found::Listed(facts, at) => {
                 let (ino, verdict) = table.admit(parent, &name, &facts, at);
-                (looked(&table, ino, now), verdict)
+                (looked(&table, ino, now, self.owner), verdict)
             }
             Found::Absent(at) => {
                 let verdict = table.vanish(&name, at);
@@ -109,7 +109,7 @@ impl Vfs {
         match answer {
             Ok(facts) => {
                 let (ino, verdict) = table.admit(parent, name, &facts, at);
-                let answer = looked(&table, ino, now);
+                let answer = looked(&table, ino, now, self.owner);
                 drop(table);
                 carry_out(verdict);
                 answer
@@ -128,7 +128,10 @@ impl Vfs {
                 };
                 table.count(ino);
                 let inode = table.get(ino).ok_or(Errno::STALE)?;
-                Ok(Looked::Inode(Attr::new(ino, &inode.facts), STALE_TTL))
+                Ok(Looked::Inode(
+                    Attr::new(ino, &inode.facts, self.owner),
+                    STALE_TTL,
+                ))
             }
         }
     }
@@ -203,7 +206,10 @@ impl Vfs {
         let mut table = self.table.lock();
         let inode = table.get(ino).ok_or(Errno::STALE)?;
         if inode.superseded {
-            return Ok(Known::Old(Attr::new(ino, &inode.facts), inode.opens > 0));
+            return Ok(Known::Old(
+                Attr::new(ino, &inode.facts, self.owner),
+                inode.opens > 0,
+            ));
         }
         let name = inode.name.clone();
         let verdict = match table.find_inode(ino, now).ok_or(Errno::STALE)? {
@@ -212,7 +218,7 @@ impl Vfs {
             Found::Absent(at) => table.vanish(&name, at),
             Found::Unknown => return Ok(Known::Ask(name)),
         };
-        let known = fresh_or_old(&table, ino, now);
+        let known = fresh_or_old(&table, ino, now, self.owner);
         drop(table);
         carry_out(verdict);
         known
@@ -227,11 +233,14 @@ impl Vfs {
             Err(RemoteError::NotFound) => table.supersede(ino, at),
             Err(error) if errno::says_nothing(&error) => {
                 let inode = table.get(ino).ok_or(Errno::STALE)?;
-                return Ok(Known::Fresh(Attr::new(ino, &inode.facts), STALE_TTL));
+                return Ok(Known::Fresh(
+                    Attr::new(ino, &inode.facts, self.owner),
+                    STALE_TTL,
+                ));
             }
             Err(error) => return Err(errno::of_question(&error)),
         };
-        let known = fresh_or_old(&table, ino, now);
+        let known = fresh_or_old(&table, ino, now, self.owner);
         drop(table);
         carry_out(verdict);
         known
@@ -313,15 +322,15 @@ impl Vfs {
     }
 }
 
-fn looked(table: &Table<Cell>, ino: u64, now: Duration) -> Answer<Looked> {
+fn looked(table: &Table<Cell>, ino: u64, now: Duration, owner: Owner) -> Answer<Looked> {
     let inode = table.get(ino).ok_or(Errno::STALE)?;
     let ttl = table.remaining(inode.checked, now);
-    Ok(Looked::Inode(Attr::new(ino, &inode.facts), ttl))
+    Ok(Looked::Inode(Attr::new(ino, &inode.facts, owner), ttl))
 }
 
-fn fresh_or_old(table: &Table<Cell>, ino: u64, now: Duration) -> Answer<Known> {
+fn fresh_or_old(table: &Table<Cell>, ino: u64, now: Duration, owner: Owner) -> Answer<Known> {
     let inode = table.get(ino).ok_or(Errno::STALE)?;
-    let attr = Attr::new(ino, &inode.facts);
+    let attr = Attr::new(ino, &inode.facts, owner);
     if inode.superseded {
         return Ok(Known::Old(attr, inode.opens > 0));
     }

@@ -4,6 +4,7 @@ use std::str::FromStr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::Owner;
 use crate::engine::Clock;
 
 /// For how long names, attributes and listings are believed without asking again.
@@ -72,6 +73,8 @@ pub struct VfsOptions {
     pub stats: Arc<dyn Fn() -> String + Send + Sync>,
     /// What `user.larder.cache-dir` on the root shows: the cache directory's path.
     pub cache_dir: Vec<u8>,
+    /// Who owns what is shown.
+    pub owner: Owner,
 }
 
 #[cfg(test)]

@@ -10,7 +10,7 @@ use larder::engine::{Cache, ChunkPolicy, Clock, Config, DiskPool, Ground, Networ
 use larder::fuse::{FuseMount, MountSettings};
 use larder::remote::{DirRemote, DirSettings, Remote, SlowRemote, SlowSettings};
 use larder::storage::{CacheDir, CreateOptions};
-use larder::vfs::{MetadataTtl, Vfs, VfsOptions};
+use larder::vfs::{MetadataTtl, Owner, Vfs, VfsOptions};
 
 /// How a test wants its mount.
 pub(crate) struct Wish {
@@ -137,6 +137,7 @@ impl Mounted {
             clock,
             stats: wish.stats,
             cache_dir: cache_path.into_os_string().into_encoded_bytes(),
+            owner: Owner::default(),
         };
         let vfs = Vfs::new(source, remote, network, options).unwrap();
         let settings = MountSettings {

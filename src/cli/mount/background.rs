@@ -10,22 +10,29 @@ use std::process::{Child, Command, Stdio};
 
 use super::report::{Report, Terminal};
 use crate::cli::error::Failure;
+use crate::cli::given::{DAEMON, Given};
 
 /// The daemon's log within the cache directory.
 pub(super) const LOG_NAME: &str = "larder.log";
 /// A log that is longer than this starts anew with the next mount.
 const LOG_LEN_MAX: u64 = 16 << 20;
 
-/// Runs the same command line as a daemon and waits until its mount answers. `arguments` are those behind `mount`.
-pub(super) fn start(arguments: impl Iterator<Item = std::ffi::OsString>) -> Result<(), Failure> {
+/// Runs the same command line as a daemon and waits until its mount answers. The daemon's own command line is masked; it
+/// gets the real one through its standard input.
+pub(super) fn start(given: &Given) -> Result<(), Failure> {
+    let cannot = |e: std::io::Error| Failure::failed(format_args!("cannot start the daemon: {e}"));
     let mut child = Command::new(this_program())
         .arg0("larder")
-        .args(["mount", "--foreground", "--report"])
-        .args(arguments)
-        .stdin(Stdio::null())
+        .args(DAEMON)
+        .args(given.shown())
+        .stdin(Stdio::piped())
         .stdout(Stdio::piped())
         .spawn()
-        .map_err(|e| Failure::failed(format_args!("cannot start the daemon: {e}")))?;
+        .map_err(cannot)?;
+    if let Some(pipe) = child.stdin.take() {
+        // A daemon that ends before it has read them says so below.
+        let _ = given.send(pipe);
+    }
     let mut terminal = Terminal::new();
     if let Some(pipe) = child.stdout.take() {
         for line in BufReader::new(pipe).lines() {
@@ -101,12 +108,13 @@ pub(super) fn let_go(cache_dir: &Path) -> Result<(), Failure> {
     Ok(())
 }
 
-/// Closes the pipe to the starter.
-pub(super) fn close_pipe() -> Result<(), Failure> {
+/// Closes the pipes from and to the starter.
+pub(super) fn close_pipes() -> Result<(), Failure> {
     let nothing = OpenOptions::new()
         .read(true)
         .write(true)
         .open("/dev/null")?;
+    rustix::stdio::dup2_stdin(&nothing).map_err(std::io::Error::from)?;
     rustix::stdio::dup2_stdout(&nothing).map_err(std::io::Error::from)?;
     Ok(())
 }

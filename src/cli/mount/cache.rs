@@ -107,7 +107,7 @@ mod tests {
     fn args(more: &[&str]) -> MountArgs {
         let line = ["larder", "mount", "/a", "/b"].iter().chain(more);
         match Cli::try_parse_from(line).unwrap().command {
-            Command::Mount(args) => args,
+            Command::Mount(args) => *args,
             _ => panic!("not a mount"),
         }
     }

@@ -37,6 +37,10 @@ impl Remote for Counted {
         self.inner.identity()
     }
 
+    fn lists_facts(&self) -> bool {
+        self.inner.lists_facts()
+    }
+
     fn stat<'a>(&'a self, name: &'a ObjectName) -> BoxFuture<'a, Result<Facts, RemoteError>> {
         self.count().stat(name)
     }

@@ -1,7 +1,7 @@
 //! The daemon: all floors put together over one remote and one cache directory, from the mount to the clean mark.
 //!
-//! The order is the point. The cache is opened before the remote, so that its directory can be hidden from the tree; the
-//! remote is opened before the mount, so that its root is what lies beneath; and at the end the mount goes first and the
+//! The order is the point. A web server is looked at before a cache is made for it; the cache is opened before a remote
+//! directory, so that its own can be hidden from the tree; the remote is opened before the mount, so that its root is what lies beneath; and at the end the mount goes first and the
 //! lock of the cache last, so that whoever finds the cache unlocked finds it closed.
 
 use std::io;
@@ -16,22 +16,22 @@ use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
 
 use super::counted::Counted;
+use super::origin::{Looked, Opened};
 use super::plan::Plan;
 use super::report::{Report, Reporter};
-use super::{background, cache};
+use super::{background, cache, origin};
 use crate::cli::args::MountArgs;
 use crate::cli::error::{Exit, Failure};
-use crate::engine::{Cache, Clock, Config, DiskPool, Ground, Network, SystemClock};
+use crate::engine::{Cache, Config, DiskPool, Ground, Network, SystemClock};
 use crate::fuse::{FuseMount, MountError, MountSettings, Unmounter};
-use crate::remote::{DirRemote, DirSettings, Remote, RemoteError, SlowRemote, SlowSettings};
+use crate::remote::Remote;
 use crate::storage::{CacheDir, HostIdentity};
 use crate::vfs::{Vfs, VfsOptions};
 
 /// How often the engine is told that time passes; it asks for 100 ms at most.
 const TICK: Duration = Duration::from_millis(50);
-/// Threads for questions to a directory that blocks, and ranged reads at a time.
+/// Threads for questions to a directory that blocks.
 const REMOTE_THREADS: usize = 64;
-const REMOTE_REQUESTS: usize = 32;
 /// How long open files may hold up a daemon that was told to end.
 const LINGER: Duration = Duration::from_secs(5);
 /// How long the cache disk may take to close the cache.
@@ -40,9 +40,15 @@ const CLOSE_PATIENCE: Duration = Duration::from_secs(120);
 /// Mounts, tells the reporter, and serves until the mount ends. A failure after the mount has answered is logged: by then
 /// nobody waits for it.
 pub(super) fn run(args: &MountArgs, plan: &Plan, reporter: &mut Reporter) -> Result<(), Failure> {
+    let network = Arc::new(Network::new(args.timeout, REMOTE_THREADS)?);
+    let mut notes = plan.notes.clone();
+    let looked = origin::look(args, plan, &network, &mut notes)?;
     let disk = cache::open(args, &plan.cache_dir, reporter)?;
-    let daemon = Daemon::open(args, plan, disk)?;
-    let served = mount_and_serve(&daemon, args, plan, reporter);
+    for note in &notes {
+        reporter.tell(Report::Note(note.clone()))?;
+    }
+    let daemon = Daemon::open(args, plan, disk, network, looked)?;
+    let served = mount_and_serve(&daemon, args, plan, reporter, &notes);
     // A mount that failed leaves a closed cache as well.
     daemon.close();
     if served.is_ok() {
@@ -56,6 +62,7 @@ fn mount_and_serve(
     args: &MountArgs,
     plan: &Plan,
     reporter: &mut Reporter,
+    notes: &[String],
 ) -> Result<(), Failure> {
     let _ticker = Ticker::start(Arc::clone(&daemon.cache))?;
     let vfs = daemon.view(args, plan)?;
@@ -64,6 +71,9 @@ fn mount_and_serve(
     let mount = FuseMount::mount(&vfs, &settings(args, plan)).map_err(|e| mount_failure(&e))?;
     daemon.disk.set_mounts(std::slice::from_ref(&plan.dir))?;
     announce(plan, reporter)?;
+    for note in notes {
+        tracing::warn!("{note}");
+    }
     serve(mount, signals)
 }
 
@@ -75,19 +85,15 @@ fn announce(plan: &Plan, reporter: &mut Reporter) -> Result<(), Failure> {
     } else {
         reporter.tell(Report::Note(format!(
             "mounted {} at {}: Ctrl-C unmounts",
-            plan.remote.display(),
+            plan.origin,
             plan.dir.display()
         )))?;
     }
     reporter.tell(Report::Ready)?;
     if background {
-        background::close_pipe()?;
+        background::close_pipes()?;
     }
-    tracing::info!(
-        "mounted {} at {}",
-        plan.remote.display(),
-        plan.dir.display()
-    );
+    tracing::info!("mounted {} at {}", plan.origin, plan.dir.display());
     Ok(())
 }
 
@@ -95,9 +101,9 @@ fn settings(args: &MountArgs, plan: &Plan) -> MountSettings {
     let processors = std::thread::available_parallelism().map_or(2, usize::from);
     MountSettings {
         mountpoint: plan.dir.clone(),
-        fsname: plan.remote.to_string_lossy().into_owned(),
+        fsname: plan.origin.to_string(),
         threads: args.threads.map_or(processors.clamp(2, 16), usize::from),
-        allow_other: false,
+        allow_other: args.allow_other,
         options: args.options.clone(),
     }
 }
@@ -155,14 +161,20 @@ struct Daemon {
     pool: Arc<DiskPool>,
     cache: Arc<Cache>,
     network: Arc<Network>,
-    remote: Arc<Counted>,
+    origin: Opened,
     clock: Arc<SystemClock>,
 }
 
 impl Daemon {
-    fn open(args: &MountArgs, plan: &Plan, disk: Arc<CacheDir>) -> Result<Self, Failure> {
+    fn open(
+        args: &MountArgs,
+        plan: &Plan,
+        disk: Arc<CacheDir>,
+        network: Arc<Network>,
+        looked: Option<Looked>,
+    ) -> Result<Self, Failure> {
         let clock = Arc::new(SystemClock::default());
-        let remote = open_remote(args, plan, &clock)?;
+        let origin = origin::open(args, plan, &clock, looked)?;
         let pool = Arc::new(DiskPool::for_one_disk()?);
         let ground = Ground {
             host: HostIdentity::read(&*disk),
@@ -172,47 +184,45 @@ impl Daemon {
         };
         let config = Config {
             timeout: args.timeout,
+            unvalidated_ttl: args.unvalidated_ttl,
             ..Config::default()
         };
         let cache =
             Cache::open(ground, config).map_err(|e| cache::engine_failure(&plan.cache_dir, &e))?;
-        let network = Arc::new(Network::new(args.timeout, REMOTE_THREADS)?);
         Ok(Self {
             disk,
             pool,
             cache,
             network,
-            remote,
+            origin,
             clock,
         })
     }
 
     /// The file system over the cache. Asks the remote for its root.
     fn view(&self, args: &MountArgs, plan: &Plan) -> Result<Arc<Vfs>, Failure> {
-        let fetcher = self
-            .network
-            .fetcher(Arc::clone(&self.remote) as _, REMOTE_REQUESTS);
-        // What one user may read, another may not: their cached bytes are kept apart.
-        let salt = format!("uid:{}", rustix::process::geteuid().as_raw());
-        let source = self.cache.source(
-            self.remote.identity(),
-            &salt,
-            fetcher,
-            args.chunk_size.clone(),
-        );
+        let Opened {
+            remote,
+            salt,
+            requests,
+        } = &self.origin;
+        let fetcher = self.network.fetcher(Arc::clone(remote) as _, *requests);
+        let chunks = args.chunk_size.clone();
+        let source = self.cache.source(remote.identity(), salt, fetcher, chunks);
         let options = VfsOptions {
             metadata_ttl: args.metadata_ttl,
             clock: Arc::clone(&self.clock) as _,
-            stats: stats(Arc::clone(&self.cache), Arc::clone(&self.remote), plan),
+            stats: stats(Arc::clone(&self.cache), Arc::clone(remote), plan),
             cache_dir: plan.cache_dir.as_os_str().as_encoded_bytes().to_vec(),
+            owner: plan.owner,
         };
         Vfs::new(
             source,
-            Arc::clone(&self.remote) as _,
+            Arc::clone(remote) as _,
             Arc::clone(&self.network),
             options,
         )
-        .map_err(|e| remote_failure(plan, &e))
+        .map_err(|e| origin::failure(plan, &e))
     }
 
     /// Flushes, syncs and marks the cache as closed. A disk that hangs must not keep the daemon alive for ever.
@@ -267,37 +277,6 @@ impl Drop for Ticker {
     }
 }
 
-/// The remote, behind the simulated slowness if that was asked for.
-fn open_remote(
-    args: &MountArgs,
-    plan: &Plan,
-    clock: &Arc<SystemClock>,
-) -> Result<Arc<Counted>, Failure> {
-    let wall = Arc::clone(clock);
-    let settings = DirSettings {
-        settle: args.settle,
-        hidden: vec![plan.dir.clone(), plan.cache_dir.clone()],
-        clock: Arc::new(move || wall.wall()),
-    };
-    let dir = DirRemote::open(&plan.remote, settings).map_err(|e| Failure::new(Exit::Remote, e))?;
-    let slow = SlowSettings {
-        round_trip: args.slow_round_trip.unwrap_or_default(),
-        bytes_per_second: args.slow_bandwidth,
-    };
-    let remote: Arc<dyn Remote> = match slow == SlowSettings::default() {
-        true => Arc::new(dir),
-        false => Arc::new(SlowRemote::new(Arc::new(dir), slow)),
-    };
-    Ok(Arc::new(Counted::new(remote)))
-}
-
-fn remote_failure(plan: &Plan, error: &RemoteError) -> Failure {
-    Failure::new(
-        Exit::Remote,
-        format_args!("cannot mount the remote {}: {error}", plan.remote.display()),
-    )
-}
-
 /// What the mount's root answers as its counters: the engine's, and who serves what.
 fn stats(
     cache: Arc<Cache>,
@@ -307,7 +286,7 @@ fn stats(
     let text = |path: &PathBuf| Value::from(path.to_string_lossy());
     let about = [
         ("pid", Value::from(std::process::id())),
-        ("remote", text(&plan.remote)),
+        ("remote", Value::from(plan.origin.to_string())),
         ("mount_point", text(&plan.dir)),
         ("cache_dir", text(&plan.cache_dir)),
     ];

@@ -4,8 +4,11 @@ mod background;
 mod cache;
 mod counted;
 mod daemon;
+mod origin;
+mod owner;
 mod plan;
 mod report;
+mod web;
 
 pub(super) use plan::need_fuse;
 
@@ -13,18 +16,19 @@ use self::plan::Plan;
 use self::report::{Report, Reporter, Terminal};
 use super::args::MountArgs;
 use super::error::Failure;
+use super::given::Given;
 
 /// Runs the command.
-pub(super) fn run(args: &MountArgs) -> Result<(), Failure> {
-    if !args.foreground {
-        return background::start(std::env::args_os().skip(2));
+pub(super) fn run(args: &MountArgs, given: &Given) -> Result<(), Failure> {
+    if !args.foreground && !given.is_daemon {
+        return background::start(given);
     }
-    let mut reporter = match args.report {
+    let mut reporter = match given.is_daemon {
         true => Reporter::Starter,
         false => Reporter::Terminal(Terminal::new()),
     };
     let ended = Plan::new(args).and_then(|plan| daemon::run(args, &plan, &mut reporter));
-    match (ended, args.report) {
+    match (ended, given.is_daemon) {
         // The starter prints it; where it is gone, nobody is there to be told.
         (Err(failure), true) => reporter.tell(Report::failure(&failure)).or(Ok(())),
         (ended, _) => ended,

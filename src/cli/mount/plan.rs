@@ -1,54 +1,81 @@
 //! What is to be mounted, where, and on which cache: the command line, resolved and checked before anything is made.
 
 use std::ffi::{OsStr, OsString};
+use std::fmt;
 use std::io;
-use std::os::unix::ffi::{OsStrExt, OsStringExt};
+use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
-use crate::fuse::{check_options, is_daemon_gone};
+use super::owner;
+use super::web::{WebOrigin, readable_by_others};
+use crate::fuse::{MountError, can_mount, check_options, is_daemon_gone};
+use crate::vfs::Owner;
 
 use crate::cli::args::MountArgs;
 use crate::cli::error::{Exit, Failure};
 use crate::cli::mounts;
+use crate::cli::secret::shown;
 
 /// Errors where this machine, or this user on it, cannot use FUSE at all.
 pub(in crate::cli) fn need_fuse() -> Result<(), Failure> {
-    let device = std::fs::File::options()
-        .read(true)
-        .write(true)
-        .open("/dev/fuse");
-    let sentence = match device {
-        Ok(_) => return Ok(()),
-        Err(e) if e.kind() == io::ErrorKind::NotFound => {
-            "there is no /dev/fuse: load the kernel module (`modprobe fuse`), or start the container with \
-             --device /dev/fuse --cap-add SYS_ADMIN"
-                .to_owned()
+    can_mount().map_err(|error| Failure::new(Exit::Mount, error))
+}
+
+/// What is mounted.
+pub(super) enum Origin {
+    /// A directory, in full.
+    Dir(PathBuf),
+    /// A web server.
+    Web(WebOrigin),
+}
+
+impl fmt::Display for Origin {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Dir(path) => path.display().fmt(f),
+            Self::Web(web) => web.url.fmt(f),
         }
-        Err(e) => format!(
-            "/dev/fuse cannot be opened ({e}): its mode should be 0666, which the package fuse3 sees to; \
-             a container needs --device /dev/fuse --cap-add SYS_ADMIN"
-        ),
-    };
-    Err(Failure::new(Exit::Mount, sentence))
+    }
 }
 
 /// The resolved command line.
-#[derive(Debug)]
 pub(super) struct Plan {
-    /// The remote directory, in full.
-    pub remote: PathBuf,
+    /// The remote.
+    pub origin: Origin,
     /// The mount point, in full.
     pub dir: PathBuf,
     /// The cache directory, in full; it need not exist.
     pub cache_dir: PathBuf,
+    /// Who is to own what is shown.
+    pub owner: Owner,
+    /// What the user should know.
+    pub notes: Vec<String>,
 }
 
 impl Plan {
     /// Resolves the command line. Nothing is made or changed.
     pub(super) fn new(args: &MountArgs) -> Result<Self, Failure> {
         need_fuse()?;
-        check_options(&args.options).map_err(|error| Failure::new(Exit::Usage, error))?;
-        let remote = resolve_remote(&args.remote)?;
+        check_options(&args.options, args.allow_other).map_err(|error| {
+            let exit = match error {
+                MountError::Option { .. } => Exit::Usage,
+                _ => Exit::Mount,
+            };
+            Failure::new(exit, error)
+        })?;
+        let owner = owner::resolve(args)?;
+        let mut notes = Vec::new();
+        let origin = resolve_remote(args, &mut notes)?;
+        if let Some(file) = args
+            .config
+            .as_ref()
+            .filter(|file| !args.header.is_empty() && readable_by_others(file))
+        {
+            let shown = file.display();
+            notes.push(format!(
+                "note: other users can read the headers in {shown}: `chmod 600 {shown}`"
+            ));
+        }
         let dir = resolve_mount_point(&args.dir)?;
         let cache_dir = match &args.cache_dir {
             Some(dir) => dir.clone(),
@@ -79,9 +106,11 @@ impl Plan {
             ));
         }
         Ok(Self {
-            remote,
+            origin,
             dir,
             cache_dir,
+            owner,
+            notes,
         })
     }
 }
@@ -98,26 +127,55 @@ fn default_cache_dir(root: bool, xdg: Option<OsString>, home: Option<OsString>) 
     cache.map(|cache| cache.join("larder"))
 }
 
-/// The directory that REMOTE names.
-fn resolve_remote(remote: &OsStr) -> Result<PathBuf, Failure> {
-    let refuse = |why: &dyn std::fmt::Display| {
-        let shown = remote.to_string_lossy();
+/// What REMOTE names.
+fn resolve_remote(args: &MountArgs, notes: &mut Vec<String>) -> Result<Origin, Failure> {
+    let remote = args.remote.reveal();
+    let bytes = remote.as_bytes();
+    let scheme = bytes.windows(3).position(|w| w == b"://");
+    match scheme.and_then(|at| bytes.get(..at)) {
+        Some(scheme) if is_web(scheme) => WebOrigin::new(remote, args, notes).map(Origin::Web),
+        Some(scheme) if is_scheme(scheme) && !scheme.eq_ignore_ascii_case(b"file") => {
+            Err(Failure::new(
+                Exit::Remote,
+                format_args!(
+                    "cannot mount the remote {}: not yet, larder mounts local directories and web servers \
+                 (http://, https://) in this version",
+                    shown(remote)
+                ),
+            ))
+        }
+        Some(scheme) if is_scheme(scheme) => {
+            let path = bytes.get(scheme.len() + 3..).unwrap_or_default();
+            resolve_directory(OsStr::from_bytes(path)).map(Origin::Dir)
+        }
+        _ => resolve_directory(remote).map(Origin::Dir),
+    }
+}
+
+fn is_web(scheme: &[u8]) -> bool {
+    [&b"http"[..], b"https"]
+        .iter()
+        .any(|web| web.eq_ignore_ascii_case(scheme))
+}
+
+/// Whether these bytes can stand before `://`; a path with that in it has a slash before.
+fn is_scheme(bytes: &[u8]) -> bool {
+    !bytes.is_empty()
+        && bytes
+            .iter()
+            .all(|b| b.is_ascii_alphanumeric() || b"+-.".contains(b))
+}
+
+/// The directory of this path.
+fn resolve_directory(path: &OsStr) -> Result<PathBuf, Failure> {
+    let refuse = |why: &dyn fmt::Display| {
+        let shown = path.to_string_lossy();
         Failure::new(
             Exit::Remote,
             format_args!("cannot mount the remote {shown}: {why}"),
         )
     };
-    let bytes = remote.as_bytes();
-    let path = match bytes.strip_prefix(b"file://") {
-        Some(path) => PathBuf::from(OsString::from_vec(path.to_vec())),
-        None if bytes.windows(3).any(|w| w == b"://") => {
-            return Err(refuse(
-                &"not yet: larder mounts local directories in this version \
-                (a mount of a slow disk or server, for instance)",
-            ));
-        }
-        None => PathBuf::from(remote),
-    };
+    let path = Path::new(path);
     let full = path.canonicalize().map_err(|e| match e.kind() {
         io::ErrorKind::NotFound => refuse(&"there is no such directory"),
         _ => refuse(&e),
@@ -175,27 +233,40 @@ mod tests {
         assert_eq!(at(false, None, None), None);
     }
 
+    fn resolved(remote: &str) -> Result<String, Failure> {
+        let args = crate::cli::args::parse(&["larder", "mount", remote, "/b"].map(Into::into));
+        let crate::cli::args::Command::Mount(args) = args.unwrap().command else {
+            panic!("not a mount");
+        };
+        resolve_remote(&args, &mut Vec::new()).map(|origin| origin.to_string())
+    }
+
     #[test]
-    fn remotes_are_directories_for_now() {
-        let refused = |remote: &str| resolve_remote(OsStr::new(remote)).unwrap_err();
-        let web = refused("https://example.org/x");
-        assert_eq!(web.exit, Exit::Remote);
-        assert!(web.sentence.contains("https://example.org/x"));
-        assert!(web.sentence.contains("not yet"));
-        assert!(
-            refused("/no/such/thing")
-                .sentence
-                .contains("no such directory")
-        );
+    fn a_remote_is_a_directory_or_a_url() {
+        let s3 = resolved("s3://key:geheim@bucket/x").unwrap_err();
+        assert_eq!(s3.exit, Exit::Remote);
+        assert!(s3.sentence.contains("not yet") && s3.sentence.contains("bucket/x"));
+        assert!(!s3.sentence.contains("geheim"));
+        let gone = resolved("/no/such/thing").unwrap_err();
+        assert!(gone.sentence.contains("no such directory"));
         let file = tempfile::NamedTempFile::new().unwrap();
-        let sentence = refused(file.path().to_str().unwrap()).sentence;
+        let sentence = resolved(file.path().to_str().unwrap())
+            .unwrap_err()
+            .sentence;
         assert!(sentence.contains("not a directory"));
         let dir = tempfile::tempdir().unwrap();
+        let full = dir.path().canonicalize().unwrap();
         let url = format!("file://{}", dir.path().display());
+        assert_eq!(resolved(&url).unwrap(), full.display().to_string());
+        // A path may look like a URL further on.
+        std::fs::create_dir_all(full.join("a:/b")).unwrap();
+        let odd = format!("{}/a://b", full.display());
         assert_eq!(
-            resolve_remote(OsStr::new(&url)).unwrap(),
-            dir.path().canonicalize().unwrap()
+            resolved(&odd).unwrap(),
+            full.join("a:/b").display().to_string()
         );
+        let web = resolved("HTTPS://u:geheim@Example.org/a b/").unwrap();
+        assert_eq!(web, "https://example.org/a%20b/");
     }
 
     #[test]
