@@ -9,6 +9,8 @@ mod http;
 mod slow;
 
 pub use dir::{DirRemote, DirSettings, WallClock};
+#[cfg(feature = "testing")]
+pub use http::listing_probe;
 pub use http::{Credentials, HttpRemote, HttpSettings, SettingsError};
 pub use slow::{SlowRemote, SlowSettings};
 

@@ -43,6 +43,15 @@ fn check() {
     replay("check", larder::testing::fuzz::check);
 }
 
+#[test]
+fn listing() {
+    assert!(
+        inputs("corpus", "listing").len() >= 8,
+        "a seed for every kind of listing"
+    );
+    replay("listing", larder::testing::fuzz::listing);
+}
+
 /// One seed for every type of sector: the first of its kind in the golden cache.
 fn write_seeds() {
     let index = &golden_writer::write()[golden_writer::INDEX];

@@ -6,12 +6,33 @@
 //!   was asked for. Anything else is an error of the origin.
 //! * Secrets (passwords, header values) are in no error, no log line and no `Debug` output.
 
+mod answer;
+mod client;
+mod dirs;
+mod facts;
+mod fetch;
+mod listing;
+mod look;
+mod names;
+mod patience;
+mod retry;
+mod secrets;
+mod stamps;
+mod validator;
+mod web;
+
+#[cfg(feature = "testing")]
+pub use listing::probe as listing_probe;
+
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
 use reqwest::Url;
 use reqwest::header::{HeaderName, HeaderValue};
 
+use self::listing::Style;
+use self::web::Web;
 use super::{BoxFuture, Entry, Remote, RemoteError, Sink};
 use crate::units::{ByteRange, Facts, ObjectName, Validator};
 
@@ -62,14 +83,34 @@ pub enum SettingsError {
 
 /// A web server, or one file on it.
 pub struct HttpRemote {
+    url: Url,
     identity: String,
+    principal: String,
+    web: Arc<Web>,
 }
 
 impl HttpRemote {
     /// A remote at `url` (http or https; without user information, query and fragment). Nothing is asked yet.
-    pub fn new(url: &Url, _settings: HttpSettings) -> Result<Self, SettingsError> {
+    pub fn new(url: &Url, settings: HttpSettings) -> Result<Self, SettingsError> {
+        let fail = |why: &str| {
+            let shown = names::shown(url);
+            Err(SettingsError::Url(format!("cannot mount {shown}: {why}")))
+        };
+        if !matches!(url.scheme(), "http" | "https") || url.host_str().is_none() {
+            return fail("give a URL that begins with http:// or https:// and names a host");
+        }
+        if !url.username().is_empty() || url.password().is_some() {
+            return fail("give the user and the password apart from the URL");
+        }
+        if url.query().is_some() || url.fragment().is_some() {
+            return fail("give a URL without ? and #; a ? in a name is written %3F");
+        }
+        let web = Web::new(url, &settings)?;
         Ok(Self {
-            identity: url.to_string(),
+            url: url.clone(),
+            identity: names::identity(&web.site.base),
+            principal: secrets::principal(&settings),
+            web: Arc::new(web),
         })
     }
 
@@ -77,13 +118,19 @@ impl HttpRemote {
     /// listings say. Returns sentences that whoever mounts should read. Errors with [`RemoteError::Forbidden`] where the
     /// credentials are refused.
     pub async fn look(&mut self) -> Result<Vec<String>, RemoteError> {
-        Err(RemoteError::Unreachable("not yet".into()))
+        let (site, notes) = look::look(&self.web, &self.url).await?;
+        self.identity = names::identity(&site.base);
+        self.web = Arc::new(Web {
+            site,
+            shared: Arc::clone(&self.web.shared),
+        });
+        Ok(notes)
     }
 
     /// Whom the server sees: part of what names are hashed with, so that two users with two credentials share no bytes.
     /// Contains no secret.
     pub fn principal(&self) -> String {
-        String::new()
+        self.principal.clone()
     }
 }
 
@@ -92,21 +139,25 @@ impl Remote for HttpRemote {
         &self.identity
     }
 
-    fn stat<'a>(&'a self, _name: &'a ObjectName) -> BoxFuture<'a, Result<Facts, RemoteError>> {
-        Box::pin(async { Err(RemoteError::NotFound) })
+    fn lists_facts(&self) -> bool {
+        self.web.site.style == Style::Exact
     }
 
-    fn list<'a>(&'a self, _name: &'a ObjectName) -> BoxFuture<'a, Result<Vec<Entry>, RemoteError>> {
-        Box::pin(async { Err(RemoteError::NotFound) })
+    fn stat<'a>(&'a self, name: &'a ObjectName) -> BoxFuture<'a, Result<Facts, RemoteError>> {
+        Box::pin(facts::stat(&self.web, name))
+    }
+
+    fn list<'a>(&'a self, name: &'a ObjectName) -> BoxFuture<'a, Result<Vec<Entry>, RemoteError>> {
+        Box::pin(dirs::list(&self.web, name))
     }
 
     fn fetch<'a>(
         &'a self,
-        _name: &'a ObjectName,
-        _range: ByteRange,
-        _bound: Option<&'a Validator>,
-        _sink: &'a mut dyn Sink,
+        name: &'a ObjectName,
+        range: ByteRange,
+        bound: Option<&'a Validator>,
+        sink: &'a mut dyn Sink,
     ) -> BoxFuture<'a, Result<(), RemoteError>> {
-        Box::pin(async { Err(RemoteError::NotFound) })
+        Box::pin(fetch::fetch(&self.web, name, range, bound, sink))
     }
 }

@@ -2,6 +2,8 @@
 
 mod check;
 mod decode;
+mod listing;
 
 pub use check::check;
 pub use decode::decode;
+pub use listing::listing;

@@ -1,0 +1,270 @@
+//! One question to the server: connections, redirects, and who may see the secrets.
+//!
+//! Invariants:
+//!
+//! * What was given for the server (headers, credentials) goes to its origin (scheme, host, port) and nowhere else.
+//! * A redirect from https to http is not followed, nor more than [`HOPS`] of them.
+//! * No sentence made here has a URL in it: a redirect's may be a secret.
+
+use std::error::Error;
+use std::time::Duration;
+
+use reqwest::header::{ACCEPT_ENCODING, HeaderMap, HeaderValue, LOCATION};
+use reqwest::redirect::Policy;
+use reqwest::tls::Certificate;
+use reqwest::{Client, ClientBuilder, Method, Response, StatusCode, Url};
+
+use super::{HttpSettings, SettingsError, names};
+use crate::remote::RemoteError;
+
+/// How many redirects in a row are followed.
+const HOPS: usize = 10;
+/// The longest that a connection may take.
+const CONNECT: Duration = Duration::from_secs(10);
+/// A body that nobody reads is read to its end up to this many bytes, so that its connection can be used again.
+const DRAINED: u64 = 16 << 10;
+/// Bytes in flight of one response over HTTP/2: enough for a gigabit at 60 ms.
+const STREAM_WINDOW: u32 = 8 << 20;
+/// Bytes in flight of all responses of one connection over HTTP/2.
+const CONNECTION_WINDOW: u32 = 32 << 20;
+
+/// What is asked.
+pub(super) struct Question<'a> {
+    pub(super) method: Method,
+    pub(super) url: &'a Url,
+    pub(super) headers: HeaderMap,
+}
+
+impl<'a> Question<'a> {
+    pub(super) fn get(url: &'a Url, headers: HeaderMap) -> Self {
+        Self {
+            method: Method::GET,
+            url,
+            headers,
+        }
+    }
+
+    pub(super) fn head(url: &'a Url) -> Self {
+        Self {
+            method: Method::HEAD,
+            url,
+            headers: HeaderMap::new(),
+        }
+    }
+}
+
+/// What comes back.
+pub(super) enum Reply {
+    /// The answer, and the URL that gave it.
+    Answer(Url, Box<Response>),
+    /// A redirect that only adds a slash: the URL is a directory's.
+    Slash,
+}
+
+/// Why nothing came back.
+pub(super) enum Failure {
+    /// The same question may fare better later; the sentence says what happened.
+    Passing(String),
+    /// It will not.
+    Lasting(RemoteError),
+}
+
+/// Connections to the server.
+pub(super) struct Connections {
+    client: Client,
+    base: Url,
+    own: HeaderMap,
+}
+
+impl Connections {
+    pub(super) fn new(base: &Url, settings: &HttpSettings) -> Result<Self, SettingsError> {
+        let more = match &settings.ca_file {
+            None => Vec::new(),
+            Some(path) => {
+                let fail = |why: String| SettingsError::CaFile {
+                    path: path.clone(),
+                    why,
+                };
+                let pem = std::fs::read(path).map_err(|error| fail(error.to_string()))?;
+                let found =
+                    Certificate::from_pem_bundle(&pem).map_err(|error| fail(sentence(error)))?;
+                if found.is_empty() {
+                    return Err(fail("there is no certificate in PEM form in it".into()));
+                }
+                found
+            }
+        };
+        // Fails where a provider is installed already, and then that one serves as well.
+        let _ = rustls::crypto::ring::default_provider().install_default();
+        let build = |builder: ClientBuilder| builder.build();
+        let client = match build(builder(settings.timeout).tls_certs_merge(more.clone())) {
+            Ok(client) => client,
+            // A machine without any certificates can still ask a server without TLS, or one of its own.
+            Err(_) if base.scheme() == "http" || !more.is_empty() => {
+                build(builder(settings.timeout).tls_certs_only(more))
+                    .map_err(|error| SettingsError::Tls(sentence(error)))?
+            }
+            Err(error) => return Err(SettingsError::Tls(sentence(error))),
+        };
+        Ok(Self {
+            client,
+            base: base.clone(),
+            own: super::secrets::headers(settings)?,
+        })
+    }
+
+    /// Sends the question and follows redirects. `limit` bounds the wait for each head.
+    pub(super) async fn ask(
+        &self,
+        question: &Question<'_>,
+        limit: Duration,
+    ) -> Result<Reply, Failure> {
+        let mut url = question.url.clone();
+        for _ in 0..=HOPS {
+            let response = self.send(question, &url, limit).await?;
+            let Some(target) = target(&url, &response).map_err(untrusted)? else {
+                return Ok(Reply::Answer(url, Box::new(response)));
+            };
+            drain(response).await;
+            if names::adds_slash(&url, &target) {
+                return Ok(Reply::Slash);
+            }
+            if url.scheme() == "https" && target.scheme() != "https" {
+                let why = "it redirects from https to what is not encrypted";
+                return Err(untrusted(why.into()));
+            }
+            url = target;
+        }
+        Err(untrusted(format!("it redirects more than {HOPS} times")))
+    }
+
+    async fn send(
+        &self,
+        question: &Question<'_>,
+        url: &Url,
+        limit: Duration,
+    ) -> Result<Response, Failure> {
+        let mut headers = question.headers.clone();
+        headers.insert(ACCEPT_ENCODING, HeaderValue::from_static("identity"));
+        if url.origin() == self.base.origin() {
+            for name in self.own.keys() {
+                headers.remove(name);
+                for value in self.own.get_all(name) {
+                    headers.append(name, value.clone());
+                }
+            }
+        }
+        let request = self.client.request(question.method.clone(), url.clone());
+        match tokio::time::timeout(limit, request.headers(headers).send()).await {
+            Ok(Ok(response)) => Ok(response),
+            Ok(Err(error)) if is_distrust(&error) => {
+                Err(Failure::Lasting(RemoteError::Unreachable(sentence(error))))
+            }
+            Ok(Err(error)) => Err(Failure::Passing(sentence(error))),
+            Err(_) => Err(Failure::Passing(format!("no answer within {limit:?}"))),
+        }
+    }
+}
+
+fn builder(timeout: Duration) -> ClientBuilder {
+    Client::builder()
+        .user_agent(concat!("larder/", env!("CARGO_PKG_VERSION")))
+        .redirect(Policy::none())
+        .referer(false)
+        .tcp_nodelay(true)
+        .tcp_keepalive(Duration::from_secs(30))
+        .connect_timeout(CONNECT.min(timeout))
+        .pool_max_idle_per_host(64)
+        .pool_idle_timeout(Duration::from_secs(60))
+        .http2_initial_stream_window_size(STREAM_WINDOW)
+        .http2_initial_connection_window_size(CONNECTION_WINDOW)
+        .http2_keep_alive_interval(Duration::from_secs(10))
+        .http2_keep_alive_timeout(Duration::from_secs(10))
+}
+
+/// Where a redirect leads; `None` where the answer is none.
+fn target(from: &Url, response: &Response) -> Result<Option<Url>, String> {
+    use StatusCode as S;
+    let status = response.status();
+    let redirects = [
+        S::MOVED_PERMANENTLY,
+        S::FOUND,
+        S::SEE_OTHER,
+        S::TEMPORARY_REDIRECT,
+        S::PERMANENT_REDIRECT,
+    ];
+    if !redirects.contains(&status) {
+        return Ok(None);
+    }
+    let lost = || format!("it answers {status} without saying where to");
+    let location = response.headers().get(LOCATION).ok_or_else(lost)?;
+    let location = std::str::from_utf8(location.as_bytes()).map_err(|_| lost())?;
+    let mut target = from.join(location).map_err(|_| lost())?;
+    if !matches!(target.scheme(), "http" | "https") {
+        return Err("it redirects to what is no web server".into());
+    }
+    target.set_fragment(None);
+    // A user in a Location would be sent as credentials that nobody gave.
+    let _ = target
+        .set_username("")
+        .and_then(|()| target.set_password(None));
+    Ok(Some(target))
+}
+
+fn untrusted(why: String) -> Failure {
+    Failure::Lasting(RemoteError::Untrusted(why))
+}
+
+/// Reads a short body to its end, so that its connection can be used again.
+pub(super) async fn drain(mut response: Response) {
+    if response
+        .content_length()
+        .is_some_and(|length| length > DRAINED)
+    {
+        return;
+    }
+    let rest = async {
+        let mut read = 0;
+        while let Ok(Some(bytes)) = response.chunk().await {
+            read += bytes.len() as u64;
+            if read > DRAINED {
+                break;
+            }
+        }
+    };
+    let _ = tokio::time::timeout(Duration::from_millis(200), rest).await;
+}
+
+/// The error and its causes as one sentence, without the URL.
+pub(super) fn sentence(error: reqwest::Error) -> String {
+    let error = error.without_url();
+    let mut said = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        let text = error.to_string();
+        if !said.ends_with(&text) {
+            said.push_str(": ");
+            said.push_str(&text);
+        }
+        cause = error.source();
+    }
+    said
+}
+
+/// Whether the server's certificate is not to be trusted: it will not be in a second either.
+fn is_distrust(error: &reqwest::Error) -> bool {
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        // An I/O error hands on the cause of what it wraps, and not what it wraps.
+        let wrapped = error
+            .downcast_ref::<std::io::Error>()
+            .and_then(std::io::Error::get_ref)
+            .and_then(|inner| inner.downcast_ref::<rustls::Error>());
+        let tls = wrapped.or_else(|| error.downcast_ref());
+        if matches!(tls, Some(rustls::Error::InvalidCertificate(_))) {
+            return true;
+        }
+        cause = error.source();
+    }
+    false
+}

@@ -1,0 +1,144 @@
+//! Asking again: pauses, a deadline without progress, and the peace that a server asked for.
+//!
+//! Invariants: no request is sent while the server asked for peace; nobody waits for what cannot come before his
+//! deadline.
+
+use std::time::Duration;
+
+use parking_lot::Mutex;
+use reqwest::StatusCode;
+use reqwest::header::{DATE, HeaderMap, RETRY_AFTER};
+use tokio::time::Instant;
+
+use super::client::{Connections, Failure, Question, Reply, drain};
+use super::retry;
+use crate::remote::RemoteError;
+
+/// The last try before a deadline is given at least this long.
+const SHORTEST_TRY: Duration = Duration::from_millis(100);
+
+/// The peace that the server asked for, shared by all who ask it.
+#[derive(Default)]
+pub(super) struct Peace(Mutex<Option<(Instant, StatusCode)>>);
+
+impl Peace {
+    fn keep(&self, until: Instant, status: StatusCode) {
+        let mut kept = self.0.lock();
+        if kept.is_none_or(|(before, _)| before < until) {
+            *kept = Some((until, status));
+        }
+    }
+
+    /// How long it still lasts.
+    fn rest(&self, now: Instant) -> Option<(Duration, StatusCode)> {
+        let mut kept = self.0.lock();
+        let (until, status) = (*kept)?;
+        if until <= now {
+            *kept = None;
+            return None;
+        }
+        Some((until - now, status))
+    }
+}
+
+/// What went wrong, and how long the server asked for peace after it.
+struct Setback {
+    why: String,
+    wait: Option<(Duration, StatusCode)>,
+}
+
+/// The patience of one fetch, one question, one listing.
+pub(super) struct Patience<'a> {
+    connections: &'a Connections,
+    peace: &'a Peace,
+    timeout: Duration,
+    deadline: Instant,
+    failures: u32,
+}
+
+impl<'a> Patience<'a> {
+    pub(super) fn new(connections: &'a Connections, peace: &'a Peace, timeout: Duration) -> Self {
+        Self {
+            connections,
+            peace,
+            timeout,
+            deadline: Instant::now() + timeout,
+            failures: 0,
+        }
+    }
+
+    /// Something new came: the deadline begins again.
+    pub(super) fn progress(&mut self) {
+        self.deadline = Instant::now() + self.timeout;
+        self.failures = 0;
+    }
+
+    /// How long one answer, or one piece of it, is waited for: a connection that went dead unheard must leave time for
+    /// another one.
+    pub(super) fn limit(&self) -> Duration {
+        self.timeout / 2
+    }
+
+    /// Asks until an answer comes that another request would not better.
+    pub(super) async fn ask(&mut self, question: &Question<'_>) -> Result<Reply, RemoteError> {
+        loop {
+            self.wait_for_peace().await?;
+            let left = self.deadline.saturating_duration_since(Instant::now());
+            let limit = self.limit().min(left).max(SHORTEST_TRY);
+            match self.connections.ask(question, limit).await {
+                Ok(Reply::Answer(_, response)) if retry::is_transient(response.status()) => {
+                    let status = response.status();
+                    let wait = asked_wait(response.headers()).map(|wait| (wait, status));
+                    drain(*response).await;
+                    let why = format!("it answers {status}");
+                    self.pause_for(Setback { why, wait }).await?;
+                }
+                Ok(reply) => return Ok(reply),
+                Err(Failure::Passing(why)) => self.pause(why).await?,
+                Err(Failure::Lasting(error)) => return Err(error),
+            }
+        }
+    }
+
+    /// Waits before the next try, or says that it was the last.
+    pub(super) async fn pause(&mut self, why: String) -> Result<(), RemoteError> {
+        self.pause_for(Setback { why, wait: None }).await
+    }
+
+    async fn pause_for(&mut self, setback: Setback) -> Result<(), RemoteError> {
+        self.failures = self.failures.saturating_add(1);
+        tracing::debug!(
+            "try {} at the remote failed: {}",
+            self.failures,
+            setback.why
+        );
+        if let Some((wait, status)) = setback.wait {
+            self.peace.keep(Instant::now() + wait, status);
+        }
+        self.wait_for_peace().await?;
+        let pause = retry::pause(self.failures, fastrand::f64());
+        if Instant::now() + pause >= self.deadline {
+            return Err(RemoteError::Unreachable(setback.why));
+        }
+        tokio::time::sleep(pause).await;
+        Ok(())
+    }
+
+    async fn wait_for_peace(&self) -> Result<(), RemoteError> {
+        while let Some((rest, status)) = self.peace.rest(Instant::now()) {
+            if Instant::now() + rest >= self.deadline {
+                let seconds = rest.as_secs_f64().ceil();
+                return Err(RemoteError::Unreachable(format!(
+                    "it answers {status} and asks for no requests for {seconds} s"
+                )));
+            }
+            tokio::time::sleep(rest).await;
+        }
+        Ok(())
+    }
+}
+
+fn asked_wait(headers: &HeaderMap) -> Option<Duration> {
+    let text = |name| headers.get(name).and_then(|value| value.to_str().ok());
+    retry::retry_after(text(RETRY_AFTER)?, text(DATE))
+}
