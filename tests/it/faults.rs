@@ -47,7 +47,10 @@ fn object(number: usize, seed: u64, size: u64) -> Object {
         3 => object.with_etag(Etag::Absent),
         4 => object.without_ranges(),
         5 => object.with_etag(Etag::Absent).without_modified(),
-        _ => object.with_etag(Etag::Weak).without_modified().without_ranges(),
+        _ => object
+            .with_etag(Etag::Weak)
+            .without_modified()
+            .without_ranges(),
     }
 }
 
@@ -123,12 +126,17 @@ async fn alone(mount: Arc<Mount>, fault: Fault, extent: Extent) -> Result<usize,
     if extent != Extent::All {
         for (name, ..) in &objects {
             let found = mount.facts(name).await;
-            facts.insert(name.clone(), found.map_err(|e| format!("{name} before the fault: {e}"))?);
+            facts.insert(
+                name.clone(),
+                found.map_err(|e| format!("{name} before the fault: {e}"))?,
+            );
         }
     }
     match extent {
         Extent::All => mount.origin.fault(fault.clone(), When::always()),
-        Extent::Gets => mount.origin.fault(fault.clone(), When::always().method(Method::Get)),
+        Extent::Gets => mount
+            .origin
+            .fault(fault.clone(), When::always().method(Method::Get)),
         Extent::FirstGet => objects.iter().for_each(|(name, ..)| {
             let first = When::first(1).method(Method::Get).path(name);
             mount.origin.fault(fault.clone(), first);
@@ -140,7 +148,9 @@ async fn alone(mount: Arc<Mount>, fault: Fault, extent: Extent) -> Result<usize,
         let facts = facts.remove(&name);
         readers.spawn(async move {
             let read = read_alone(&mount, &fault, extent, (&name, number, size), facts).await;
-            read.map_err(|why| format!("{fault:?}, {extent:?}: {why}{}", mount.last_requests(&name)))
+            read.map_err(|why| {
+                format!("{fault:?}, {extent:?}: {why}{}", mount.last_requests(&name))
+            })
         });
     }
     let mut brought = 0;
@@ -163,7 +173,9 @@ async fn read_alone(
         None => mount.facts(name).await,
     };
     let strict = extent == Extent::Gets && STRONG.contains(&number);
-    let open = facts.ok().and_then(|facts| mount.open(name, &facts, strict));
+    let open = facts
+        .ok()
+        .and_then(|facts| mount.open(name, &facts, strict));
     let mut brought = 0;
     if let Some(open) = &open {
         let middle = ByteRange::new(size / 3, size / 3 * 2 + 1);
@@ -173,7 +185,9 @@ async fn read_alone(
             brought += usize::from(result.is_ok());
             let must = extent == Extent::FirstGet && is_passing(fault) && number != UNVALIDATED;
             if let (true, Err(error)) = (must, result) {
-                return Err(format!("{name}: asked again it would have had the bytes: {error}"));
+                return Err(format!(
+                    "{name}: asked again it would have had the bytes: {error}"
+                ));
             }
         }
     }
@@ -198,9 +212,17 @@ fn each_fault_alone_brings_the_right_bytes_or_an_error_and_passes() {
     }
     let all = worlds.len();
     let (done, failed) = run_all(runtime.handle(), worlds.into_iter());
-    assert!(failed.is_empty(), "{} of {all} failed:\n{}", failed.len(), failed.join("\n"));
+    assert!(
+        failed.is_empty(),
+        "{} of {all} failed:\n{}",
+        failed.len(),
+        failed.join("\n")
+    );
     let brought: usize = done.iter().sum();
-    assert!(brought > all * 5, "only {brought} reads brought bytes in {all} worlds");
+    assert!(
+        brought > all * 5,
+        "only {brought} reads brought bytes in {all} worlds"
+    );
 }
 
 /// What came of a world.
@@ -278,13 +300,18 @@ async fn mixture(mount: Arc<Mount>, seed: u64) -> Result<Outcome, String> {
             0 => SIZES[4],
             _ => SIZES[rng.index(4)].max(rng.below(2) * rng.below(300_000)),
         };
-        mount.origin.put(&name, object(rng.index(7), rng.next_u64(), size));
+        mount
+            .origin
+            .put(&name, object(rng.index(7), rng.next_u64(), size));
         places.push(Place {
             name,
             now: Mutex::new(None),
         });
     }
-    let catalogue: Vec<_> = Fault::catalogue().into_iter().filter(fits_a_mixture).collect();
+    let catalogue: Vec<_> = Fault::catalogue()
+        .into_iter()
+        .filter(fits_a_mixture)
+        .collect();
     for _ in 0..1 + rng.index(5) {
         let mut when = When::chance(u16::try_from(8 + rng.below(90)).unwrap());
         if rng.chance(80) {
@@ -296,7 +323,9 @@ async fn mixture(mount: Arc<Mount>, seed: u64) -> Result<Outcome, String> {
         if rng.chance(60) {
             when = when.path(&places[rng.index(places.len())].name);
         }
-        mount.origin.fault(catalogue[rng.index(catalogue.len())].clone(), when);
+        mount
+            .origin
+            .fault(catalogue[rng.index(catalogue.len())].clone(), when);
     }
     let places = Arc::new(places);
     let mut tasks = JoinSet::new();
@@ -385,7 +414,10 @@ async fn change_some(
 
 fn number_from_env(name: &str) -> Option<u64> {
     let text = std::env::var(name).ok()?;
-    Some(text.parse().unwrap_or_else(|_| panic!("{name} is no number: {text}")))
+    Some(
+        text.parse()
+            .unwrap_or_else(|_| panic!("{name} is no number: {text}")),
+    )
 }
 
 #[test]
@@ -410,12 +442,23 @@ fn mixtures_of_faults_bring_the_right_bytes_or_honest_errors() {
         }
     });
     let (done, failed) = run_all(runtime.handle(), worlds);
-    assert!(failed.is_empty(), "{} of {count} failed:\n{}", failed.len(), failed.join("\n"));
+    assert!(
+        failed.is_empty(),
+        "{} of {count} failed:\n{}",
+        failed.len(),
+        failed.join("\n")
+    );
     let mut answers = Counts::new();
     let mut met: BTreeMap<String, u64> = BTreeMap::new();
     for outcome in done {
-        outcome.answers.into_iter().for_each(|(name, n)| *answers.entry(name).or_default() += n);
-        outcome.met.into_iter().for_each(|name| *met.entry(name).or_default() += 1);
+        outcome
+            .answers
+            .into_iter()
+            .for_each(|(name, n)| *answers.entry(name).or_default() += n);
+        outcome
+            .met
+            .into_iter()
+            .for_each(|name| *met.entry(name).or_default() += 1);
     }
     if std::env::var_os("LARDER_FAULT_VERBOSE").is_some() {
         eprintln!("{answers:?}\n{met:?}");
@@ -423,7 +466,11 @@ fn mixtures_of_faults_bring_the_right_bytes_or_honest_errors() {
     if count >= RUNS {
         // A mixture in which nothing was read, or a fault never met, would have shown nothing.
         assert!(answers["bytes"] > count * 6, "{answers:?}");
-        let unmet: Vec<_> = Fault::catalogue().iter().map(kind).filter(|k| !met.contains_key(k)).collect();
+        let unmet: Vec<_> = Fault::catalogue()
+            .iter()
+            .map(kind)
+            .filter(|k| !met.contains_key(k))
+            .collect();
         assert!(unmet.is_empty(), "{unmet:?} was never met: {met:?}");
     }
 }
@@ -459,7 +506,12 @@ impl Remote for Careless {
     fn stat<'a>(&'a self, name: &'a ObjectName) -> BoxFuture<'a, Result<Facts, RemoteError>> {
         Box::pin(async {
             let facts = self.inner.stat(name).await?;
-            Ok(self.first.lock().entry(name.clone()).or_insert(facts).clone())
+            Ok(self
+                .first
+                .lock()
+                .entry(name.clone())
+                .or_insert(facts)
+                .clone())
         })
     }
 
@@ -505,7 +557,10 @@ fn a_listing_that_lies_misleads_nobody_for_long() {
     let rig = Arc::new(Rig::new(config(Duration::from_secs(2))));
     let origin = Origin::start_on(runtime.handle(), 1).unwrap();
     for (number, size) in SIZES.into_iter().enumerate() {
-        origin.put(&format!("size-{number}"), Object::seeded(number as u64, size));
+        origin.put(
+            &format!("size-{number}"),
+            Object::seeded(number as u64, size),
+        );
     }
     origin.fault(Fault::WrongListing, When::always());
     let mount = rig.mount(origin, |remote| remote);
@@ -516,7 +571,10 @@ fn a_listing_that_lies_misleads_nobody_for_long() {
             assert_eq!(facts.size, size + 5);
             let open = mount.open(&name, &facts, true).unwrap();
             let result = open.read_all().await.unwrap();
-            assert!(result.is_ok(), "{name}: nothing was served yet, so the true version is taken on: {result:?}");
+            assert!(
+                result.is_ok(),
+                "{name}: nothing was served yet, so the true version is taken on: {result:?}"
+            );
         }
     });
 }
@@ -544,7 +602,10 @@ fn a_redirect_to_another_server_takes_no_secret_along() {
         open.read_all().await.unwrap().unwrap();
     });
     let log = mount.origin.log();
-    assert!(log.iter().any(|l| l.elsewhere && l.status == 206), "{log:?}");
+    assert!(
+        log.iter().any(|l| l.elsewhere && l.status == 206),
+        "{log:?}"
+    );
     assert!(log.iter().all(|l| l.authorized != l.elsewhere), "{log:?}");
 }
 
@@ -583,15 +644,21 @@ fn a_storm_of_stalls_costs_no_threads_and_leaves_nothing_behind() {
         opens
     });
     let before = held();
-    mount.origin.fault(Fault::Silence, When::every(2).method(Method::Get));
-    mount.origin.fault(Fault::Stall { at: 10 }, When::always().method(Method::Get));
+    mount
+        .origin
+        .fault(Fault::Silence, When::every(2).method(Method::Get));
+    mount
+        .origin
+        .fault(Fault::Stall { at: 10 }, When::always().method(Method::Get));
     let mut most = (0, 0);
     let timed_out = runtime.block_on(async {
         let mut reads = JoinSet::new();
         for open in &opens {
             for n in 0..READS {
                 let open = open.clone();
-                reads.spawn(async move { open.read(ByteRange::at(n * LEN * 3, 100)).await.unwrap() });
+                reads.spawn(
+                    async move { open.read(ByteRange::at(n * LEN * 3, 100)).await.unwrap() },
+                );
             }
         }
         let mut failed = 0;
@@ -603,13 +670,26 @@ fn a_storm_of_stalls_costs_no_threads_and_leaves_nothing_behind() {
         }
         failed
     });
-    assert_eq!(timed_out, OBJECTS * READS as usize, "nobody could get anything");
+    assert_eq!(
+        timed_out,
+        OBJECTS * READS as usize,
+        "nobody could get anything"
+    );
     let connections = mount.origin.connections();
     // One that is given up and the next one may be open together.
-    assert!(connections.1 <= 2 * BUDGET as usize, "{connections:?} at once, the budget is {BUDGET}");
-    assert!(most.0 <= before.0 + 16, "{before:?} threads and descriptors became {most:?}");
+    assert!(
+        connections.1 <= 2 * BUDGET as usize,
+        "{connections:?} at once, the budget is {BUDGET}"
+    );
+    assert!(
+        most.0 <= before.0 + 16,
+        "{before:?} threads and descriptors became {most:?}"
+    );
     // Both ends of a connection are in this process.
-    assert!(most.1 <= before.1 + 4 * BUDGET as usize + 40, "{before:?} became {most:?}");
+    assert!(
+        most.1 <= before.1 + 4 * BUDGET as usize + 40,
+        "{before:?} became {most:?}"
+    );
     mount.origin.calm();
     runtime.block_on(async {
         for open in opens {
@@ -620,5 +700,8 @@ fn a_storm_of_stalls_costs_no_threads_and_leaves_nothing_behind() {
         tokio::time::sleep(Duration::from_millis(500)).await;
     });
     let after = held();
-    assert!(after.0 <= before.0 + 16 && after.1 <= before.1 + 2 * 32 + 40, "{before:?}, {after:?}");
+    assert!(
+        after.0 <= before.0 + 16 && after.1 <= before.1 + 2 * 32 + 40,
+        "{before:?}, {after:?}"
+    );
 }

@@ -68,7 +68,9 @@ impl Rig {
         };
         let url = reqwest::Url::parse(&origin.url()).unwrap();
         let remote = wrap(Arc::new(HttpRemote::new(&url, settings).unwrap()));
-        let source = self.opened.attach(Arc::clone(&remote), "", ChunkPolicy::Auto);
+        let source = self
+            .opened
+            .attach(Arc::clone(&remote), "", ChunkPolicy::Auto);
         Arc::new(Mount {
             rig: Arc::clone(self),
             origin,
@@ -122,7 +124,11 @@ impl Mount {
         Some(Open {
             name: name.to_owned(),
             blob: self.source.blob(&ObjectName::new(name.as_bytes()), facts),
-            judge: Arc::new(Mutex::new(if strict { judge } else { judge.believing_sizes() })),
+            judge: Arc::new(Mutex::new(if strict {
+                judge
+            } else {
+                judge.believing_sizes()
+            })),
             limit: self.rig.timeout + SLACK,
         })
     }
@@ -168,7 +174,9 @@ impl Mount {
             tokio::time::sleep(Duration::from_millis(20)).await;
         }
         let took = began.elapsed();
-        Err(format!("{name} is not readable {took:?} after all faults ended: {failures:?}"))
+        Err(format!(
+            "{name} is not readable {took:?} after all faults ended: {failures:?}"
+        ))
     }
 
     /// Whether what a fresh blob read is what the origin holds now, as far as anybody can tell.
@@ -199,10 +207,17 @@ impl Mount {
         let of_name = log.iter().filter(|l| l.name == name || l.name.is_empty());
         let last: Vec<_> = of_name.rev().take(25).collect();
         let line = |l: &&larder::testing::origin::Logged| {
-            let method = if l.method == Method::Get { "GET" } else { "HEAD" };
+            let method = if l.method == Method::Get {
+                "GET"
+            } else {
+                "HEAD"
+            };
             let range = l.range.as_deref().unwrap_or("-");
             let (status, bytes) = (l.status, l.body_bytes);
-            format!("\n  {method} {range}: {status}, {bytes} bytes, fault {:?}", l.fault)
+            format!(
+                "\n  {method} {range}: {status}, {bytes} bytes, fault {:?}",
+                l.fault
+            )
         };
         last.iter().rev().map(line).collect()
     }
@@ -230,7 +245,10 @@ impl Open {
             Ok(Err(_)) => return Err(format!("a read of {range} of {} was forgotten", self.name)),
             Err(_) => {
                 let waited = began.elapsed();
-                return Err(format!("a read of {range} of {} got no answer in {waited:?}", self.name));
+                return Err(format!(
+                    "a read of {range} of {} got no answer in {waited:?}",
+                    self.name
+                ));
             }
         };
         if let Ok(bytes) = &result {
