@@ -117,6 +117,14 @@ impl Sink for Piece<'_> {
     fn whole(&mut self) -> bool {
         self.sink.whole()
     }
+
+    fn has_room(&self) -> bool {
+        self.sink.has_room()
+    }
+
+    fn is_enough(&self) -> bool {
+        self.sink.is_enough()
+    }
 }
 
 impl Remote for SlowRemote {

@@ -28,4 +28,5 @@ mod storm;
 mod threads;
 mod tidy;
 mod tree;
+mod whole;
 mod world;

@@ -194,9 +194,12 @@ impl Daemon {
             .fetcher(Arc::clone(&self.remote) as _, REMOTE_REQUESTS);
         // What one user may read, another may not: their cached bytes are kept apart.
         let salt = format!("uid:{}", rustix::process::geteuid().as_raw());
-        let source = self
-            .cache
-            .source(self.remote.identity(), &salt, fetcher, args.chunk_size);
+        let source = self.cache.source(
+            self.remote.identity(),
+            &salt,
+            fetcher,
+            args.chunk_size.clone(),
+        );
         let options = VfsOptions {
             metadata_ttl: args.metadata_ttl,
             clock: Arc::clone(&self.clock) as _,
