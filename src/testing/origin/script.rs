@@ -2,7 +2,7 @@
 //!
 //! Chance is counted for each path by itself, so that requests for other objects that come between do not shift it.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::time::Duration;
 
 use super::answer::Method;
@@ -280,6 +280,8 @@ impl When {
 pub(super) struct Script {
     seed: u64,
     rules: Vec<Rule>,
+    /// Names that meet no fault any more.
+    spared: HashSet<String>,
 }
 
 #[derive(Debug)]
@@ -295,6 +297,7 @@ impl Script {
         Self {
             seed,
             rules: Vec::new(),
+            spared: HashSet::new(),
         }
     }
 
@@ -309,10 +312,18 @@ impl Script {
 
     pub(super) fn clear(&mut self) {
         self.rules.clear();
+        self.spared.clear();
+    }
+
+    pub(super) fn spare(&mut self, name: &str) {
+        self.spared.insert(name.to_owned());
     }
 
     /// The fault that the next request meets. Every rule counts the requests that it could have met.
     pub(super) fn next(&mut self, method: Method, name: &str) -> Option<Fault> {
+        if self.spared.contains(name) {
+            return None;
+        }
         let mut met = None;
         for (number, rule) in self.rules.iter_mut().enumerate() {
             let other = |wanted: &Option<String>| wanted.as_ref().is_some_and(|w| w != name);
@@ -397,6 +408,9 @@ mod tests {
         assert_eq!(next(&mut script), Some(Fault::Multipart));
         assert_eq!(next(&mut script), None);
         script.add(Fault::Silence, When::always());
+        script.spare("a");
+        assert_eq!(next(&mut script), None);
+        assert_eq!(script.next(Method::Get, "b"), Some(Fault::Silence));
         script.clear();
         assert_eq!(next(&mut script), None);
     }
