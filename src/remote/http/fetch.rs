@@ -55,10 +55,10 @@ pub(super) async fn fetch(
         at: range.start,
         patience: web.patience(),
     };
+    if let Some(current) = course.current() {
+        return course.leave_to_other(&current, sink);
+    }
     if let Some(Validator::Stamp(stamp)) = bound {
-        if let Some(current) = course.current() {
-            return course.leave_to_other(&current, sink);
-        }
         // The response that had this stamp is over; one that nothing was delivered under yet is still to be had.
         if web.shared.stamps.size_of(*stamp).is_none() {
             return Err(web.changed(facts::stat(web, name).await?));
