@@ -411,12 +411,16 @@ impl Blob {
     pub(super) fn changed(self: &Arc<Self>, facts: &Facts) {
         let ops = {
             let mut flight = self.flight.lock();
-            if facts.validator.is_some() && self.known_validator() == facts.validator {
+            let same = facts.validator.is_some() && self.known_validator() == facts.validator;
+            // One version has one size: where two answers disagree, whoever opens the name anew has to ask again.
+            let torn = same && facts.size != self.facts().size;
+            if same && !torn {
                 // A fetch that was started for an older version tells what another one has told already.
                 return;
             }
             flight.rebound += 1;
-            let give_up = self.is_bound() || self.is_superseded() || flight.rebound > REBOUND_MAX;
+            let spent = flight.rebound > REBOUND_MAX;
+            let give_up = torn || spent || self.is_bound() || self.is_superseded();
             if give_up || facts.kind != FileKind::File {
                 None
             } else {
@@ -429,11 +433,33 @@ impl Blob {
             }
         };
         match ops {
-            None => self.supersede(),
+            None => {
+                self.disown_stamp();
+                self.supersede();
+            }
             Some(ops) => {
                 self.tell(BlobEvent::Rebound(Box::new(facts.clone())));
                 ops.into_iter().for_each(|op| self.begin(op, None));
             }
+        }
+    }
+
+    /// The rest of a version that only one response delivered is not to be had any more. Its record is believed no longer:
+    /// whoever opens the object next would be bound to what is cached of it, and could not read the rest either.
+    fn disown_stamp(&self) {
+        let _flight = self.flight.lock();
+        let Some(plan) = self.plan() else { return };
+        let stamped = matches!(plan.validator(), Some(Validator::Stamp(_)));
+        let Some(number) = plan.record.filter(|_| stamped) else {
+            return;
+        };
+        let named = self.cache().blobs.tag_of(number).ok().flatten();
+        if named.is_some() && named == plan.tag() {
+            let record = self.record(&plan, &self.facts());
+            self.cache().blobs.put(BlobRecord {
+                validated_at: 0,
+                ..record
+            });
         }
     }
 
