@@ -278,7 +278,8 @@ impl Blob {
             },
             None => {
                 let chunk = self.source.chunks.choose(&self.name, facts.size);
-                let version = facts.validator.clone().map(|v| self.version(v, chunk));
+                let version = facts.validator.clone();
+                let version = version.map(|v| self.version(v, facts.size, chunk));
                 Plan {
                     chunk,
                     size: facts.size,
@@ -303,8 +304,8 @@ impl Blob {
         expires.is_some_and(|end| self.cache().ground.clock.wall() >= end)
     }
 
-    fn version(&self, validator: Validator, chunk: ChunkSize) -> (Validator, Tag) {
-        let tag = version_tag(self.cache().disk.uuid, self.key, &validator, chunk);
+    fn version(&self, validator: Validator, size: u64, chunk: ChunkSize) -> (Validator, Tag) {
+        let tag = version_tag(self.cache().disk.uuid, self.key, &validator, size, chunk);
         (validator, tag)
     }
 
@@ -346,7 +347,7 @@ impl Blob {
         self.settled.store(settled, Ordering::Release);
         let mut plan = Plan::clone(&plan);
         if plan.version.is_none() {
-            plan.version = Some(self.version(validator.clone(), plan.chunk));
+            plan.version = Some(self.version(validator.clone(), plan.size, plan.chunk));
         }
         if plan.record.is_none() {
             plan.expires = self.expiry(validator, self.cache().ground.clock.wall());
