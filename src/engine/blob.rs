@@ -9,6 +9,7 @@
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock};
+use std::time::Duration;
 
 use parking_lot::{Mutex, RwLock};
 
@@ -82,6 +83,8 @@ pub(super) struct Plan {
     pub(super) version: Option<(Validator, Tag)>,
     /// The number of the blob record that binds the key to this version, once there is one.
     pub(super) record: Option<u32>,
+    /// When a version without a validator is believed no more, since 1970.
+    pub(super) expires: Option<Duration>,
 }
 
 impl Plan {
@@ -256,19 +259,22 @@ impl Blob {
     fn plan_by(&self, facts: &Facts, found: Option<(u32, BlobRecord)>) -> Plan {
         let known = found.and_then(|(number, record)| {
             let validator = decode_validator(&record.validator)?;
+            let expires = self.expiry(&validator, Duration::from_secs(record.validated_at));
+            let believed = expires.is_none_or(|end| self.cache().ground.clock.wall() < end);
             let same = match &facts.validator {
                 Some(listed) => *listed == validator,
-                None => record.mtime == facts.mtime,
+                None => record.mtime == facts.mtime && believed,
             };
             let holds = same && record.size == facts.size && record.kind == BlobKind::File;
-            holds.then_some((number, record, validator))
+            holds.then_some((number, record, validator, expires))
         });
         match known {
-            Some((number, record, validator)) => Plan {
+            Some((number, record, validator, expires)) => Plan {
                 chunk: record.chunk,
                 size: record.size,
                 version: Some((validator, record.tag)),
                 record: Some(number),
+                expires,
             },
             None => {
                 let chunk = self.source.chunks.choose(&self.name, facts.size);
@@ -278,9 +284,23 @@ impl Blob {
                     size: facts.size,
                     version,
                     record: None,
+                    expires: None,
                 }
             }
         }
+    }
+
+    /// When a version that was taken on at `since` is believed no more: only those expire that the remote cannot confirm.
+    fn expiry(&self, validator: &Validator, since: Duration) -> Option<Duration> {
+        let stamped = matches!(validator, Validator::Stamp(_));
+        stamped.then(|| since.saturating_add(self.cache().config.unvalidated_ttl))
+    }
+
+    /// Whether the version is one that the remote cannot confirm and that was believed for long enough: whoever opens the
+    /// object now is to be given the one that the remote has.
+    pub fn has_expired(&self) -> bool {
+        let expires = self.plan().and_then(|plan| plan.expires);
+        expires.is_some_and(|end| self.cache().ground.clock.wall() >= end)
     }
 
     fn version(&self, validator: Validator, chunk: ChunkSize) -> (Validator, Tag) {
@@ -327,6 +347,9 @@ impl Blob {
         let mut plan = Plan::clone(&plan);
         if plan.version.is_none() {
             plan.version = Some(self.version(validator.clone(), plan.chunk));
+        }
+        if plan.record.is_none() {
+            plan.expires = self.expiry(validator, self.cache().ground.clock.wall());
         }
         if settled && plan.record.is_none() {
             plan.record = self.cache().blobs.put(self.record(&plan, facts));

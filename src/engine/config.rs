@@ -20,8 +20,10 @@ pub struct Config {
     pub fetch_budget: u64,
     /// The most that one request asks for, in bytes.
     pub request_max: u64,
-    /// The furthest that readahead reaches, in bytes.
+    /// The furthest that readahead reaches at a remote that answers at once, in bytes.
     pub readahead_max: u64,
+    /// The furthest that it reaches at any remote.
+    pub readahead_far: u64,
     /// How long a version that the remote has no validator for is believed to be the current one while its size stays.
     pub unvalidated_ttl: Duration,
 }
@@ -34,6 +36,7 @@ impl Default for Config {
             fetch_budget: 256 << 20,
             request_max: 4 << 20,
             readahead_max: 16 << 20,
+            readahead_far: 64 << 20,
             unvalidated_ttl: Duration::from_secs(3600),
         }
     }

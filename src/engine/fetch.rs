@@ -1,17 +1,21 @@
-//! One ranged read at the remote: its bytes are cut into blocks, wake their readers and go on to the disk.
+//! One read at the remote: its bytes are cut into blocks, wake their readers and go on to the disk.
+//!
+//! Where the remote has the object only as a whole, one fetch of a blob becomes its *stream*: it delivers every block
+//! from the first to the last, whoever had it on its way, and readers of blocks ahead of it wait for it. Fetches that find
+//! a stream hand it the blocks that are still ahead of it.
 
-use std::collections::VecDeque;
 use std::ops::Range;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
-use parking_lot::Mutex;
 
 use super::blob::{Blob, Plan};
 use super::flight::{JobId, block_span};
+use super::gate::Budget;
 use super::op::{Answers, ReadOp, offset_in};
-use super::{Cache, ReadError, fill};
+use super::{ReadError, fill};
 use crate::remote::{RemoteError, Sink};
 use crate::units::{ByteRange, Facts, ObjectName, Validator};
 
@@ -33,7 +37,23 @@ pub struct FetchJob {
     /// The bytes may be recorded.
     keep: bool,
     finished: bool,
+    whole: Option<Whole>,
+    /// The remote was told that the rest is of no use. That cannot be taken back: who asks for it later begins again.
+    told_enough: AtomicBool,
+    /// When the remote was asked.
+    asked: Duration,
+    /// The bytes delivered so far, for whoever watches over the deadline.
+    delivered: Arc<AtomicU64>,
     budget: Arc<Budget>,
+}
+
+/// How a fetch uses an answer that is the whole object.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Whole {
+    /// As the blob's stream.
+    Stream,
+    /// For its own blocks alone: the rest goes by.
+    Alone,
 }
 
 /// Who the bytes are for.
@@ -62,6 +82,7 @@ impl FetchJob {
                 size: facts.size,
                 version: None,
                 record: None,
+                expires: None,
             })
         });
         // The blob may have gone over to a version that is longer than the one that the read was planned for.
@@ -70,14 +91,7 @@ impl FetchJob {
     }
 
     fn to(blob: Arc<Blob>, plan: Arc<Plan>, target: Target, range: ByteRange) -> Self {
-        let cache = Arc::clone(blob.cache());
-        // The least charge bounds the number of fetches, and of what comes of them, as well as their bytes.
-        let bytes = range.len().max(cache.config.fetch_budget / 4096);
-        let budget = Arc::new(Budget {
-            cache,
-            bytes,
-            counted: AtomicBool::new(false),
-        });
+        let budget = Arc::new(Budget::new(blob.cache(), range.len()));
         Self {
             blob,
             plan,
@@ -89,8 +103,25 @@ impl FetchJob {
             settled: false,
             keep: false,
             finished: false,
+            whole: None,
+            told_enough: AtomicBool::new(false),
+            asked: Duration::ZERO,
+            delivered: Arc::default(),
             budget,
         }
+    }
+
+    pub(super) fn budget(&self) -> &Budget {
+        &self.budget
+    }
+
+    /// Asks the remote.
+    pub(super) fn start(mut self) {
+        let cache = self.blob.cache();
+        cache.counters.remote_requests.add(1);
+        self.asked = cache.ground.clock.monotonic();
+        let fetcher = Arc::clone(&self.blob.source.fetcher);
+        fetcher.start(self);
     }
 
     /// The object.
@@ -101,6 +132,11 @@ impl FetchJob {
     /// The bytes wanted.
     pub fn range(&self) -> ByteRange {
         self.range
+    }
+
+    /// How many bytes were delivered so far; goes on counting while the remote holds the job.
+    pub fn delivered(&self) -> Arc<AtomicU64> {
+        Arc::clone(&self.delivered)
     }
 
     /// The version that the bytes must be of, where one is known.
@@ -121,44 +157,52 @@ impl FetchJob {
         if std::mem::replace(&mut self.finished, true) {
             return;
         }
-        let result = match result {
-            Ok(()) if self.at < self.range.end => Err(RemoteError::Untrusted(format!(
+        let error = match result {
+            Ok(()) if self.at == self.range.end => None,
+            Ok(()) if self.told_enough.load(Ordering::Relaxed) => None,
+            Ok(()) => Some(RemoteError::Untrusted(format!(
                 "it ended at byte {} of {} without an error",
                 self.at, self.range
             ))),
-            other => other,
+            Err(error) => Some(error),
         };
-        let Err(error) = result else { return };
-        let cache = Arc::clone(self.blob.cache());
-        cache.counters.remote_errors.add(1);
-        // A blob that served nothing yet takes the new version on before its readers could be told that theirs is gone.
-        if let RemoteError::Changed(facts) = &error {
-            self.blob.changed(facts);
-        }
-        let mut answers = Answers::default();
-        let error = ReadError::from(error);
-        match &self.target {
-            // The read still waits for the disk: until the deadline it may be answered from there.
-            Target::Hedge(_) => {}
-            Target::Blocks(job, blocks) => {
-                let landed = self
-                    .plan
-                    .chunk
-                    .blocks_of(ByteRange::new(self.range.start, self.at));
-                let done =
-                    (landed.end - landed.start).saturating_sub(u64::from(!self.partial.is_empty()));
-                let rest = blocks.start + done..blocks.end;
-                self.blob
-                    .flight
-                    .lock()
-                    .leave(rest, *job, &error, &mut answers);
+        if let Some(error) = &error {
+            self.blob.cache().counters.remote_errors.add(1);
+            // A blob that served nothing yet takes the new version on before its readers could be told that theirs is gone.
+            if let RemoteError::Changed(facts) = error {
+                self.blob.changed(facts);
             }
+        }
+        self.let_go(error.map(ReadError::from));
+    }
+
+    /// Lets go of the blocks that did not land. Their readers get the error. Where there is none, somebody began to wait
+    /// after the remote was told that nobody does: another fetch gets the blocks.
+    fn let_go(&self, error: Option<ReadError>) {
+        // The read of a hedge still waits for the disk: until the deadline it may be answered from there.
+        let Target::Blocks(job, _) = &self.target else {
+            return;
+        };
+        if error.is_none() && self.whole.is_none() {
+            return;
+        }
+        let Some(error) = error else {
+            let left = self.blob.flight.lock().end_stream(*job);
+            return match left.is_empty() {
+                true => {}
+                false => self.blob.fetch_instead(&self.plan, &left, *job),
+            };
+        };
+        let waiting = self.blob.flight.lock().abandon(*job);
+        let mut answers = Answers::default();
+        for op in waiting {
+            op.answer(Err(error.clone()), &mut answers);
         }
         answers.give();
     }
 
     /// Whether anybody waits for it; if not, it may as well not be started.
-    fn is_wanted(&self) -> bool {
+    pub(super) fn is_wanted(&self) -> bool {
         match &self.target {
             Target::Hedge(op) => op.is_waiting(),
             Target::Blocks(job, blocks) => self.blob.flight.lock().is_wanted(blocks.clone(), *job),
@@ -179,6 +223,9 @@ impl FetchJob {
             for block in blocks {
                 let span = block_span(plan.chunk, plan.size, block);
                 let part = bytes.slice(offset_in(range, span.start)..offset_in(range, span.end));
+                if self.whole == Some(Whole::Stream) {
+                    flight.take_over(block, *job);
+                }
                 landed |= flight.land((block, span), *job, &part, self.keep, &mut answers);
             }
             if landed {
@@ -191,7 +238,11 @@ impl FetchJob {
         self.blob.cache().counters.miss_bytes.add(range.len());
         // A reader who has his answer may close the cache: the fill is on its way before.
         if self.keep && landed {
-            fill::submit(&self.blob, plan, *job, range, bytes, &self.budget);
+            let budget = match self.whole {
+                None => Arc::clone(&self.budget),
+                Some(_) => Arc::new(Budget::charge(self.blob.cache(), range.len())),
+            };
+            fill::submit(&self.blob, plan, *job, range, bytes, &budget);
         }
         answers.give();
     }
@@ -228,13 +279,66 @@ impl Sink for FetchJob {
                 self.keep = settled && self.plan.record.is_some();
             }
         }
+        if !self.accepted {
+            let now = self.blob.cache().ground.clock.monotonic();
+            self.blob
+                .source
+                .note_latency(now.saturating_sub(self.asked));
+        }
         self.accepted = true;
         self.settled = settled;
         Ok(())
     }
 
     fn whole(&mut self) -> bool {
+        debug_assert!(self.partial.is_empty(), "nothing was delivered yet");
+        match &self.target {
+            // What lies before the range goes by; see `data`.
+            Target::Hedge(_) => self.whole = Some(Whole::Alone),
+            Target::Blocks(job, blocks) => {
+                let mut flight = self.blob.flight.lock();
+                // A blob that has gone over to another version since this one was accepted wants nothing of it: its new
+                // readers would take the stream for theirs.
+                let current = self.blob.plan().and_then(|plan| plan.tag());
+                let outdated = current != self.plan.tag();
+                if outdated || flight.join_stream(blocks.clone(), *job) {
+                    drop(flight);
+                    self.range = ByteRange::at(self.at, 0);
+                    return false;
+                }
+                // Bytes that are not kept are of use to this fetch's own readers only.
+                let first = self.keep && flight.begin_stream(*job);
+                let whole = if first { Whole::Stream } else { Whole::Alone };
+                self.whole = Some(whole);
+            }
+        }
+        self.at = 0;
+        if self.whole == Some(Whole::Stream) {
+            self.range = ByteRange::new(0, self.plan.size);
+        }
         true
+    }
+
+    fn has_room(&self) -> bool {
+        let piece = self.plan.chunk.block_size();
+        self.blob.cache().gate.has_room_for_stream(piece)
+    }
+
+    fn is_enough(&self) -> bool {
+        let enough = match (&self.target, self.whole) {
+            (_, None) => false,
+            (_, Some(Whole::Alone)) => self.at >= self.range.end,
+            (Target::Hedge(_), _) => false,
+            (Target::Blocks(job, _), Some(Whole::Stream)) => {
+                let flight = self.blob.flight.lock();
+                let unkept = !self.blob.cache().backlog.takes_fills();
+                !flight.is_stream(*job) || unkept && !flight.has_waiting(*job)
+            }
+        };
+        if enough {
+            self.told_enough.store(true, Ordering::Relaxed);
+        }
+        enough
     }
 
     fn data(&mut self, mut bytes: Bytes) {
@@ -242,16 +346,19 @@ impl Sink for FetchJob {
             self.accepted,
             "the version is announced before the first bytes"
         );
-        let left = usize::try_from(self.range.end - self.at).unwrap_or(usize::MAX);
+        let arrived = bytes.len() as u64;
+        self.delivered.fetch_add(arrived, Ordering::Relaxed);
+        self.blob.cache().counters.remote_bytes.add(arrived);
+        if self.at < self.range.start {
+            let by = (self.range.start - self.at).min(arrived);
+            self.at += by;
+            drop(bytes.split_to(offset_in(ByteRange::new(0, by), by)));
+        }
+        let left = usize::try_from(self.range.end.saturating_sub(self.at)).unwrap_or(usize::MAX);
         bytes.truncate(left);
         if !self.accepted || bytes.is_empty() {
             return;
         }
-        self.blob
-            .cache()
-            .counters
-            .remote_bytes
-            .add(bytes.len() as u64);
         let mut start = self.at - self.partial.len() as u64;
         self.at += bytes.len() as u64;
         if matches!(self.target, Target::Hedge(_)) {
@@ -288,115 +395,4 @@ impl Drop for FetchJob {
             "the fetch was given up".into(),
         )));
     }
-}
-
-/// The bytes of one fetch, counted from its start until the last of them is on disk or dropped.
-pub(super) struct Budget {
-    cache: Arc<Cache>,
-    bytes: u64,
-    counted: AtomicBool,
-}
-
-impl Drop for Budget {
-    fn drop(&mut self) {
-        if *self.counted.get_mut() {
-            self.cache.gate.release(self.bytes);
-        }
-    }
-}
-
-/// Bounds the memory of fetches in flight: what does not fit waits, in order.
-pub(super) struct Gate {
-    limit: u64,
-    state: Mutex<GateState>,
-}
-
-#[derive(Default)]
-struct GateState {
-    in_flight: u64,
-    /// What of that may be held by a stuck disk: it does not count.
-    forgiven: u64,
-    waiting: VecDeque<FetchJob>,
-}
-
-impl Gate {
-    pub(super) fn new(limit: u64) -> Self {
-        Self {
-            limit,
-            state: Mutex::default(),
-        }
-    }
-
-    /// Whether a fetch of so many bytes could start now; readahead does not wait for room.
-    pub(super) fn has_room(&self, bytes: u64) -> bool {
-        let state = self.state.lock();
-        state.waiting.is_empty() && state.in_flight - state.forgiven + bytes <= self.limit
-    }
-
-    /// Starts the fetch, or lets it wait for room. One fetch always has room.
-    pub(super) fn admit(&self, job: FetchJob) {
-        let mut state = self.state.lock();
-        if !state.waiting.is_empty() || !state.count(&job, self.limit) {
-            return state.waiting.push_back(job);
-        }
-        drop(state);
-        start(job);
-    }
-
-    /// Lets what is in flight not count any more, because it may not come back for long, and starts what waits for room.
-    /// Counts all of it again where `forgive` is false.
-    pub(super) fn forgive(&self, forgive: bool) {
-        {
-            let mut state = self.state.lock();
-            state.forgiven = if forgive { state.in_flight } else { 0 };
-        }
-        self.release(0);
-    }
-
-    /// Whether so much is forgiven and still held that the disk must be given nothing more: one that takes a fill now and
-    /// then must not pile up memory.
-    pub(super) fn is_overdrawn(&self) -> bool {
-        self.state.lock().in_flight > self.limit.saturating_mul(2)
-    }
-
-    /// Gives room back and starts what waits for it. A fetch that nobody wants any more is dropped instead.
-    fn release(&self, bytes: u64) {
-        let mut state = self.state.lock();
-        state.in_flight = state.in_flight.saturating_sub(bytes);
-        state.forgiven = state.forgiven.min(state.in_flight);
-        let (mut ready, mut unwanted) = (Vec::new(), Vec::new());
-        while let Some(job) = state.waiting.pop_front() {
-            if !job.is_wanted() {
-                unwanted.push(job);
-            } else if state.count(&job, self.limit) {
-                ready.push(job);
-            } else {
-                state.waiting.push_front(job);
-                break;
-            }
-        }
-        drop(state);
-        drop(unwanted);
-        ready.into_iter().for_each(start);
-    }
-}
-
-impl GateState {
-    /// Counts the fetch in if it fits.
-    fn count(&mut self, job: &FetchJob, limit: u64) -> bool {
-        let bytes = job.budget.bytes;
-        let counted = self.in_flight - self.forgiven;
-        let fits = counted == 0 || counted + bytes <= limit;
-        if fits {
-            self.in_flight += bytes;
-            job.budget.counted.store(true, Ordering::Relaxed);
-        }
-        fits
-    }
-}
-
-fn start(job: FetchJob) {
-    job.blob.cache().counters.remote_requests.add(1);
-    let fetcher = Arc::clone(&job.blob.source.fetcher);
-    fetcher.start(job);
 }

@@ -10,8 +10,8 @@ use std::sync::Arc;
 use bytes::Bytes;
 
 use super::blob::{Blob, Plan};
-use super::fetch::Budget;
 use super::flight::{JobId, block_span};
+use super::gate::Budget;
 use super::op::{Answers, offset_in};
 use super::slot::{Slot, Tenancy};
 use super::{Cache, Job, Lane, ReadError, verify};
@@ -100,7 +100,8 @@ impl Fill {
         let base = u32::try_from(first % per_chunk).unwrap_or_default();
         let count = u32::try_from(self.blocks.end - first).unwrap_or_default();
         let mask = BlockMask::span(base..base + count);
-        if slot.state.lock().present.holds(mask) {
+        let absent = mask.without(slot.state.lock().present);
+        if absent.is_empty() {
             return Some(());
         }
         let crcs = self.checksums(&slot, base);
@@ -124,9 +125,9 @@ impl Fill {
             }
         }
         state.present = state.present.with(mask);
-        // A block that is being read from disk stays unverified until that is done: were it not, a refused read could bring
-        // an older page in meanwhile, and the end of the check would vouch for it.
-        state.verified = state.verified.with(mask.without(state.checking));
+        // Only what was absent is vouched for. A block that was present already may have been read since the write, and a
+        // read that was refused or is still going on may have brought an older page in.
+        state.verified = state.verified.with(absent.without(state.checking));
         drop(state);
         cache.slots.account(slot.tag, slot.chunk_no, before, taken);
         cache.flusher.note(&slot);

@@ -4,7 +4,7 @@
 //!
 //! * A block is in the map from the moment somebody decides to get it until it is present in its slot, or until nobody
 //!   will put it there. Whoever finds it in the map waits or is answered from it; nobody gets it twice.
-//! * An entry belongs to one job; only that job lands or drops it.
+//! * An entry belongs to one job; only that job lands or drops it. A stream makes every block its own as it comes to it.
 
 use std::ops::Range;
 use std::sync::Arc;
@@ -30,6 +30,8 @@ pub(super) struct Flight {
     pub(super) resolving: bool,
     /// How often the blob was bound anew because the remote changed before anything was served.
     pub(super) rebound: u32,
+    /// The job that delivers the whole blob, and the first block that it has not delivered yet.
+    stream: Option<(JobId, u64)>,
 }
 
 struct InFlight {
@@ -115,6 +117,86 @@ impl Flight {
         true
     }
 
+    /// Makes a job the blob's stream, if there is none.
+    pub(super) fn begin_stream(&mut self, job: JobId) -> bool {
+        let free = self.stream.is_none();
+        if free {
+            self.stream = Some((job, 0));
+        }
+        free
+    }
+
+    /// Whether this job is the blob's stream.
+    pub(super) fn is_stream(&self, job: JobId) -> bool {
+        self.stream.is_some_and(|(stream, _)| stream == job)
+    }
+
+    /// The job that will deliver `block` without being asked: the stream, while the block is ahead of it.
+    pub(super) fn stream_to(&self, block: u64) -> Option<JobId> {
+        let (job, next) = self.stream?;
+        (block >= next).then_some(job)
+    }
+
+    /// Hands the stream, if there is one, those of a job's blocks that are ahead of it. Whether the job has nothing left to
+    /// wait for: a stream may have gone by meanwhile and delivered it all.
+    pub(super) fn join_stream(&mut self, blocks: Range<u64>, job: JobId) -> bool {
+        for block in blocks.clone() {
+            if let Some(stream) = self.stream_to(block) {
+                self.hand_over(block, job, stream);
+            }
+        }
+        let awaited = |entry: &InFlight| entry.job == job && matches!(entry.stage, Stage::Awaited);
+        !blocks
+            .into_iter()
+            .any(|block| self.blocks.get(&block).is_some_and(awaited))
+    }
+
+    /// The stream `job` delivers `block` next, whoever had it on its way. Nothing where the job no longer is the stream:
+    /// the blob was bound to another version meanwhile.
+    pub(super) fn take_over(&mut self, block: u64, job: JobId) {
+        if !self.is_stream(job) {
+            return;
+        }
+        self.stream = Some((job, block + 1));
+        match self.blocks.get_mut(&block) {
+            None => self.depart(block, job, None),
+            Some(entry) if matches!(entry.stage, Stage::Awaited) => entry.job = job,
+            Some(_) => {}
+        }
+    }
+
+    /// Whether somebody waits for a block of this job.
+    pub(super) fn has_waiting(&self, job: JobId) -> bool {
+        let mut entries = self.blocks.values().filter(|entry| entry.job == job);
+        entries.any(|entry| entry.waiters.iter().any(|op| op.is_waiting()))
+    }
+
+    /// A job ends without an error. Returns those of its blocks that it did not deliver and that somebody waits for, in
+    /// order; they stay on their way, the others do not.
+    pub(super) fn end_stream(&mut self, job: JobId) -> Vec<u64> {
+        if self.is_stream(job) {
+            self.stream = None;
+        }
+        let awaited = |entry: &InFlight| entry.job == job && matches!(entry.stage, Stage::Awaited);
+        let unwanted = |entry: &InFlight| !entry.waiters.iter().any(|op| op.is_waiting());
+        self.blocks
+            .retain(|_, entry| !(awaited(entry) && unwanted(entry)));
+        let entries = self.blocks.iter().filter(|(_, entry)| awaited(entry));
+        let mut left: Vec<u64> = entries.map(|(block, _)| *block).collect();
+        left.sort_unstable();
+        left
+    }
+
+    /// A job fails: what it did not deliver is no longer on its way. Returns who waits for that.
+    pub(super) fn abandon(&mut self, job: JobId) -> Vec<Arc<ReadOp>> {
+        if self.is_stream(job) {
+            self.stream = None;
+        }
+        let awaited = |entry: &InFlight| entry.job == job && matches!(entry.stage, Stage::Awaited);
+        let left = self.blocks.extract_if(|_, entry| awaited(entry));
+        distinct(left.flat_map(|(_, entry)| entry.waiters))
+    }
+
     /// Whether somebody waits for one of these blocks of this job.
     pub(super) fn is_wanted(&self, blocks: Range<u64>, job: JobId) -> bool {
         let wanted = |e: &InFlight| e.job == job && e.waiters.iter().any(|op| op.is_waiting());
@@ -158,13 +240,19 @@ impl Flight {
 
     /// Empties the map and returns everybody who waited: the blob is bound anew, they begin again.
     pub(super) fn restart(&mut self) -> Vec<Arc<ReadOp>> {
+        self.stream = None;
         let waiting = self.blocks.drain().flat_map(|(_, entry)| entry.waiters);
-        let mut ops: Vec<Arc<ReadOp>> = waiting.chain(self.parked.drain(..)).collect();
-        ops.sort_by_key(Arc::as_ptr);
-        ops.dedup_by(|a, b| Arc::ptr_eq(a, b));
-        ops.retain(|op| op.is_waiting());
-        ops
+        distinct(waiting.chain(self.parked.drain(..)))
     }
+}
+
+/// Each of those who still wait, once.
+fn distinct(ops: impl Iterator<Item = Arc<ReadOp>>) -> Vec<Arc<ReadOp>> {
+    let mut ops: Vec<Arc<ReadOp>> = ops.collect();
+    ops.sort_by_key(Arc::as_ptr);
+    ops.dedup_by(|a, b| Arc::ptr_eq(a, b));
+    ops.retain(|op| op.is_waiting());
+    ops
 }
 
 /// The bytes of block `block` of a blob of `size` bytes.

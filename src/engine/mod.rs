@@ -21,6 +21,7 @@ mod fetch;
 mod fill;
 mod flight;
 mod flush;
+mod gate;
 mod network;
 mod op;
 mod park;

@@ -2,6 +2,7 @@
 
 use std::future::Future;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc;
 use std::time::Duration;
 
@@ -10,6 +11,9 @@ use tokio::sync::Semaphore;
 
 use super::{FetchJob, Fetcher};
 use crate::remote::{Remote, RemoteError};
+
+/// A fetch that delivers less than this within one deadline holds a place that others need, and is ended.
+const TRICKLE: u64 = 16 << 10;
 
 /// The runtime, with a deadline on everything that it is asked.
 pub struct Network {
@@ -86,6 +90,26 @@ impl Drop for Network {
     }
 }
 
+/// Runs `fetch` until it ends, or until less than [`TRICKLE`] was delivered within one `timeout`.
+async fn while_it_moves(
+    timeout: Duration,
+    delivered: &AtomicU64,
+    fetch: impl Future<Output = Result<(), RemoteError>>,
+) -> Result<(), RemoteError> {
+    let mut fetch = std::pin::pin!(fetch);
+    let mut before = 0;
+    loop {
+        if let Ok(result) = tokio::time::timeout(timeout, &mut fetch).await {
+            return result;
+        }
+        let now = delivered.load(Ordering::Relaxed);
+        if now - before < TRICKLE {
+            return Err(RemoteError::TimedOut);
+        }
+        before = now;
+    }
+}
+
 struct RemoteFetcher {
     network: Arc<Network>,
     remote: Arc<dyn Remote>,
@@ -100,13 +124,14 @@ impl Fetcher for RemoteFetcher {
             return;
         };
         runtime.spawn(async move {
+            let delivered = job.delivered();
             let fetch = async {
                 let _permit = permits.acquire().await;
                 let (name, range, bound) = (job.name().clone(), job.range(), job.bound());
                 remote.fetch(&name, range, bound.as_ref(), &mut job).await
             };
-            let result = tokio::time::timeout(timeout, fetch).await;
-            job.finish(result.unwrap_or(Err(RemoteError::TimedOut)));
+            let result = while_it_moves(timeout, &delivered, fetch).await;
+            job.finish(result);
         });
     }
 }

@@ -90,7 +90,7 @@ impl Reader {
     }
 
     fn note(&self, range: ByteRange, size: u64) -> Option<ByteRange> {
-        let most = self.blob.cache().config.readahead_max;
+        let most = self.blob.source.reach();
         self.ahead.lock().note(range, size, most)
     }
 }
@@ -258,7 +258,8 @@ impl Blob {
         plan.chunk.blocks_of(ahead).filter(absent).collect()
     }
 
-    /// Puts missing blocks on their way: adjacent ones in one request, up to the largest that is allowed.
+    /// Puts missing blocks on their way: with the blob's stream where they are ahead of it, otherwise adjacent ones in one
+    /// request, up to the largest that is allowed.
     fn depart(
         self: &Arc<Self>,
         flight: &mut Flight,
@@ -268,7 +269,14 @@ impl Blob {
         work: &mut Work,
     ) {
         let most = (self.cache().config.request_max / plan.chunk.block_size()).max(1);
-        for run in runs(blocks, most) {
+        let streamed = |block: &&u64| flight.stream_to(**block).is_some();
+        let (coming, asked): (Vec<u64>, Vec<u64>) = blocks.iter().partition(streamed);
+        for block in coming {
+            if let Some(stream) = flight.stream_to(block) {
+                flight.depart(block, stream, op);
+            }
+        }
+        for run in runs(&asked, most) {
             let job = flight.new_job();
             run.clone().for_each(|block| flight.depart(block, job, op));
             work.fetches

@@ -3,6 +3,9 @@
 //! It doubles while reads follow one another and falls to nothing at the first that does not (the shape of Linux's own
 //! ondemand readahead, mm/readahead.c): a random reader never pays for more than the blocks that it touches.
 
+use std::time::Duration;
+
+use super::Config;
 use crate::units::ByteRange;
 
 /// Reads that arrive out of order by up to this many bytes, or by two of their own lengths, still count as sequential:
@@ -10,6 +13,22 @@ use crate::units::ByteRange;
 const SLACK: u64 = 512 << 10;
 /// The first window.
 const FIRST: u64 = 256 << 10;
+/// A wide window moves on in steps of this.
+const STEP: u64 = 8 << 20;
+
+/// The rate that readahead aims at while a remote lets it wait, in bytes a second: that of a fast network.
+const RATE: u64 = 2 << 30;
+
+/// How far readahead may reach at a remote that takes `latency` to begin an answer: what it could have sent meanwhile
+/// comes on top (the product of bandwidth and delay).
+pub(super) fn reach(config: &Config, latency: Duration) -> u64 {
+    let waited = u64::try_from(latency.as_micros()).unwrap_or(u64::MAX);
+    let meanwhile = waited.saturating_mul(RATE / 1_000_000);
+    config
+        .readahead_max
+        .saturating_add(meanwhile)
+        .min(config.readahead_far)
+}
 
 /// What is known of one handle's reads.
 #[derive(Default, Debug)]
@@ -39,7 +58,7 @@ impl Readahead {
         }
         let start = self.frontier.max(self.next);
         let end = (self.next + self.window).min(size);
-        let worth_it = end.saturating_sub(start) >= self.window / 2 || end == size;
+        let worth_it = end.saturating_sub(start) >= (self.window / 2).min(STEP) || end == size;
         if start >= end || !worth_it {
             return None;
         }
@@ -88,6 +107,15 @@ mod tests {
             let range = ByteRange::at(n * 7919 % 997 * 4 * MIB, 4096);
             assert_eq!(ahead.note(range, 4000 * MIB, 16 * MIB), None, "read {n}");
         }
+    }
+
+    #[test]
+    fn a_remote_that_lets_wait_is_read_further_ahead() {
+        let config = Config::default();
+        let at = |millis| reach(&config, Duration::from_millis(millis));
+        assert_eq!(at(0), config.readahead_max);
+        assert!(at(5) > at(0) && at(20) > at(5));
+        assert_eq!(at(10_000), config.readahead_far);
     }
 
     #[test]

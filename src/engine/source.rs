@@ -1,7 +1,10 @@
 //! One remote as seen through the cache.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
 
+use super::readahead::reach;
 use super::{Blob, Cache, ChunkPolicy, Fetcher};
 use crate::format::blob_key;
 use crate::units::{Facts, ObjectName};
@@ -13,6 +16,8 @@ pub struct Source {
     pub(super) chunks: ChunkPolicy,
     identity: String,
     salt: String,
+    /// How long the remote takes to begin an answer, in nanoseconds: a moving mean.
+    latency: AtomicU64,
 }
 
 impl Source {
@@ -29,7 +34,26 @@ impl Source {
             chunks,
             identity: identity.into(),
             salt: salt.into(),
+            latency: AtomicU64::new(0),
         }
+    }
+
+    /// Notes how long the remote took to begin an answer. Two notes at a time may lose one.
+    pub(super) fn note_latency(&self, taken: Duration) {
+        let taken = u64::try_from(taken.as_nanos()).unwrap_or(u64::MAX);
+        let mean = self.latency.load(Ordering::Relaxed);
+        let next = if mean == 0 {
+            taken
+        } else {
+            mean - mean / 8 + taken / 8
+        };
+        self.latency.store(next, Ordering::Relaxed);
+    }
+
+    /// How far readahead may reach now, in bytes.
+    pub(super) fn reach(&self) -> u64 {
+        let latency = Duration::from_nanos(self.latency.load(Ordering::Relaxed));
+        reach(&self.cache.config, latency)
     }
 
     /// The blob of this name in the version that `facts` describe. It is bound to one version by the first byte that it

@@ -122,6 +122,11 @@ pub trait Sink: Send {
     fn has_room(&self) -> bool {
         true
     }
+
+    /// Whether the rest of a whole object is of no use to anybody: the remote then ends without an error.
+    fn is_enough(&self) -> bool {
+        false
+    }
 }
 
 /// An origin.

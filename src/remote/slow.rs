@@ -121,6 +121,10 @@ impl Sink for Piece<'_> {
     fn has_room(&self) -> bool {
         self.sink.has_room()
     }
+
+    fn is_enough(&self) -> bool {
+        self.sink.is_enough()
+    }
 }
 
 impl Remote for SlowRemote {

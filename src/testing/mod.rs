@@ -1,6 +1,6 @@
 //! What this project's tests, fuzz targets and benches stand on: a disk in memory that can lose, tear, reorder and lie
-//! ([`CrashStore`]), seeded choices ([`Rng`]), the steps of a simulation without threads and clock ([`sim`]), and the
-//! bodies of the fuzz targets ([`fuzz`]). Compiled with the feature `testing` only.
+//! ([`CrashStore`]), a web server that can lie ([`mod@origin`]), seeded choices ([`Rng`]), the steps of a simulation without
+//! threads and clock ([`sim`]), and the bodies of the fuzz targets ([`fuzz`]). Compiled with the feature `testing` only.
 
 mod crash_store;
 #[cfg(test)]
@@ -8,6 +8,7 @@ mod crash_store_tests;
 mod fates;
 pub mod fuzz;
 mod mem_file;
+pub mod origin;
 mod rng;
 pub mod sim;
 

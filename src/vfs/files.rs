@@ -50,6 +50,9 @@ impl Vfs {
 
     fn opened(self: &Arc<Self>, ino: u64) -> Answer<Opened> {
         let (blob, which) = self.blob(ino)?;
+        if blob.has_expired() {
+            blob.supersede();
+        }
         if blob.is_superseded() {
             // At once, not on the events' thread: the kernel looks the name up again as soon as it has this answer.
             self.carry_out_superseded(which);

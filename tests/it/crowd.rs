@@ -105,6 +105,7 @@ fn readers_that_share_a_scarce_budget_all_come_to_an_end() {
         fetch_budget: 16 << 10,
         request_max: 8 << 10,
         readahead_max: 8 << 10,
+        readahead_far: 8 << 10,
         ..Config::default()
     };
     let (_cache, blob, data) = cache_over_one(1 << 20, config);
@@ -130,6 +131,7 @@ fn readers_that_share_a_scarce_budget_all_come_to_an_end() {
 fn a_full_cache_fetches_nothing_in_vain() {
     let config = Config {
         readahead_max: 512 << 10,
+        readahead_far: 512 << 10,
         ..Config::default()
     };
     let (cache, blob, data) = cache_over_one(1 << 20, config);

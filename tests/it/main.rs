@@ -2,7 +2,8 @@
 //!
 //! `tidy` holds the rules of the house, `spec` holds `format-spec.md` against the code, `golden` opens a cache that an
 //! earlier version wrote, `fuzzed` replays the inputs of the fuzzers,
-//! `check` damages caches and has them put right, `crowd` reads with many at once and from a cache that is full.
+//! `check` damages caches and has them put right, `crowd` reads with many at once and from a cache that is full, `faults`
+//! reads from web servers that break off, stand still and lie.
 
 #![expect(
     clippy::unwrap_used,
@@ -13,6 +14,7 @@ mod check;
 mod crash;
 mod crowd;
 mod embed;
+mod faults;
 mod fuzzed;
 mod golden;
 mod golden_engine;
@@ -26,4 +28,5 @@ mod storm;
 mod threads;
 mod tidy;
 mod tree;
+mod whole;
 mod world;

@@ -23,6 +23,8 @@ pub(crate) struct Object {
     pub(crate) versions: Vec<Arc<Version>>,
     /// Somebody is writing to it: what is fetched is noise of no version, and not settled.
     pub(crate) being_written: bool,
+    /// The remote has it only as a whole.
+    pub(crate) indivisible: bool,
 }
 
 impl Object {
@@ -35,6 +37,35 @@ impl Object {
         self.versions
             .iter()
             .position(|v| v.facts.validator == facts.validator)
+    }
+}
+
+/// A whole object on its way.
+pub(crate) struct Stream {
+    job: FetchJob,
+    rest: Bytes,
+}
+
+impl Stream {
+    /// Delivers some more. Returns whether an error of the origin's making came of it, and itself if there is more.
+    pub(crate) fn step(mut self, rng: &mut Rng, faults: bool) -> (bool, Option<Self>) {
+        if faults && rng.chance(10) {
+            let cut = rng.chance(128);
+            self.job.finish(match cut {
+                true => Err(RemoteError::Unreachable("cut".into())),
+                false => Ok(()),
+            });
+            return (true, None);
+        }
+        if self.rest.is_empty() || self.job.is_enough() {
+            self.job.finish(Ok(()));
+            return (false, None);
+        }
+        if self.job.has_room() {
+            let len = (1 + rng.index(50_000)).min(self.rest.len());
+            self.job.data(self.rest.split_to(len));
+        }
+        (false, Some(self))
     }
 }
 
@@ -55,6 +86,7 @@ impl Origin {
                 name,
                 versions: Vec::new(),
                 being_written: false,
+                indivisible: n % 5 == 2,
             });
             origin.replace(n, rng);
         }
@@ -112,13 +144,28 @@ impl Origin {
         }));
     }
 
-    /// Answers a fetch as a remote does. Returns whether an error of the origin's making came of it.
-    pub(crate) fn serve(&mut self, mut job: FetchJob, rng: &mut Rng, faults: bool) -> bool {
+    /// Answers a fetch without faults, to its end.
+    pub(crate) fn serve_all(&mut self, job: FetchJob, rng: &mut Rng) {
+        let (_, mut stream) = self.serve(job, rng, false);
+        while let Some(rest) = stream {
+            stream = rest.step(rng, false).1;
+            std::thread::yield_now();
+        }
+    }
+
+    /// Answers a fetch as a remote does. Returns whether an error of the origin's making came of it, and what is still to
+    /// be delivered, bit by bit, of an object that there is only as a whole.
+    pub(crate) fn serve(
+        &mut self,
+        mut job: FetchJob,
+        rng: &mut Rng,
+        faults: bool,
+    ) -> (bool, Option<Stream>) {
         let name = job.name().clone();
         let at = self.objects.iter().position(|o| o.name == name).unwrap();
         if faults && rng.chance(20) {
             job.finish(Err(RemoteError::Unreachable("the cable is cut".into())));
-            return true;
+            return (true, None);
         }
         let (range, bound) = (job.range(), job.bound());
         let (now, being_written) = {
@@ -128,11 +175,23 @@ impl Origin {
         let changed = RemoteError::Changed(Box::new(now.facts.clone()));
         if bound.is_some_and(|b| Some(b) != now.facts.validator) || range.end > now.facts.size {
             job.finish(Err(changed));
-            return false;
+            return (false, None);
         }
         if let Err(error) = job.version(&now.facts, !being_written) {
             job.finish(Err(error));
-            return false;
+            return (false, None);
+        }
+        if self.objects[at].indivisible {
+            if !job.whole() {
+                job.finish(Ok(()));
+                return (false, None);
+            }
+            let mut data = now.data.to_vec();
+            if being_written {
+                rng.fill(&mut data);
+            }
+            let rest = data.into();
+            return (false, Some(Stream { job, rest }));
         }
         let (start, end) = (place(range.start), place(range.end));
         let mut bytes = now.data.slice(start..end);
@@ -151,16 +210,16 @@ impl Origin {
                 } else {
                     Ok(())
                 });
-                return true;
+                return (true, None);
             }
             if faults && rng.chance(6) {
                 self.replace(at, rng);
                 let facts = self.objects[at].now().facts.clone();
                 job.finish(Err(RemoteError::Changed(Box::new(facts))));
-                return false;
+                return (false, None);
             }
         }
         job.finish(Ok(()));
-        false
+        (false, None)
     }
 }

@@ -97,7 +97,7 @@ impl Rig {
         for _ in 0..60 {
             while self.lanes.run(Lane::Read) || (writes && self.lanes.run(Lane::Write)) {}
             while let Some(job) = self.fetcher.take(&mut self.rng) {
-                self.origin.serve(job, &mut self.rng, false);
+                self.origin.serve_all(job, &mut self.rng);
             }
             if let Some(result) = answer.lock().take() {
                 let data = &self.origin.objects[0].now().data;
@@ -164,7 +164,7 @@ fn a_disk_that_answers_no_read_stops_no_reader() {
         rig.clock.advance(Duration::from_millis(100));
         rig.cache.tick();
         while let Some(job) = rig.fetcher.take(&mut rig.rng) {
-            rig.origin.serve(job, &mut rig.rng, false);
+            rig.origin.serve_all(job, &mut rig.rng);
         }
     }
     let bytes = answer

@@ -31,7 +31,7 @@ impl Fetcher for Server {
         std::thread::spawn(move || {
             // The answer is made from a copy, so that a slow one does not stop the origin from changing.
             let mut copy = origin.lock().clone();
-            copy.serve(job, &mut rng, false);
+            copy.serve_all(job, &mut rng);
         });
     }
 }

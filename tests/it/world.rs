@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use crate::origin::Origin;
+use crate::origin::{Origin, Stream};
 use bytes::Bytes;
 use larder::engine::{Blob, Cache, ChunkPolicy, Config, Ground, ReadError, Reader, Source};
 use larder::format::Geometry;
@@ -120,6 +120,7 @@ impl Daemon {
             fetch_budget: 300_000,
             request_max: 100_000,
             readahead_max: 64 << 10,
+            readahead_far: 64 << 10,
             ..Config::default()
         };
         let cache = Cache::open(ground, config).expect("a cache that survived is opened");
@@ -171,6 +172,7 @@ pub(crate) struct World {
     pub(crate) daemon: Option<Daemon>,
     pub(crate) handles: Vec<Option<Handle>>,
     pending: Vec<Pending>,
+    streams: Vec<Stream>,
     boot: u8,
     chunk: ChunkSize,
     /// Errors of the origin were injected since the last quiet moment.
@@ -203,6 +205,7 @@ impl World {
             daemon,
             handles: Vec::new(),
             pending: Vec::new(),
+            streams: Vec::new(),
             boot,
             chunk,
             origin_failed: false,
@@ -343,6 +346,10 @@ impl World {
             return false;
         };
         let fetch_first = self.rng.chance(100);
+        if !self.streams.is_empty() && self.rng.chance(100) {
+            self.step_stream(origin_faults);
+            return true;
+        }
         let (executor, fetcher) = (Arc::clone(&daemon.executor), Arc::clone(&daemon.fetcher));
         let mut fetched = fetch_first
             .then(|| daemon.fetcher.take(&mut self.rng))
@@ -355,11 +362,27 @@ impl World {
             }
         }
         if let Some(job) = fetched {
-            self.origin_failed |= self.origin.serve(job, &mut self.rng, origin_faults);
+            let (failed, stream) = self.origin.serve(job, &mut self.rng, origin_faults);
+            self.origin_failed |= failed;
+            self.streams.extend(stream);
             ran = true;
+        }
+        if !ran && !self.streams.is_empty() {
+            self.step_stream(origin_faults);
+            return true;
         }
         self.collect();
         ran
+    }
+
+    /// Lets one of the streams go on.
+    fn step_stream(&mut self, origin_faults: bool) {
+        let at = self.rng.index(self.streams.len());
+        let stream = self.streams.swap_remove(at);
+        let (failed, rest) = stream.step(&mut self.rng, origin_faults);
+        self.origin_failed |= failed;
+        self.streams.extend(rest);
+        self.collect();
     }
 
     /// Lets everything that waits come to its end, without further faults of the origin.
@@ -381,6 +404,7 @@ impl World {
     fn forget_readers(&mut self) {
         self.handles.clear();
         self.pending.clear();
+        self.streams.clear();
     }
 
     /// kill -9 and a new daemon: the page cache stays.

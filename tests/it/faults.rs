@@ -1,0 +1,707 @@
+//! The web as it is: the real engine and the real HTTP client over origins that break off, stand still and lie. Every
+//! answer is judged: its bytes are of one version that the origin held, or it is an error within the deadline; and when
+//! the origin is calm again, everything is readable again.
+//!
+//! `LARDER_FAULT_RUNS` changes the number of seeded mixtures, `LARDER_FAULT_SEED` runs one of them alone.
+
+mod rig;
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use larder::engine::{Config, ReadError};
+use larder::remote::{BoxFuture, Credentials, Remote, RemoteError, Sink};
+use larder::testing::Rng;
+use larder::testing::origin::{Etag, Fault, Method, Object, Origin, Settings, When};
+use larder::units::{ByteRange, Facts, ObjectName, Validator};
+use parking_lot::Mutex;
+use tokio::runtime::Handle;
+use tokio::sync::Semaphore;
+use tokio::task::JoinSet;
+
+use rig::{Mount, Open, Rig, kind, runtime};
+
+const SIZES: [u64; 5] = [0, 1, 4095, 100_000, (5 << 20) + 3];
+const RUNS: u64 = 500;
+/// Worlds at a time: they mostly wait.
+const AT_ONCE: usize = 48;
+
+fn config(timeout: Duration) -> Config {
+    Config {
+        timeout,
+        fetch_budget: 1 << 30,
+        request_max: 1 << 20,
+        ..Config::default()
+    }
+}
+
+/// The kinds of objects that there are for a client: by what names their versions, and whether they come in parts.
+fn object(number: usize, seed: u64, size: u64) -> Object {
+    let object = Object::seeded(seed, size);
+    match number % 7 {
+        0 => object,
+        1 => object.with_etag(Etag::Weak),
+        2 => object.with_etag(Etag::Nginx),
+        3 => object.with_etag(Etag::Absent),
+        4 => object.without_ranges(),
+        5 => object.with_etag(Etag::Absent).without_modified(),
+        _ => object
+            .with_etag(Etag::Weak)
+            .without_modified()
+            .without_ranges(),
+    }
+}
+
+/// The number of the kind without any validator.
+const UNVALIDATED: usize = 5;
+/// Whose ETag promises a size, too: an answer with the same ETag and another size is a lie that shows.
+const STRONG: [usize; 3] = [0, 2, 4];
+
+/// Which requests a fault meets when it is alone.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Extent {
+    /// Every GET; what HEAD says is true.
+    Gets,
+    /// Every request.
+    All,
+    /// The first GET of each object.
+    FirstGet,
+}
+
+/// Whether a client that asks again has the right bytes in the end, where only the first answer was bad.
+fn is_passing(fault: &Fault) -> bool {
+    match fault {
+        Fault::Cut { .. }
+        | Fault::Reset { .. }
+        | Fault::Stall { .. }
+        | Fault::Silence
+        | Fault::Truncate { .. }
+        | Fault::EarlyClose
+        | Fault::RedirectElsewhere => true,
+        Fault::Status(status, after) => *status >= 408 && after.is_none(),
+        _ => false,
+    }
+}
+
+/// Runs worlds, some at a time, and returns the sentences of those that went wrong.
+fn run_all<T: Send + 'static>(
+    handle: &Handle,
+    worlds: impl Iterator<Item = impl Future<Output = Result<T, String>> + Send + 'static>,
+) -> (Vec<T>, Vec<String>) {
+    let places = Arc::new(Semaphore::new(AT_ONCE));
+    let mut set = JoinSet::new();
+    for world in worlds {
+        let places = Arc::clone(&places);
+        let run = async move {
+            let _place = places.acquire().await;
+            world.await
+        };
+        set.spawn_on(run, handle);
+    }
+    let (mut done, mut failed) = (Vec::new(), Vec::new());
+    handle.block_on(async {
+        while let Some(result) = set.join_next().await {
+            match result.unwrap_or_else(|panic| Err(panic.to_string())) {
+                Ok(value) => done.push(value),
+                Err(sentence) => failed.push(sentence),
+            }
+        }
+    });
+    (done, failed)
+}
+
+/// One fault, alone: reads while it is on, and after it.
+async fn alone(mount: Arc<Mount>, fault: Fault, extent: Extent) -> Result<usize, String> {
+    let mut objects = Vec::new();
+    for (number, size) in SIZES.into_iter().enumerate() {
+        objects.push((format!("size-{number}"), 0, size));
+    }
+    objects.extend((1..7).map(|number| (format!("kind-{number}"), number, 100_000)));
+    for (seed, (name, number, size)) in objects.iter().enumerate() {
+        mount.origin.put(name, object(*number, seed as u64, *size));
+    }
+    let mut facts = HashMap::new();
+    if extent != Extent::All {
+        for (name, ..) in &objects {
+            let found = mount.facts(name).await;
+            facts.insert(
+                name.clone(),
+                found.map_err(|e| format!("{name} before the fault: {e}"))?,
+            );
+        }
+    }
+    match extent {
+        Extent::All => mount.origin.fault(fault.clone(), When::always()),
+        Extent::Gets => mount
+            .origin
+            .fault(fault.clone(), When::always().method(Method::Get)),
+        Extent::FirstGet => objects.iter().for_each(|(name, ..)| {
+            let first = When::first(1).method(Method::Get).path(name);
+            mount.origin.fault(fault.clone(), first);
+        }),
+    }
+    let mut readers = JoinSet::new();
+    for (name, number, size) in objects {
+        let (mount, fault) = (Arc::clone(&mount), fault.clone());
+        let facts = facts.remove(&name);
+        readers.spawn(async move {
+            let read = read_alone(&mount, &fault, extent, (&name, number, size), facts).await;
+            read.map_err(|why| {
+                format!("{fault:?}, {extent:?}: {why}{}", mount.last_requests(&name))
+            })
+        });
+    }
+    let mut brought = 0;
+    for result in readers.join_all().await {
+        brought += result?;
+    }
+    Ok(brought)
+}
+
+/// The reads of one object under one fault. Returns how many brought bytes while it was on.
+async fn read_alone(
+    mount: &Arc<Mount>,
+    fault: &Fault,
+    extent: Extent,
+    (name, number, size): (&str, usize, u64),
+    known: Option<Facts>,
+) -> Result<usize, String> {
+    let facts = match known {
+        Some(facts) => Ok(facts),
+        None => mount.facts(name).await,
+    };
+    let strict = extent == Extent::Gets && STRONG.contains(&number);
+    let open = facts
+        .ok()
+        .and_then(|facts| mount.open(name, &facts, strict));
+    let mut brought = 0;
+    if let Some(open) = &open {
+        let middle = ByteRange::new(size / 3, size / 3 * 2 + 1);
+        let beginning = ByteRange::new(0, size.min(70_000) + 1);
+        let (first, second) = tokio::join!(open.read(beginning), open.read(middle));
+        for result in [first?, second?] {
+            brought += usize::from(result.is_ok());
+            let must = extent == Extent::FirstGet && is_passing(fault) && number != UNVALIDATED;
+            if let (true, Err(error)) = (must, result) {
+                return Err(format!(
+                    "{name}: asked again it would have had the bytes: {error}"
+                ));
+            }
+        }
+    }
+    // The other objects' readers may still be at it; faults of this one end here.
+    mount.origin.calm_for(name);
+    let may_reopen = fault.is_about_versions() || number == UNVALIDATED;
+    mount.recovers(open, name, may_reopen).await?;
+    Ok(brought)
+}
+
+#[test]
+fn each_fault_alone_brings_the_right_bytes_or_an_error_and_passes() {
+    let runtime = runtime();
+    let rig = Arc::new(Rig::new(config(Duration::from_secs(2))));
+    let mut worlds = Vec::new();
+    for (number, fault) in Fault::catalogue().into_iter().enumerate() {
+        for extent in [Extent::Gets, Extent::All, Extent::FirstGet] {
+            let origin = Origin::start_on(runtime.handle(), number as u64).unwrap();
+            let mount = rig.mount(origin, |remote| remote);
+            worlds.push(alone(mount, fault.clone(), extent));
+        }
+    }
+    let all = worlds.len();
+    let (done, failed) = run_all(runtime.handle(), worlds.into_iter());
+    assert!(
+        failed.is_empty(),
+        "{} of {all} failed:\n{}",
+        failed.len(),
+        failed.join("\n")
+    );
+    let brought: usize = done.iter().sum();
+    assert!(
+        brought > all * 5,
+        "only {brought} reads brought bytes in {all} worlds"
+    );
+}
+
+/// What came of a world.
+#[derive(Default)]
+struct Outcome {
+    answers: BTreeMap<&'static str, u64>,
+    met: Vec<String>,
+}
+
+fn name_of(result: &Result<Bytes, ReadError>) -> &'static str {
+    match result {
+        Ok(_) => "bytes",
+        Err(ReadError::Stale) => "stale",
+        Err(ReadError::NotFound) => "not found",
+        Err(ReadError::Forbidden) => "forbidden",
+        Err(ReadError::TimedOut) => "timed out",
+        Err(ReadError::Remote(_)) => "remote",
+        Err(ReadError::Closed) => "closed",
+    }
+}
+
+/// An object of a mixture, and the blob that its readers share.
+struct Place {
+    name: String,
+    now: Mutex<Option<Open>>,
+}
+
+impl Place {
+    /// The shared blob, or a fresh one where there is none, it is of no more use, or somebody looks anew.
+    async fn open(&self, mount: &Mount, rng: &mut Rng) -> Option<Open> {
+        let known = self.now.lock().clone();
+        if let Some(open) = &known
+            && !open.blob.is_superseded()
+            && rng.chance(190)
+        {
+            return known;
+        }
+        let facts = match rng.chance(60) {
+            true => mount.listed(&self.name).await,
+            false => mount.facts(&self.name).await,
+        };
+        let facts = facts.ok()?;
+        let mut now = self.now.lock();
+        if let Some(open) = &*now {
+            let served = open.blob.facts();
+            let contradicted = facts.size != served.size
+                || facts.validator.is_some() && facts.validator != served.validator
+                || facts.mtime != served.mtime;
+            if !contradicted && !open.blob.is_superseded() {
+                return Some(open.clone());
+            }
+            open.blob.supersede();
+        }
+        *now = mount.open(&self.name, &facts, false);
+        now.clone()
+    }
+}
+
+/// Faults that a mixture does not have: a server that asks for peace for longer than the run takes gets it.
+fn fits_a_mixture(fault: &Fault) -> bool {
+    !matches!(fault, Fault::Status(_, Some("86400")))
+}
+
+/// A world of several objects, faults at random rates, replaced objects and several readers.
+async fn mixture(mount: Arc<Mount>, seed: u64) -> Result<Outcome, String> {
+    let mut rng = Rng::new(seed);
+    mount.origin.set(Settings {
+        round_trip: Duration::from_millis(rng.below(6)),
+        ..Settings::default()
+    });
+    let mut places = Vec::new();
+    for number in 0..2 + rng.index(3) {
+        let name = format!("object-{number}");
+        let size = match rng.below(8) {
+            0 => SIZES[4],
+            _ => SIZES[rng.index(4)].max(rng.below(2) * rng.below(300_000)),
+        };
+        mount
+            .origin
+            .put(&name, object(rng.index(7), rng.next_u64(), size));
+        places.push(Place {
+            name,
+            now: Mutex::new(None),
+        });
+    }
+    let catalogue: Vec<_> = Fault::catalogue()
+        .into_iter()
+        .filter(fits_a_mixture)
+        .collect();
+    for _ in 0..1 + rng.index(5) {
+        let mut when = When::chance(u16::try_from(8 + rng.below(90)).unwrap());
+        if rng.chance(80) {
+            when = When::every(2 + rng.below(6));
+        }
+        if rng.chance(100) {
+            when = when.method(Method::Get);
+        }
+        if rng.chance(60) {
+            when = when.path(&places[rng.index(places.len())].name);
+        }
+        mount
+            .origin
+            .fault(catalogue[rng.index(catalogue.len())].clone(), when);
+    }
+    let places = Arc::new(places);
+    let mut tasks = JoinSet::new();
+    for _ in 0..4 {
+        let (mount, places, rng) = (Arc::clone(&mount), Arc::clone(&places), rng.fork());
+        tasks.spawn(read_some(mount, places, rng));
+    }
+    let (changed, changes) = (Arc::clone(&mount), (Arc::clone(&places), rng.fork()));
+    tasks.spawn(change_some(changed, changes));
+    let mut outcome = Outcome::default();
+    for result in tasks.join_all().await {
+        for (answer, count) in result? {
+            *outcome.answers.entry(answer).or_default() += count;
+        }
+    }
+    mount.origin.calm();
+    for place in &*places {
+        let open = place.now.lock().clone();
+        let recovered = mount.recovers(open, &place.name, true).await;
+        recovered.map_err(|why| format!("{why}{}", mount.last_requests(&place.name)))?;
+    }
+    outcome.met = mount.met();
+    Ok(outcome)
+}
+
+type Counts = BTreeMap<&'static str, u64>;
+
+async fn read_some(
+    mount: Arc<Mount>,
+    places: Arc<Vec<Place>>,
+    mut rng: Rng,
+) -> Result<Counts, String> {
+    let mut counts = Counts::new();
+    let mut held: Vec<Open> = Vec::new();
+    for _ in 0..4 + rng.index(6) {
+        let place = &places[rng.index(places.len())];
+        // Now and then somebody reads on through a handle that he has had for long.
+        let old = (!held.is_empty() && rng.chance(70)).then(|| held[rng.index(held.len())].clone());
+        let open = match old {
+            Some(open) => open,
+            None => match place.open(&mount, &mut rng).await {
+                Some(open) => open,
+                None => {
+                    *counts.entry("no facts").or_default() += 1;
+                    continue;
+                }
+            },
+        };
+        let size = open.blob.facts().size;
+        let start = rng.below(size + size / 16 + 1);
+        let range = match rng.below(4) {
+            0 => ByteRange::new(0, size.min(600_000) + 1),
+            1 => ByteRange::at(start, 1 + rng.below(200)),
+            _ => ByteRange::at(start, 1 + rng.below(130_000)),
+        };
+        let result = open.read(range).await;
+        let result = result.map_err(|why| format!("{why}{}", mount.last_requests(&open.name)))?;
+        *counts.entry(name_of(&result)).or_default() += 1;
+        held.push(open);
+    }
+    Ok(counts)
+}
+
+async fn change_some(
+    mount: Arc<Mount>,
+    (places, mut rng): (Arc<Vec<Place>>, Rng),
+) -> Result<Counts, String> {
+    for _ in 0..rng.index(4) {
+        tokio::time::sleep(Duration::from_millis(rng.below(600))).await;
+        let name = &places[rng.index(places.len())].name;
+        let versions = mount.origin.versions(name);
+        let size = versions[versions.len() - 1].size();
+        match rng.below(6) {
+            0..3 => mount.origin.replace(name, size),
+            3 => mount.origin.replace(name, rng.below(size + 1)),
+            4 => mount.origin.replace(name, size + rng.below(100_000)),
+            _ => {
+                mount.origin.remove(name);
+                tokio::time::sleep(Duration::from_millis(rng.below(100))).await;
+                mount.origin.replace(name, size);
+            }
+        }
+    }
+    Ok(Counts::new())
+}
+
+fn number_from_env(name: &str) -> Option<u64> {
+    let text = std::env::var(name).ok()?;
+    Some(
+        text.parse()
+            .unwrap_or_else(|_| panic!("{name} is no number: {text}")),
+    )
+}
+
+#[test]
+fn mixtures_of_faults_bring_the_right_bytes_or_honest_errors() {
+    let runtime = runtime();
+    let only = number_from_env("LARDER_FAULT_SEED");
+    let seeds = match only {
+        Some(seed) => seed..seed + 1,
+        None => 0..number_from_env("LARDER_FAULT_RUNS").unwrap_or(RUNS),
+    };
+    let rigs: Vec<_> = (0..4)
+        .map(|_| Arc::new(Rig::new(config(Duration::from_secs(1)))))
+        .collect();
+    let handle = runtime.handle().clone();
+    let count = seeds.end - seeds.start;
+    let worlds = seeds.map(|seed| {
+        let (rig, handle) = (Arc::clone(&rigs[(seed % 4) as usize]), handle.clone());
+        async move {
+            let origin = Origin::start_on(&handle, seed).map_err(|e| e.to_string())?;
+            let outcome = mixture(rig.mount(origin, |remote| remote), seed).await;
+            outcome.map_err(|why| format!("LARDER_FAULT_SEED={seed}: {why}"))
+        }
+    });
+    let (done, failed) = run_all(runtime.handle(), worlds);
+    assert!(
+        failed.is_empty(),
+        "{} of {count} failed:\n{}",
+        failed.len(),
+        failed.join("\n")
+    );
+    let mut answers = Counts::new();
+    let mut met: BTreeMap<String, u64> = BTreeMap::new();
+    for outcome in done {
+        outcome
+            .answers
+            .into_iter()
+            .for_each(|(name, n)| *answers.entry(name).or_default() += n);
+        outcome
+            .met
+            .into_iter()
+            .for_each(|name| *met.entry(name).or_default() += 1);
+    }
+    if std::env::var_os("LARDER_FAULT_VERBOSE").is_some() {
+        eprintln!("{answers:?}\n{met:?}");
+    }
+    if count >= RUNS {
+        // A mixture in which nothing was read, or a fault never met, would have shown nothing.
+        assert!(answers["bytes"] > count * 6, "{answers:?}");
+        let unmet: Vec<_> = Fault::catalogue()
+            .iter()
+            .map(kind)
+            .filter(|k| !met.contains_key(k))
+            .collect();
+        assert!(unmet.is_empty(), "{unmet:?} was never met: {met:?}");
+    }
+}
+
+/// A remote that looks at no version: whatever it is given it calls the first one that it saw.
+struct Careless {
+    inner: Arc<dyn Remote>,
+    first: Mutex<HashMap<ObjectName, Facts>>,
+}
+
+/// Passes the bytes on under another version's name.
+struct Relabelled<'a>(&'a mut dyn Sink, Facts);
+
+impl Sink for Relabelled<'_> {
+    fn version(&mut self, _: &Facts, settled: bool) -> Result<(), RemoteError> {
+        self.0.version(&self.1, settled)
+    }
+
+    fn data(&mut self, bytes: Bytes) {
+        self.0.data(bytes);
+    }
+
+    fn whole(&mut self) -> bool {
+        self.0.whole()
+    }
+}
+
+impl Remote for Careless {
+    fn identity(&self) -> &str {
+        self.inner.identity()
+    }
+
+    fn stat<'a>(&'a self, name: &'a ObjectName) -> BoxFuture<'a, Result<Facts, RemoteError>> {
+        Box::pin(async {
+            let facts = self.inner.stat(name).await?;
+            Ok(self
+                .first
+                .lock()
+                .entry(name.clone())
+                .or_insert(facts)
+                .clone())
+        })
+    }
+
+    fn fetch<'a>(
+        &'a self,
+        name: &'a ObjectName,
+        range: ByteRange,
+        _bound: Option<&'a Validator>,
+        sink: &'a mut dyn Sink,
+    ) -> BoxFuture<'a, Result<(), RemoteError>> {
+        Box::pin(async move {
+            let facts = self.stat(name).await?;
+            let mut sink = Relabelled(sink, facts);
+            self.inner.fetch(name, range, None, &mut sink).await
+        })
+    }
+}
+
+#[test]
+fn a_client_that_looks_at_no_version_is_caught() {
+    let runtime = runtime();
+    let rig = Arc::new(Rig::new(config(Duration::from_secs(2))));
+    let origin = Origin::start_on(runtime.handle(), 1).unwrap();
+    origin.put("a", Object::seeded(1, 1 << 20));
+    let mount = rig.mount(origin, |inner| {
+        let first = Mutex::default();
+        Arc::new(Careless { inner, first })
+    });
+    let read = async {
+        let facts = mount.facts("a").await.unwrap();
+        let open = mount.open("a", &facts, true).unwrap();
+        open.read(ByteRange::new(0, 1000)).await.unwrap().unwrap();
+        mount.origin.replace("a", 1 << 20);
+        open.read(ByteRange::new(800_000, 801_000)).await
+    };
+    let caught = runtime.block_on(read).unwrap_err();
+    assert!(caught.contains("not of one version"), "{caught}");
+}
+
+#[test]
+fn a_listing_that_lies_misleads_nobody_for_long() {
+    let runtime = runtime();
+    let rig = Arc::new(Rig::new(config(Duration::from_secs(2))));
+    let origin = Origin::start_on(runtime.handle(), 1).unwrap();
+    for (number, size) in SIZES.into_iter().enumerate() {
+        origin.put(
+            &format!("size-{number}"),
+            Object::seeded(number as u64, size),
+        );
+    }
+    origin.fault(Fault::WrongListing, When::always());
+    let mount = rig.mount(origin, |remote| remote);
+    runtime.block_on(async {
+        for (number, size) in SIZES.into_iter().enumerate() {
+            let name = format!("size-{number}");
+            let facts = mount.listed(&name).await.unwrap();
+            assert_eq!(facts.size, size + 5);
+            let open = mount.open(&name, &facts, true).unwrap();
+            let result = open.read_all().await.unwrap();
+            assert!(
+                result.is_ok(),
+                "{name}: nothing was served yet, so the true version is taken on: {result:?}"
+            );
+        }
+    });
+}
+
+#[test]
+fn a_redirect_to_another_server_takes_no_secret_along() {
+    let runtime = runtime();
+    let rig = Arc::new(Rig::new(config(Duration::from_secs(2))));
+    let origin = Origin::start_on(runtime.handle(), 1).unwrap();
+    origin.put("a", Object::seeded(1, 100_000));
+    origin.set(Settings {
+        // "user:secret" in Base64.
+        required: Some(("authorization".into(), "Basic dXNlcjpzZWNyZXQ=".into())),
+        ..Settings::default()
+    });
+    origin.fault(Fault::RedirectElsewhere, When::always().method(Method::Get));
+    let secret = Credentials {
+        user: "user".into(),
+        password: "secret".into(),
+    };
+    let mount = rig.mount_as(origin, Some(secret), |remote| remote);
+    runtime.block_on(async {
+        let facts = mount.facts("a").await.unwrap();
+        let open = mount.open("a", &facts, true).unwrap();
+        open.read_all().await.unwrap().unwrap();
+    });
+    let log = mount.origin.log();
+    assert!(
+        log.iter().any(|l| l.elsewhere && l.status == 206),
+        "{log:?}"
+    );
+    assert!(log.iter().all(|l| l.authorized != l.elsewhere), "{log:?}");
+}
+
+/// Threads and descriptors of this process.
+fn held() -> (usize, usize) {
+    let count = |dir: &str| std::fs::read_dir(dir).unwrap().count();
+    (count("/proc/self/task"), count("/proc/self/fd"))
+}
+
+#[test]
+fn a_storm_of_stalls_costs_no_threads_and_leaves_nothing_behind() {
+    const OBJECTS: usize = 40;
+    const READS: u64 = 20;
+    const BUDGET: u64 = 12;
+    const LEN: u64 = 16_384;
+    let runtime = runtime();
+    let config = Config {
+        // A block of an object of a mebibyte is one 64th of it.
+        fetch_budget: BUDGET * LEN,
+        readahead_max: 0,
+        ..config(Duration::from_secs(1))
+    };
+    let rig = Arc::new(Rig::new(config));
+    let origin = Origin::start_on(runtime.handle(), 3).unwrap();
+    let names: Vec<_> = (0..OBJECTS).map(|n| format!("object-{n}")).collect();
+    for (seed, name) in names.iter().enumerate() {
+        origin.put(name, Object::seeded(seed as u64, 1 << 20));
+    }
+    let mount = rig.mount(origin, |remote| remote);
+    let opens = runtime.block_on(async {
+        let mut opens = Vec::new();
+        for name in &names {
+            let facts = mount.facts(name).await.unwrap();
+            opens.push(mount.open(name, &facts, true).unwrap());
+        }
+        opens
+    });
+    let before = held();
+    mount
+        .origin
+        .fault(Fault::Silence, When::every(2).method(Method::Get));
+    mount
+        .origin
+        .fault(Fault::Stall { at: 10 }, When::always().method(Method::Get));
+    let mut most = (0, 0);
+    let timed_out = runtime.block_on(async {
+        let mut reads = JoinSet::new();
+        for open in &opens {
+            for n in 0..READS {
+                let open = open.clone();
+                reads.spawn(
+                    async move { open.read(ByteRange::at(n * LEN * 3, 100)).await.unwrap() },
+                );
+            }
+        }
+        let mut failed = 0;
+        while !reads.is_empty() {
+            let soon = tokio::time::timeout(Duration::from_millis(20), reads.join_next()).await;
+            failed += usize::from(matches!(soon, Ok(Some(Ok(Err(_))))));
+            let now = held();
+            most = (most.0.max(now.0), most.1.max(now.1));
+        }
+        failed
+    });
+    assert_eq!(
+        timed_out,
+        OBJECTS * READS as usize,
+        "nobody could get anything"
+    );
+    let connections = mount.origin.connections();
+    // One that is given up and the next one may be open together.
+    assert!(
+        connections.1 <= 2 * BUDGET as usize,
+        "{connections:?} at once, the budget is {BUDGET}"
+    );
+    assert!(
+        most.0 <= before.0 + 16,
+        "{before:?} threads and descriptors became {most:?}"
+    );
+    // Both ends of a connection are in this process.
+    assert!(
+        most.1 <= before.1 + 4 * BUDGET as usize + 40,
+        "{before:?} became {most:?}"
+    );
+    mount.origin.calm();
+    runtime.block_on(async {
+        for open in opens {
+            let name = open.name.clone();
+            mount.recovers(Some(open), &name, false).await.unwrap();
+        }
+        // Whoever was kept waiting for ever has been left.
+        tokio::time::sleep(Duration::from_millis(500)).await;
+    });
+    let after = held();
+    assert!(
+        after.0 <= before.0 + 16 && after.1 <= before.1 + 2 * 32 + 40,
+        "{before:?}, {after:?}"
+    );
+}
