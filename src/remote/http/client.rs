@@ -238,33 +238,38 @@ pub(super) async fn drain(mut response: Response) {
 /// The error and its causes as one sentence, without the URL.
 pub(super) fn sentence(error: reqwest::Error) -> String {
     let error = error.without_url();
-    let mut said = error.to_string();
-    let mut cause = error.source();
-    while let Some(error) = cause {
+    let mut said: Vec<String> = Vec::new();
+    let mut next: Option<&(dyn Error + 'static)> = Some(&error);
+    while let Some(error) = next {
         let text = error.to_string();
-        if !said.ends_with(&text) {
-            said.push_str(": ");
-            said.push_str(&text);
+        if said.last().is_none_or(|before| !before.ends_with(&text)) {
+            said.push(text);
         }
-        cause = error.source();
+        next = error.source();
     }
-    said
+    // What the libraries say of themselves tells nobody anything as long as a cause follows.
+    let is_idle =
+        |text: &String| text == "error sending request" || text.starts_with("client error");
+    let idle = said.iter().take_while(|text| is_idle(text)).count();
+    said.drain(..idle.min(said.len() - 1));
+    said.join(": ")
 }
 
 /// Whether the server's certificate is not to be trusted: it will not be in a second either.
 fn is_distrust(error: &reqwest::Error) -> bool {
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        // An I/O error hands on the cause of what it wraps, and not what it wraps.
-        let wrapped = error
-            .downcast_ref::<std::io::Error>()
-            .and_then(std::io::Error::get_ref)
-            .and_then(|inner| inner.downcast_ref::<rustls::Error>());
-        let tls = wrapped.or_else(|| error.downcast_ref());
-        if matches!(tls, Some(rustls::Error::InvalidCertificate(_))) {
+    let mut next: Option<&(dyn Error + 'static)> = error.source();
+    while let Some(error) = next {
+        if let Some(rustls::Error::InvalidCertificate(_)) = error.downcast_ref() {
             return true;
         }
-        cause = error.source();
+        // An I/O error names the cause of what it wraps as its own, and not what it wraps.
+        next = match error
+            .downcast_ref::<std::io::Error>()
+            .and_then(std::io::Error::get_ref)
+        {
+            Some(wrapped) => Some(wrapped),
+            None => error.source(),
+        };
     }
     false
 }

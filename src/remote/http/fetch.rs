@@ -55,10 +55,10 @@ pub(super) async fn fetch(
         at: range.start,
         patience: web.patience(),
     };
+    if let Some(current) = course.current() {
+        return course.leave_to_other(&current, sink);
+    }
     if let Some(Validator::Stamp(stamp)) = bound {
-        if let Some(current) = course.current() {
-            return course.leave_to_other(&current, sink);
-        }
         // The response that had this stamp is over; one that nothing was delivered under yet is still to be had.
         if web.shared.stamps.size_of(*stamp).is_none() {
             return Err(web.changed(facts::stat(web, name).await?));
@@ -231,16 +231,20 @@ impl Course<'_> {
     }
 
     /// Ends this fetch in favour of one that delivers the whole object already. A sink that does not share that one's
-    /// bytes must go over to another response.
+    /// bytes cannot have this version; where it was not bound to it, it may go over to the next response.
     fn leave_to_other(&mut self, current: &Facts, sink: &mut dyn Sink) -> Result<(), RemoteError> {
         sink.version(current, true)?;
-        match sink.whole() {
-            false => Ok(()),
-            true => Err(self.web.changed(Facts {
-                validator: None,
-                ..current.clone()
-            })),
+        if !sink.whole() {
+            return Ok(());
         }
+        if self.expected.is_some() {
+            let why = "the one response that is this version is on its way to another reader";
+            return Err(RemoteError::Unreachable(why.into()));
+        }
+        Err(self.web.changed(Facts {
+            validator: None,
+            ..current.clone()
+        }))
     }
 
     /// Says once per mount what everybody should know of this server.

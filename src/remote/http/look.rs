@@ -28,11 +28,10 @@ pub(super) async fn look(web: &Web, url: &Url) -> Result<(Site, Vec<String>), Re
         match facts::of_url(web, url, &mut patience).await {
             Ok(facts) if facts.kind == FileKind::File => {
                 // A page without a version may be a directory's, as dufs serves it.
-                let page = match facts.validator {
-                    None => listing_of(&names::with_slash(url), &mut patience).await,
-                    Some(_) => None,
-                };
-                if page.is_none() {
+                let url_of_dir = names::with_slash(url);
+                let is_dir =
+                    facts.validator.is_none() && is_directory(&url_of_dir, &mut patience).await;
+                if !is_dir {
                     let site = Site {
                         only: Some((name, url.clone())),
                         style: Style::Exact,
@@ -48,8 +47,12 @@ pub(super) async fn look(web: &Web, url: &Url) -> Result<(Site, Vec<String>), Re
     directory(web, names::with_slash(url), &mut patience).await
 }
 
-async fn listing_of(url: &Url, patience: &mut Patience<'_>) -> Option<listing::Listing> {
-    dirs::page(url, None, patience).await.ok()?.listing
+/// Whether the page at `url` is a listing, or one of a server that has listings on other terms.
+async fn is_directory(url: &Url, patience: &mut Patience<'_>) -> bool {
+    match dirs::page(url, None, patience).await {
+        Ok(page) => page.listing.is_some() || listing::json_query(&page.body).is_some(),
+        Err(_) => false,
+    }
 }
 
 /// A look at the listing of a directory.

@@ -161,3 +161,6 @@ impl Remote for HttpRemote {
         Box::pin(fetch::fetch(&self.web, name, range, bound, sink))
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,230 @@
+//! The remote against an origin that says what a script tells it to, one answer for each connection.
+
+mod asks;
+mod fetches;
+mod unversioned;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use parking_lot::Mutex;
+use reqwest::Url;
+use reqwest::header::{HeaderName, HeaderValue};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::Notify;
+
+use super::{Credentials, HttpRemote, HttpSettings};
+use crate::remote::{Remote, RemoteError, Sink};
+use crate::units::{ByteRange, Facts, ObjectName, Validator};
+
+/// The objects here are the beginning of this.
+const CONTENT: &[u8] = b"0123456789abcdefghijklmnopqrstuvwxyz";
+
+const DATE: &str = "Date: Thu, 02 Jan 2020 00:00:00 GMT";
+const TAG: &str = "ETag: \"v1\"";
+
+/// What the origin does with a request.
+enum Act {
+    /// It sends these bytes and closes.
+    Say(Vec<u8>),
+    /// It sends these bytes, waits to be told, and closes.
+    Hold(Vec<u8>, Arc<Notify>),
+}
+
+/// An answer: status, headers, body.
+fn say(status: &str, headers: &[&str], body: &[u8]) -> Act {
+    Act::Say(bytes_of(status, headers, body))
+}
+
+fn bytes_of(status: &str, headers: &[&str], body: &[u8]) -> Vec<u8> {
+    let mut head = format!("HTTP/1.1 {status}\r\nConnection: close\r\n");
+    for header in headers {
+        head.push_str(header);
+        head.push_str("\r\n");
+    }
+    head.push_str("\r\n");
+    [head.as_bytes(), body].concat()
+}
+
+/// The answer 206 with the bytes `range` of an object of `total` bytes, cut after `sent` of them.
+fn part(range: std::ops::Range<usize>, total: usize, tag: &str, sent: usize) -> Act {
+    let place = format!(
+        "Content-Range: bytes {}-{}/{total}",
+        range.start,
+        range.end - 1
+    );
+    let length = format!("Content-Length: {}", range.len());
+    let body = &CONTENT[range];
+    let headers = [place.as_str(), &length, tag, DATE];
+    say(
+        "206 Partial Content",
+        &headers,
+        &body[..sent.min(body.len())],
+    )
+}
+
+/// The answer 200 with an object of `total` bytes, cut after `sent` of them.
+fn whole(total: usize, tag: &str, sent: usize) -> Act {
+    let length = format!("Content-Length: {total}");
+    say("200 OK", &[&length, tag, DATE], &CONTENT[..sent.min(total)])
+}
+
+/// A running script.
+struct Origin {
+    url: Url,
+    heads: Arc<Mutex<Vec<String>>>,
+    task: tokio::task::JoinHandle<()>,
+}
+
+impl Drop for Origin {
+    fn drop(&mut self) {
+        self.task.abort();
+    }
+}
+
+impl Origin {
+    async fn start(script: Vec<Act>) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let url = Url::parse(&format!("http://{}/", listener.local_addr().unwrap())).unwrap();
+        let heads = Arc::new(Mutex::new(Vec::new()));
+        let log = Arc::clone(&heads);
+        let task = tokio::spawn(async move {
+            for act in script {
+                let (mut connection, _) = listener.accept().await.unwrap();
+                let head = read_head(&mut connection).await;
+                log.lock().push(head);
+                tokio::spawn(perform(connection, act));
+            }
+        });
+        Self { url, heads, task }
+    }
+
+    /// The requests so far, each as its head in lower case.
+    fn heads(&self) -> Vec<String> {
+        self.heads.lock().clone()
+    }
+
+    fn remote(&self) -> HttpRemote {
+        self.remote_at("", Duration::from_secs(3))
+    }
+
+    fn remote_at(&self, path: &str, timeout: Duration) -> HttpRemote {
+        let settings = HttpSettings {
+            timeout,
+            ..settings()
+        };
+        HttpRemote::new(&self.url.join(path).unwrap(), settings).unwrap()
+    }
+}
+
+async fn read_head(connection: &mut TcpStream) -> String {
+    let mut head = Vec::new();
+    while !head.ends_with(b"\r\n\r\n") {
+        match connection.read_u8().await {
+            Ok(byte) => head.push(byte),
+            Err(_) => break,
+        }
+    }
+    String::from_utf8(head).unwrap().to_ascii_lowercase()
+}
+
+async fn perform(mut connection: TcpStream, act: Act) {
+    match act {
+        Act::Say(bytes) => drop(connection.write_all(&bytes).await),
+        Act::Hold(bytes, go) => {
+            let _ = connection.write_all(&bytes).await;
+            go.notified().await;
+        }
+    }
+    let _ = connection.shutdown().await;
+}
+
+fn settings() -> HttpSettings {
+    HttpSettings {
+        headers: vec![(
+            HeaderName::from_static("x-key"),
+            HeaderValue::from_static("hidden"),
+        )],
+        credentials: Some(Credentials {
+            user: "ann".into(),
+            password: "hidden".into(),
+        }),
+        ca_file: None,
+        timeout: Duration::from_secs(3),
+        uid: 7,
+        gid: 8,
+    }
+}
+
+fn name(text: &str) -> ObjectName {
+    ObjectName::new(text.as_bytes())
+}
+
+/// A sink that notes everything.
+#[derive(Default)]
+struct Notes {
+    versions: Vec<(Facts, bool)>,
+    data: Vec<u8>,
+    asked_whole: u32,
+    /// What it says to [`Sink::whole`].
+    takes_whole: bool,
+    /// What it says to a version.
+    refuses: bool,
+}
+
+impl Notes {
+    fn validator(&self) -> Option<Validator> {
+        self.versions
+            .first()
+            .and_then(|(facts, _)| facts.validator.clone())
+    }
+}
+
+impl Sink for Notes {
+    fn version(&mut self, facts: &Facts, settled: bool) -> Result<(), RemoteError> {
+        self.versions.push((facts.clone(), settled));
+        match self.refuses {
+            true => Err(RemoteError::Changed(Box::new(facts.clone()))),
+            false => Ok(()),
+        }
+    }
+
+    fn data(&mut self, bytes: Bytes) {
+        self.data.extend_from_slice(&bytes);
+    }
+
+    fn whole(&mut self) -> bool {
+        self.asked_whole += 1;
+        self.takes_whole
+    }
+}
+
+/// A fetch of `range` of the object `f`, and what the sink was given.
+async fn fetched(
+    remote: &HttpRemote,
+    range: std::ops::Range<u64>,
+    bound: Option<&Validator>,
+    takes_whole: bool,
+) -> (Result<(), RemoteError>, Notes) {
+    let mut notes = Notes {
+        takes_whole,
+        ..Notes::default()
+    };
+    let range = ByteRange::new(range.start, range.end);
+    let result = remote.fetch(&name("f"), range, bound, &mut notes).await;
+    (result, notes)
+}
+
+fn strong(tag: &str) -> Validator {
+    Validator::Strong(tag.as_bytes().into())
+}
+
+/// The validator that a fetch says the object has now.
+fn changed_to(result: Result<(), RemoteError>) -> Option<Validator> {
+    match result {
+        Err(RemoteError::Changed(facts)) => facts.validator,
+        other => panic!("{other:?}"),
+    }
+}
