@@ -1,7 +1,7 @@
 //! mount(2) and umount(2).
 //!
 //! As root the mount is made here rather than by fuser, whose own mount shows as type `fuse` instead of `fuse.larder`.
-//! Everybody else goes through fusermount3 (`helper.rs`), which opens /dev/fuse as well: its mode may be anything.
+//! Everybody else goes through fusermount3 (`helper.rs`), which opens /dev/fuse as well.
 
 use std::ffi::CString;
 use std::io;

@@ -86,6 +86,18 @@ pub enum MountError {
 }
 
 impl MountError {
+    /// Newer versions of the helper open the device with the user's rights alone, and say so where it is root's.
+    pub(super) fn from_helper(mountpoint: &Path, error: io::Error) -> Self {
+        let said = error.to_string();
+        if said.contains("failed to open") && said.contains("/dev/fuse") {
+            return Self::Device(error);
+        }
+        Self::Mount {
+            mountpoint: mountpoint.into(),
+            error,
+        }
+    }
+
     pub(super) fn from_device(mountpoint: &Path, error: super::device::DeviceError) -> Self {
         use super::device::DeviceError;
         match error {

@@ -71,9 +71,8 @@ impl FuseMount {
         let session = match Device::mount(&place, fsname, allow_other, &options) {
             Ok(device) => device.start(glue, config).map_err(failed)?,
             Err(error) if device::is_for_root_alone(&error) => {
-                let device = Device::mount_as_user(&place, fsname, allow_other, &options);
-                device
-                    .map_err(failed)?
+                Device::mount_as_user(&place, fsname, allow_other, &options)
+                    .map_err(|error| MountError::from_helper(&place, error))?
                     .start(glue, config)
                     .map_err(failed)?
             }

@@ -47,7 +47,7 @@ pub(super) enum Command {
     Stats(StatsArgs),
     /// Show what the cache knows of a file on a mount
     Info(InfoArgs),
-    /// Make a sample tree, put it behind a simulated slow disk, mount it and show what the cache does
+    /// Make a sample tree, put it behind a simulated slow web server, mount it and show what the cache does
     Demo(DemoArgs),
     /// Print what a shell needs to complete larder's commands and options
     Completions(CompletionsArgs),
@@ -99,6 +99,15 @@ pub(super) struct CompletionsArgs {
     pub shell: clap_complete::Shell,
 }
 
+/// What plays the remote of the demo.
+#[derive(clap::ValueEnum, Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum DemoRemote {
+    /// A web server.
+    Web,
+    /// A directory.
+    Dir,
+}
+
 /// `larder demo`.
 #[derive(Args, Debug)]
 pub(super) struct DemoArgs {
@@ -111,10 +120,13 @@ pub(super) struct DemoArgs {
     /// The size of the largest sample file
     #[arg(long, value_name = "SIZE", default_value = "1G", value_parser = parse_size)]
     pub size: u64,
-    /// The round trip of the simulated slow disk
+    /// What plays the slow remote: a web server (in this process), or a directory
+    #[arg(long, value_name = "KIND", value_enum, default_value = "web")]
+    pub remote: DemoRemote,
+    /// The round trip of the simulated slow remote
     #[arg(long, value_name = "TIME", default_value = "20ms", value_parser = parse_duration)]
     pub round_trip: Duration,
-    /// The bandwidth of the simulated slow disk, per second
+    /// The bandwidth of the simulated slow remote, per second
     #[arg(long, value_name = "SIZE", default_value = "400M", value_parser = parse_size)]
     pub bandwidth: u64,
 }

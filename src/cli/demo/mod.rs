@@ -1,8 +1,10 @@
-//! `larder demo`: a sample tree behind a simulated slow disk, mounted and read in the ways that matter.
+//! `larder demo`: a sample tree behind a simulated slow web server, or slow disk, mounted and read in the ways that matter.
 //!
 //! It drives the same `larder mount` that a user runs, in a process of its own, and compares all that it reads with what
-//! it wrote. Requests and bytes at the remote are the daemon's own counters, before and after.
+//! it wrote. Requests and bytes at the remote are what the web server counted, or the daemon, before and after.
 
+mod answer;
+mod origin;
 mod read;
 mod sample;
 mod stage;
@@ -41,7 +43,8 @@ pub(super) fn run(args: &DemoArgs) -> Result<(), Failure> {
     }
     let tree = make_tree(&stage)?;
     say!(
-        "The slow disk: {} for each request, {} a second at most.",
+        "The slow {}: {} for each request, {} a second at most.",
+        if stage.is_web() { "web server" } else { "disk" },
         show_time(args.round_trip),
         show_size(args.bandwidth)
     )?;
@@ -74,7 +77,8 @@ struct Tree {
 fn make_tree(stage: &Stage) -> Result<Tree, Failure> {
     let plan = sample::plan(stage.big);
     let total = plan.iter().map(|s| s.len).sum();
-    let entries = plan.len() + 2;
+    // The sparse file, and the link where there can be one.
+    let entries = plan.len() + if stage.is_web() { 1 } else { 2 };
     let bar = bytes_bar("making the sample tree", total);
     let source = stage.source();
     let (mut big, mut small) = (None, Vec::new());
@@ -97,12 +101,17 @@ fn make_tree(stage: &Stage) -> Result<Tree, Failure> {
             small.push(written);
         }
     }
-    sample::write_oddities(&source).map_err(|e| cannot_make(&source, &e))?;
+    sample::write_oddities(&source, !stage.is_web()).map_err(|e| cannot_make(&source, &e))?;
     bar.finish_and_clear();
     let amount = show_amount(total);
     say!(
-        "Sample tree: {entries} files from 0 bytes to {}, {amount} in all, a sparse one of 100 GB, a symbolic link.",
-        show_size(stage.big)
+        "Sample tree: {entries} files from 0 bytes to {}, {amount} in all, a sparse one of 100 GB{}.",
+        show_size(stage.big),
+        if stage.is_web() {
+            ""
+        } else {
+            ", a symbolic link"
+        }
     )?;
     // A file whose last change is less than two seconds old may still be in the making: larder serves it and does not
     // keep it. The demo is about what is kept.
@@ -265,10 +274,12 @@ fn list(stage: &Stage, expected: usize) -> Result<Outcome, Failure> {
             &format!("a tree of {found} entries instead of {expected}"),
         ));
     }
-    let target = std::fs::read_link(root.join(sample::LINK))?;
-    if target != Path::new(sample::BIG) {
-        let how = format!("a link to {}", target.display());
-        return Err(wrong(&root.join(sample::LINK), &how));
+    if !stage.is_web() {
+        let target = std::fs::read_link(root.join(sample::LINK))?;
+        if target != Path::new(sample::BIG) {
+            let how = format!("a link to {}", target.display());
+            return Err(wrong(&root.join(sample::LINK), &how));
+        }
     }
     Ok(Outcome {
         bytes: 0,

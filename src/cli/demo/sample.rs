@@ -41,10 +41,12 @@ pub(super) fn plan(big: u64) -> Vec<Sample> {
         file("one-byte".into(), 1),
         file("photos.tar".into(), 64 << 20),
     ];
-    files.extend(
-        (0..SMALL_FILES)
-            .map(|n| file(format!("{SMALL_DIR}/note-{n:04}.txt"), 1 + n * 7919 % 32768)),
-    );
+    let small = |n: u64| match n {
+        // One name that has to be written with care wherever names are escaped.
+        0 => format!("{SMALL_DIR}/note 0 (100% sure?) #1 + \"\u{fc}\" & more.txt"),
+        _ => format!("{SMALL_DIR}/note-{n:04}.txt"),
+    };
+    files.extend((0..SMALL_FILES).map(|n| file(small(n), 1 + n * 7919 % 32768)));
     files.extend((0..8).map(|n| file(format!("photos/photo-{n}.jpg"), 4 << 20)));
     files.push(file(BIG.into(), big));
     (1u64..)
@@ -93,14 +95,17 @@ pub(super) fn write(
     Ok(sums)
 }
 
-/// Writes the sparse file, with one megabyte of data in its middle, and the symbolic link to the big file.
-pub(super) fn write_oddities(root: &Path) -> io::Result<()> {
+/// Writes the sparse file, with one megabyte of data in its middle, and, if wanted, the symbolic link to the big file.
+pub(super) fn write_oddities(root: &Path, link: bool) -> io::Result<()> {
     let file = File::create(root.join(SPARSE))?;
     file.set_len(SPARSE_LEN)?;
     let mut data = vec![0u8; PIECE];
     fill(0, 0, &mut data);
     file.write_all_at(&data, SPARSE_DATA_AT)?;
-    symlink(BIG, root.join(LINK))
+    if link {
+        symlink(BIG, root.join(LINK))?;
+    }
+    Ok(())
 }
 
 /// The byte of the sparse file that the demo asks for: in the middle of its data.
@@ -162,7 +167,7 @@ mod tests {
             .unwrap();
         }
         assert_eq!(total, (64 << 20) + 1);
-        write_oddities(dir.path()).unwrap();
+        write_oddities(dir.path(), true).unwrap();
         let (at, byte) = sparse_byte();
         let mut found = [0u8];
         let sparse = File::open(dir.path().join(SPARSE)).unwrap();

@@ -3,6 +3,7 @@
 //! Whatever way the demo ends, dropping the stage unmounts and removes all of it. Nothing is removed below the mount
 //! point: it is unmounted first and then removed as the empty directory that it must be.
 
+use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
@@ -11,12 +12,15 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use rustix::process::{Pid, Signal, kill_process};
 
-use crate::cli::args::DemoArgs;
+use super::origin::Origin;
+use crate::cli::args::{DemoArgs, DemoRemote};
 use crate::cli::error::{Exit, Failure};
 use crate::cli::mounts;
 use crate::cli::quantity::show_size;
 use crate::cli::umount::wait_for_end;
 
+/// The directory with the sample tree, within the demo's own.
+const SOURCE: &str = "slow-remote";
 /// What the tree needs beside its largest file, and some air: twice, since the cache holds it again.
 const BESIDE: u64 = 320 << 20;
 /// The smallest largest file that is worth a demo.
@@ -31,12 +35,20 @@ pub(super) struct Traffic {
     pub bytes: u64,
 }
 
+/// What plays the remote.
+enum Plays {
+    /// A web server in this process.
+    Web(Origin),
+    /// A directory that is made slow: its round trip and its bandwidth, as the command line takes them.
+    Dir([String; 2]),
+}
+
 /// The demo's own directory and what runs in it.
 pub(super) struct Stage {
     root: PathBuf,
     /// The size of the largest sample file, shrunk to what the disk holds.
     pub big: u64,
-    slow: [String; 2],
+    remote: Plays,
     interrupted: Arc<AtomicBool>,
 }
 
@@ -76,13 +88,20 @@ impl Stage {
         let root = base_full.join(format!("larder-demo-{}", std::process::id()));
         let private = |dir: &Path| std::fs::DirBuilder::new().mode(0o700).create(dir);
         private(&root).map_err(|e| cannot(&e))?;
+        let remote = match args.remote {
+            DemoRemote::Web => {
+                let serve = Origin::serve(root.join(SOURCE), args.round_trip, args.bandwidth);
+                Plays::Web(serve.map_err(|e| cannot(&e))?)
+            }
+            DemoRemote::Dir => Plays::Dir([
+                format!("{}ms", args.round_trip.as_millis()),
+                args.bandwidth.to_string(),
+            ]),
+        };
         let stage = Self {
             root,
             big,
-            slow: [
-                format!("{}ms", args.round_trip.as_millis()),
-                args.bandwidth.to_string(),
-            ],
+            remote,
             interrupted,
         };
         for dir in [stage.source(), stage.mount_point()] {
@@ -91,9 +110,9 @@ impl Stage {
         Ok(stage)
     }
 
-    /// The directory that plays the slow disk.
+    /// The directory with the sample tree.
     pub(super) fn source(&self) -> PathBuf {
-        self.root.join("slow-disk")
+        self.root.join(SOURCE)
     }
 
     /// The cache directory.
@@ -106,6 +125,11 @@ impl Stage {
         self.root.join("mnt")
     }
 
+    /// Whether a web server plays the remote: it shows no links.
+    pub(super) fn is_web(&self) -> bool {
+        matches!(self.remote, Plays::Web(_))
+    }
+
     /// Errors once the user has pressed Ctrl-C.
     pub(super) fn go_on(&self) -> Result<(), Failure> {
         match self.interrupted.load(Ordering::Relaxed) {
@@ -116,18 +140,33 @@ impl Stage {
 
     /// Runs `larder mount`, as a user would. Returns what it said.
     pub(super) fn mount(&self) -> Result<String, Failure> {
-        let [round_trip, bandwidth] = &self.slow;
-        let program = std::env::current_exe()?;
-        let output = Command::new(program)
-            .arg("mount")
-            .args([self.source(), self.mount_point()])
+        let mut command = Command::new(std::env::current_exe()?);
+        // The demo is about the defaults, whatever this user has set for mounts of his own.
+        for (name, _) in std::env::vars_os() {
+            if name.as_bytes().starts_with(b"LARDER_") && name != "LARDER_LOG" {
+                command.env_remove(name);
+            }
+        }
+        command.arg("mount");
+        match &self.remote {
+            // The server is in this process: no proxy gets at it.
+            Plays::Web(origin) => command.arg(origin.url()).env("NO_PROXY", "127.0.0.1"),
+            Plays::Dir([round_trip, bandwidth]) => command
+                .arg(self.source())
+                .args([
+                    "--slow-round-trip",
+                    round_trip,
+                    "--slow-bandwidth",
+                    bandwidth,
+                ])
+                .args(["--settle", "1s"]),
+        };
+        let output = command
+            .arg(self.mount_point())
             .arg("--cache-dir")
             .arg(self.cache())
             .arg("--cache-size")
             .arg((2 * (self.big + BESIDE)).to_string())
-            .args(["--slow-round-trip", round_trip])
-            .args(["--slow-bandwidth", bandwidth])
-            .args(["--settle", "1s"])
             .stdin(Stdio::null())
             .output()?;
         let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).trim().to_owned();
@@ -144,8 +183,11 @@ impl Stage {
         Err(Failure::new(code, sentence))
     }
 
-    /// What the daemon has asked of the remote since it started.
+    /// What was asked of the remote so far: by the server's own count, or by that of the daemon since it started.
     pub(super) fn traffic(&self) -> Result<Traffic, Failure> {
+        if let Plays::Web(origin) = &self.remote {
+            return Ok(origin.traffic());
+        }
         let stats = mounts::stats_of(&self.mount_point())?;
         let count = |name: &str| stats.get(name).and_then(serde_json::Value::as_u64);
         match (

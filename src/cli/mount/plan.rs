@@ -202,13 +202,14 @@ fn resolve_mount_point(dir: &Path) -> Result<PathBuf, Failure> {
             "there is no such directory (`mkdir -p {shown}` makes it)"
         ))),
         Err(e) if e.kind() == io::ErrorKind::NotADirectory => Err(refuse(&"it is not a directory")),
-        Err(e) => Err(refuse(&e)),
-        Ok(_) => match mounts::larder_at(&full)? {
-            Some(mount) => Err(refuse(&format_args!(
+        // A mount whose remote cannot be listed cannot be looked into, and is one all the same.
+        looked => match (mounts::larder_at(&full)?, looked) {
+            (Some(mount), _) => Err(refuse(&format_args!(
                 "larder has {} mounted there already (`larder umount {shown}` ends it)",
                 mount.source.to_string_lossy()
             ))),
-            None => Ok(full),
+            (None, Err(e)) => Err(refuse(&e)),
+            (None, Ok(_)) => Ok(full),
         },
     }
 }

@@ -133,6 +133,11 @@ async fn whoever_asks_meanwhile_is_told_of_the_response_on_its_way() {
             (current.validator.clone(), 1)
         );
     }
+    // A receiver that does not share those bytes cannot have that version; one that was not bound to it may have another.
+    let (result, notes) = fetched(&remote, 10..20, current.validator.as_ref(), true).await;
+    assert!(matches!(result, Err(RemoteError::Unreachable(_))) && notes.data.is_empty());
+    let (result, notes) = fetched(&remote, 10..20, None, true).await;
+    assert!(changed_to(result) != current.validator && notes.data.is_empty());
     go.notify_one();
     let (_, notes) = first.await.unwrap();
     assert_eq!(notes.validator(), current.validator);
