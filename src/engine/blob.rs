@@ -24,6 +24,9 @@ use crate::units::{BlobKey, ChunkSize, Facts, FileKind, ObjectName, Tag, Validat
 /// [`super::ReadError::Stale`] and may try again.
 const REBOUND_MAX: u32 = 8;
 
+/// When the version of a record was taken on that the remote has refuted since.
+const REFUTED: Duration = Duration::ZERO;
+
 /// What becomes of a blob behind its owner's back.
 #[derive(Clone, Debug)]
 pub enum BlobEvent {
@@ -259,8 +262,11 @@ impl Blob {
     fn plan_by(&self, facts: &Facts, found: Option<(u32, BlobRecord)>) -> Plan {
         let known = found.and_then(|(number, record)| {
             let validator = decode_validator(&record.validator)?;
-            let expires = self.expiry(&validator, Duration::from_secs(record.validated_at));
-            let believed = expires.is_none_or(|end| self.cache().ground.clock.wall() < end);
+            let since = Duration::from_secs(record.validated_at);
+            let expires = self.expiry(&validator, since);
+            let refuted = since == REFUTED;
+            let believed =
+                !refuted && expires.is_none_or(|end| self.cache().ground.clock.wall() < end);
             let same = match &facts.validator {
                 Some(listed) => *listed == validator,
                 None => record.mtime == facts.mtime && believed,
@@ -435,7 +441,7 @@ impl Blob {
         };
         match ops {
             None => {
-                self.disown_stamp();
+                self.disown();
                 self.supersede();
             }
             Some(ops) => {
@@ -445,20 +451,17 @@ impl Blob {
         }
     }
 
-    /// The rest of a version that only one response delivered is not to be had any more. Its record is believed no longer:
-    /// whoever opens the object next would be bound to what is cached of it, and could not read the rest either.
-    fn disown_stamp(&self) {
+    /// The remote has this version no more. Its record is no longer believed on the word of facts that name no version:
+    /// whoever opens the object by those would be bound to what is cached of it, and could not read the rest either.
+    fn disown(&self) {
         let _flight = self.flight.lock();
         let Some(plan) = self.plan() else { return };
-        let stamped = matches!(plan.validator(), Some(Validator::Stamp(_)));
-        let Some(number) = plan.record.filter(|_| stamped) else {
-            return;
-        };
+        let Some(number) = plan.record else { return };
         let named = self.cache().blobs.tag_of(number).ok().flatten();
         if named.is_some() && named == plan.tag() {
             let record = self.record(&plan, &self.facts());
             self.cache().blobs.put(BlobRecord {
-                validated_at: 0,
+                validated_at: REFUTED.as_secs(),
                 ..record
             });
         }
