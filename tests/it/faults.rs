@@ -4,7 +4,9 @@
 //!
 //! `LARDER_FAULT_RUNS` changes the number of seeded mixtures, `LARDER_FAULT_SEED` runs one of them alone.
 
+mod cases;
 mod rig;
+mod storm;
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
@@ -12,10 +14,9 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use larder::engine::{Config, ReadError};
-use larder::remote::{BoxFuture, Credentials, Remote, RemoteError, Sink};
 use larder::testing::Rng;
-use larder::testing::origin::{Etag, Fault, LengthLie, Method, Object, Origin, Settings, When};
-use larder::units::{ByteRange, Facts, ObjectName, Validator};
+use larder::testing::origin::{Etag, Fault, Method, Object, Origin, Settings, When};
+use larder::units::{ByteRange, Facts};
 use parking_lot::Mutex;
 use tokio::runtime::Handle;
 use tokio::sync::Semaphore;
@@ -24,7 +25,7 @@ use tokio::task::JoinSet;
 use rig::{Mount, Open, Rig, kind, runtime};
 
 const SIZES: [u64; 5] = [0, 1, 4095, 100_000, (5 << 20) + 3];
-const RUNS: u64 = 500;
+const RUNS: usize = 500;
 /// Worlds at a time: they mostly wait.
 const AT_ONCE: usize = 48;
 
@@ -435,16 +436,16 @@ fn mixtures_of_faults_bring_the_right_bytes_or_honest_errors() {
     let only = number_from_env("LARDER_FAULT_SEED");
     let seeds = match only {
         Some(seed) => seed..seed + 1,
-        None => 0..number_from_env("LARDER_FAULT_RUNS").unwrap_or(RUNS),
+        None => 0..number_from_env("LARDER_FAULT_RUNS").unwrap_or(RUNS as u64),
     };
     let handle = runtime.handle();
     let count = seeds.end - seeds.start;
     let (mut done, mut failed) = (Vec::new(), Vec::new());
     // A cache that is full would record nothing more: every so many runs have new ones.
-    for first in seeds.clone().step_by(RUNS as usize) {
+    for first in seeds.clone().step_by(RUNS) {
         let rig = |_| Arc::new(Rig::new(config(Duration::from_secs(1))));
         let rigs: Vec<_> = (0..4).map(rig).collect();
-        let worlds = (first..seeds.end.min(first + RUNS)).map(|seed| {
+        let worlds = (first..seeds.end.min(first + RUNS as u64)).map(|seed| {
             let (rig, handle) = (Arc::clone(&rigs[(seed % 4) as usize]), handle.clone());
             async move {
                 let origin = Origin::start_on(&handle, seed).map_err(|e| e.to_string())?;
@@ -477,7 +478,7 @@ fn mixtures_of_faults_bring_the_right_bytes_or_honest_errors() {
     if std::env::var_os("LARDER_FAULT_VERBOSE").is_some() {
         eprintln!("{answers:?}\n{met:?}");
     }
-    if count >= RUNS {
+    if count >= RUNS as u64 {
         // A mixture in which nothing was read, or a fault never met, would have shown nothing.
         assert!(answers["bytes"] > count * 6, "{answers:?}");
         let unmet: Vec<_> = Fault::catalogue()
@@ -487,319 +488,4 @@ fn mixtures_of_faults_bring_the_right_bytes_or_honest_errors() {
             .collect();
         assert!(unmet.is_empty(), "{unmet:?} was never met: {met:?}");
     }
-}
-
-/// A remote that looks at no version: whatever it is given it calls the first one that it saw.
-struct Careless {
-    inner: Arc<dyn Remote>,
-    first: Mutex<HashMap<ObjectName, Facts>>,
-}
-
-/// Passes the bytes on under another version's name.
-struct Relabelled<'a>(&'a mut dyn Sink, Facts);
-
-impl Sink for Relabelled<'_> {
-    fn version(&mut self, _: &Facts, settled: bool) -> Result<(), RemoteError> {
-        self.0.version(&self.1, settled)
-    }
-
-    fn data(&mut self, bytes: Bytes) {
-        self.0.data(bytes);
-    }
-
-    fn whole(&mut self) -> bool {
-        self.0.whole()
-    }
-}
-
-impl Remote for Careless {
-    fn identity(&self) -> &str {
-        self.inner.identity()
-    }
-
-    fn stat<'a>(&'a self, name: &'a ObjectName) -> BoxFuture<'a, Result<Facts, RemoteError>> {
-        Box::pin(async {
-            let facts = self.inner.stat(name).await?;
-            Ok(self
-                .first
-                .lock()
-                .entry(name.clone())
-                .or_insert(facts)
-                .clone())
-        })
-    }
-
-    fn fetch<'a>(
-        &'a self,
-        name: &'a ObjectName,
-        range: ByteRange,
-        _bound: Option<&'a Validator>,
-        sink: &'a mut dyn Sink,
-    ) -> BoxFuture<'a, Result<(), RemoteError>> {
-        Box::pin(async move {
-            let facts = self.stat(name).await?;
-            let mut sink = Relabelled(sink, facts);
-            self.inner.fetch(name, range, None, &mut sink).await
-        })
-    }
-}
-
-#[test]
-fn a_client_that_looks_at_no_version_is_caught() {
-    let runtime = runtime();
-    let rig = Arc::new(Rig::new(config(Duration::from_secs(2))));
-    let origin = Origin::start_on(runtime.handle(), 1).unwrap();
-    origin.put("a", Object::seeded(1, 1 << 20));
-    let mount = rig.mount(origin, |inner| {
-        let first = Mutex::default();
-        Arc::new(Careless { inner, first })
-    });
-    let read = async {
-        let facts = mount.facts("a").await.unwrap();
-        let open = mount.open("a", &facts, true).unwrap();
-        open.read(ByteRange::new(0, 1000)).await.unwrap().unwrap();
-        mount.origin.replace("a", 1 << 20);
-        open.read(ByteRange::new(800_000, 801_000)).await
-    };
-    let caught = runtime.block_on(read).unwrap_err();
-    assert!(caught.contains("not of one version"), "{caught}");
-}
-
-#[test]
-fn a_listing_that_lies_misleads_nobody_for_long() {
-    let runtime = runtime();
-    let rig = Arc::new(Rig::new(config(Duration::from_secs(2))));
-    let origin = Origin::start_on(runtime.handle(), 1).unwrap();
-    for (number, size) in SIZES.into_iter().enumerate() {
-        origin.put(
-            &format!("size-{number}"),
-            Object::seeded(number as u64, size),
-        );
-    }
-    origin.fault(Fault::WrongListing, When::always());
-    let mount = rig.mount(origin, |remote| remote);
-    runtime.block_on(async {
-        for (number, size) in SIZES.into_iter().enumerate() {
-            let name = format!("size-{number}");
-            let facts = mount.listed(&name).await.unwrap();
-            assert_eq!(facts.size, size + 5);
-            let open = mount.open(&name, &facts, true).unwrap();
-            let result = open.read_all().await.unwrap();
-            assert!(
-                result.is_ok(),
-                "{name}: nothing was served yet, so the true version is taken on: {result:?}"
-            );
-        }
-    });
-}
-
-#[test]
-fn two_sizes_under_one_etag_are_no_version_of_the_same_bytes() {
-    let runtime = runtime();
-    let rig = Arc::new(Rig::new(config(Duration::from_secs(2))));
-    let origin = Origin::start_on(runtime.handle(), 1).unwrap();
-    origin.put("a", Object::seeded(1, 100_000));
-    let mount = rig.mount(origin, |remote| remote);
-    runtime.block_on(async {
-        let true_facts = mount.facts("a").await.unwrap();
-        let open = mount.open("a", &true_facts, true).unwrap();
-        open.read_all().await.unwrap().unwrap();
-        // The last block is cached now, and checked for its true length.
-        let head = When::always().method(Method::Head);
-        mount
-            .origin
-            .fault(Fault::Length(LengthLie::Larger(1)), head);
-        let lied = mount.facts("a").await.unwrap();
-        assert_eq!(
-            (lied.size, &lied.validator),
-            (100_001, &true_facts.validator)
-        );
-        let longer = mount.open("a", &lied, true).unwrap();
-        let result = longer.read_all().await.unwrap();
-        assert!(matches!(result, Err(ReadError::Stale)), "{result:?}");
-        assert!(
-            longer.blob.is_superseded(),
-            "whoever opens the name has to ask again"
-        );
-        open.read_all().await.unwrap().unwrap();
-    });
-}
-
-#[test]
-fn a_version_that_the_remote_refuted_is_not_believed_again_from_a_listing() {
-    let runtime = runtime();
-    let rig = Arc::new(Rig::new(config(Duration::from_secs(2))));
-    let origin = Origin::start_on(runtime.handle(), 1).unwrap();
-    let size = 1 << 20;
-    origin.put("a", Object::seeded(1, size).modified_at(1_000_000_000));
-    let mount = rig.mount(origin, |remote| remote);
-    let beginning = ByteRange::new(0, 1000);
-    runtime.block_on(async {
-        let facts = mount.listed("a").await.unwrap();
-        let open = mount.open("a", &facts, true).unwrap();
-        open.read(beginning).await.unwrap().unwrap();
-        drop(open);
-        // The same size and the same time: a listing cannot tell it from the one before.
-        mount
-            .origin
-            .put("a", Object::seeded(2, size).modified_at(1_000_000_000));
-        assert_eq!(mount.listed("a").await.unwrap(), facts);
-        let open = mount.open("a", &facts, true).unwrap();
-        open.read(beginning).await.unwrap().unwrap();
-        let rest = open.read(ByteRange::new(900_000, 900_100)).await.unwrap();
-        assert!(matches!(rest, Err(ReadError::Stale)), "{rest:?}");
-        assert!(open.blob.is_superseded());
-        let open = mount.open("a", &facts, true).unwrap();
-        open.read_all().await.unwrap().unwrap();
-    });
-}
-
-#[test]
-fn one_stall_is_asked_again_while_its_reader_still_waits() {
-    let runtime = runtime();
-    for fault in [
-        Fault::Silence,
-        Fault::Stall { at: 0 },
-        Fault::Stall { at: 200 },
-    ] {
-        let rig = Arc::new(Rig::new(config(Duration::from_secs(4))));
-        let origin = Origin::start_on(runtime.handle(), 1).unwrap();
-        origin.put("a", Object::seeded(1, 100_000));
-        origin.fault(fault.clone(), When::first(1).method(Method::Get));
-        let mount = rig.mount(origin, |remote| remote);
-        let result = runtime.block_on(async {
-            let facts = mount.facts("a").await.unwrap();
-            mount.open("a", &facts, true).unwrap().read_all().await
-        });
-        result
-            .unwrap()
-            .unwrap_or_else(|error| panic!("{fault:?}: {error}"));
-    }
-}
-
-#[test]
-fn a_redirect_to_another_server_takes_no_secret_along() {
-    let runtime = runtime();
-    let rig = Arc::new(Rig::new(config(Duration::from_secs(2))));
-    let origin = Origin::start_on(runtime.handle(), 1).unwrap();
-    origin.put("a", Object::seeded(1, 100_000));
-    origin.set(Settings {
-        // "user:secret" in Base64.
-        required: Some(("authorization".into(), "Basic dXNlcjpzZWNyZXQ=".into())),
-        ..Settings::default()
-    });
-    origin.fault(Fault::RedirectElsewhere, When::always().method(Method::Get));
-    let secret = Credentials {
-        user: "user".into(),
-        password: "secret".into(),
-    };
-    let mount = rig.mount_as(origin, Some(secret), |remote| remote);
-    runtime.block_on(async {
-        let facts = mount.facts("a").await.unwrap();
-        let open = mount.open("a", &facts, true).unwrap();
-        open.read_all().await.unwrap().unwrap();
-    });
-    let log = mount.origin.log();
-    assert!(
-        log.iter().any(|l| l.elsewhere && l.status == 206),
-        "{log:?}"
-    );
-    assert!(log.iter().all(|l| l.authorized != l.elsewhere), "{log:?}");
-}
-
-/// Threads and descriptors of this process.
-fn held() -> (usize, usize) {
-    let count = |dir: &str| std::fs::read_dir(dir).unwrap().count();
-    (count("/proc/self/task"), count("/proc/self/fd"))
-}
-
-#[test]
-fn a_storm_of_stalls_costs_no_threads_and_leaves_nothing_behind() {
-    const OBJECTS: usize = 40;
-    const READS: u64 = 20;
-    const BUDGET: u64 = 12;
-    const LEN: u64 = 16_384;
-    let runtime = runtime();
-    let config = Config {
-        // A block of an object of a mebibyte is one 64th of it.
-        fetch_budget: BUDGET * LEN,
-        readahead_max: 0,
-        ..config(Duration::from_secs(1))
-    };
-    let rig = Arc::new(Rig::new(config));
-    let origin = Origin::start_on(runtime.handle(), 3).unwrap();
-    let names: Vec<_> = (0..OBJECTS).map(|n| format!("object-{n}")).collect();
-    for (seed, name) in names.iter().enumerate() {
-        origin.put(name, Object::seeded(seed as u64, 1 << 20));
-    }
-    let mount = rig.mount(origin, |remote| remote);
-    let opens = runtime.block_on(async {
-        let mut opens = Vec::new();
-        for name in &names {
-            let facts = mount.facts(name).await.unwrap();
-            opens.push(mount.open(name, &facts, true).unwrap());
-        }
-        opens
-    });
-    let before = held();
-    mount
-        .origin
-        .fault(Fault::Silence, When::every(2).method(Method::Get));
-    mount
-        .origin
-        .fault(Fault::Stall { at: 10 }, When::always().method(Method::Get));
-    let mut most = (0, 0);
-    let timed_out = runtime.block_on(async {
-        let mut reads = JoinSet::new();
-        for open in &opens {
-            for n in 0..READS {
-                let open = open.clone();
-                reads.spawn(
-                    async move { open.read(ByteRange::at(n * LEN * 3, 100)).await.unwrap() },
-                );
-            }
-        }
-        let mut failed = 0;
-        while !reads.is_empty() {
-            let soon = tokio::time::timeout(Duration::from_millis(20), reads.join_next()).await;
-            failed += usize::from(matches!(soon, Ok(Some(Ok(Err(_))))));
-            let now = held();
-            most = (most.0.max(now.0), most.1.max(now.1));
-        }
-        failed
-    });
-    assert_eq!(
-        timed_out,
-        OBJECTS * READS as usize,
-        "nobody could get anything"
-    );
-    let connections = mount.origin.connections();
-    // One that is given up and the next one may be open together.
-    assert!(
-        connections.1 <= 2 * BUDGET as usize,
-        "{connections:?} at once, the budget is {BUDGET}"
-    );
-    assert!(
-        most.0 <= before.0 + 16,
-        "{before:?} threads and descriptors became {most:?}"
-    );
-    // Both ends of a connection are in this process.
-    assert!(
-        most.1 <= before.1 + 4 * BUDGET as usize + 40,
-        "{before:?} became {most:?}"
-    );
-    mount.origin.calm();
-    runtime.block_on(async {
-        for open in opens {
-            let name = open.name.clone();
-            mount.recovers(Some(open), &name, false).await.unwrap();
-        }
-        // Whoever was kept waiting for ever has been left.
-        tokio::time::sleep(Duration::from_millis(500)).await;
-    });
-    let after = held();
-    assert!(
-        after.0 <= before.0 + 16 && after.1 <= before.1 + 2 * 32 + 40,
-        "{before:?}, {after:?}"
-    );
 }
