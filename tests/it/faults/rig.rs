@@ -154,7 +154,7 @@ impl Mount {
         let mut open = open;
         let mut fresh = false;
         let mut failures = Vec::new();
-        while began.elapsed() < self.rig.timeout * 3 + SLACK {
+        while began.elapsed() < self.rig.timeout * 3 + 4 * SLACK {
             let now = match open.take() {
                 Some(open) => open,
                 None => match self.facts(name).await {

@@ -19,8 +19,11 @@ const BUDGET: usize = 12;
 /// A block of an object of a mebibyte is one 64th of it.
 const LEN: u64 = 16_384;
 
-/// Threads and descriptors of this process.
+/// Threads and descriptors of this process; nothing where other tests run in it, too.
 fn held() -> (usize, usize) {
+    if std::env::var_os("NEXTEST").is_none() {
+        return (0, 0);
+    }
     let count = |dir: &str| std::fs::read_dir(dir).unwrap().count();
     (count("/proc/self/task"), count("/proc/self/fd"))
 }
