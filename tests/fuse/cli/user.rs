@@ -1,7 +1,8 @@
 //! Mounting as an ordinary user, through fusermount3.
 //!
-//! Where the tests run as root they become nobody for this, in a mount namespace of their own in which /dev/fuse may be opened
-//! by all and /etc/fuse.conf says what the test needs. Where an ordinary user runs them, it is that user, on this machine as it is.
+//! Where the tests run as root they become nobody for this, in a mount namespace of their own in which /dev/fuse may be
+//! opened by all and /etc/fuse.conf says what the test needs. Where an ordinary user runs them, it is that user, on this
+//! machine as it is.
 
 use std::fs;
 use std::os::unix::fs::{PermissionsExt, chown};
