@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use bytes::{Bytes, BytesMut};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::runtime::Runtime;
@@ -63,14 +64,16 @@ async fn relay(
     mut to: impl AsyncWriteExt + Unpin,
     delay: Duration,
 ) {
-    let (send, mut receive) = mpsc::channel::<(Instant, Vec<u8>)>(ON_ITS_WAY);
+    let (send, mut receive) = mpsc::channel::<(Instant, Bytes)>(ON_ITS_WAY);
     let reading = async move {
+        let mut buffer = BytesMut::new();
         loop {
-            let mut piece = Vec::with_capacity(PIECE);
-            match from.read_buf(&mut piece).await {
+            buffer.reserve(PIECE);
+            match from.read_buf(&mut buffer).await {
                 Ok(n) if n > 0 => {}
                 _ => return,
             }
+            let piece = buffer.split().freeze();
             if send.send((Instant::now() + delay, piece)).await.is_err() {
                 return;
             }

@@ -48,7 +48,7 @@ pub(super) async fn fetch(
         url,
         range,
         expected: bound.cloned(),
-        announced: false,
+        announced: None,
         delivery: None,
         is_whole: false,
         asks_whole: false,
@@ -80,7 +80,8 @@ struct Course<'a> {
     range: ByteRange,
     /// The version that the bytes must be of, once one is known.
     expected: Option<Validator>,
-    announced: bool,
+    /// The size that was announced with the version.
+    announced: Option<u64>,
     /// Held while an object without validator is delivered.
     delivery: Option<Delivery<'a>>,
     /// The sink takes the whole object: `range` is all of it.
@@ -162,7 +163,10 @@ impl Course<'_> {
             self.asks_whole = true;
             return Ok(ControlFlow::Continue(()));
         };
-        if !self.announced {
+        if self.announced.is_some_and(|announced| announced != total) {
+            return Err(self.web.changed(facts));
+        }
+        if self.announced.is_none() {
             if total < self.range.end {
                 return Err(self.web.changed(self.web.file(total, &version)));
             }
@@ -193,7 +197,7 @@ impl Course<'_> {
             (Some(_), None) => self.expected.clone_from(&facts.validator),
             (Some(found), Some(expected)) if found == expected => {}
             (None, Some(Validator::Stamp(stamp)))
-                if !self.announced && stamps.size_of(*stamp) == Some(total) =>
+                if self.announced.is_none() && stamps.size_of(*stamp) == Some(total) =>
             {
                 facts.validator.clone_from(&self.expected);
             }
@@ -215,7 +219,7 @@ impl Course<'_> {
     ) -> Result<(), RemoteError> {
         // Where the receiver is bound to another version it may go over to this one: the stamp is still unused then.
         sink.version(facts, settled)?;
-        self.announced = true;
+        self.announced = Some(facts.size);
         if let Some(Validator::Stamp(stamp)) = facts.validator {
             self.web.shared.stamps.take(stamp);
             self.delivery = Some(self.web.shared.stamps.deliver(self.name, facts));
@@ -227,7 +231,7 @@ impl Course<'_> {
     fn current(&self) -> Option<Facts> {
         let current = self.web.shared.stamps.current(self.name)?;
         let is_same = self.expected.is_none() || self.expected == current.validator;
-        (is_same && !self.announced).then_some(current)
+        (is_same && self.announced.is_none()).then_some(current)
     }
 
     /// Ends this fetch in favour of one that delivers the whole object already. A sink that does not share that one's

@@ -74,9 +74,12 @@ impl<'a> Patience<'a> {
     }
 
     /// How long one answer, or one piece of it, is waited for: a connection that went dead unheard must leave time for
-    /// another one.
+    /// another one, and a server that is slow with everything is given more the second time.
     pub(super) fn limit(&self) -> Duration {
-        self.timeout / 2
+        match self.failures {
+            0 => self.timeout / 4,
+            _ => self.timeout / 2,
+        }
     }
 
     /// Asks until an answer comes that another request would not better.

@@ -58,6 +58,15 @@ async fn what_breaks_off_is_not_continued_in_another_version() {
 }
 
 #[tokio::test]
+async fn one_version_has_one_size() {
+    let script = vec![part(10..20, 36, TAG, 4), part(14..20, 35, TAG, 6)];
+    let origin = Origin::start(script).await;
+    let (result, notes) = fetched(&origin.remote(), 10..20, None, true).await;
+    assert!(matches!(result, Err(RemoteError::Changed(facts)) if facts.size == 35));
+    assert_eq!(notes.data, &CONTENT[10..14]);
+}
+
+#[tokio::test]
 async fn another_version_than_the_one_asked_for_is_never_delivered() {
     let other = "ETag: \"v2\"";
     for answer in [part(10..20, 36, other, 10), whole(36, other, 36)] {
