@@ -101,13 +101,21 @@ pub(crate) fn identities(c: &mut Criterion) {
         mtime: time,
         ctime: time,
     };
-    let tag = version_tag(UUID, key, &validator, ChunkSize::DEFAULT);
+    let tag = version_tag(UUID, key, &validator, 1 << 30, ChunkSize::DEFAULT);
     let mut group = c.benchmark_group("identity");
     group.bench_function("blob key", |b| {
         b.iter(|| blob_key(UUID, black_box("bench:"), "", &name));
     });
     group.bench_function("version tag", |b| {
-        b.iter(|| version_tag(UUID, black_box(key), &validator, ChunkSize::DEFAULT));
+        b.iter(|| {
+            version_tag(
+                UUID,
+                black_box(key),
+                &validator,
+                1 << 30,
+                ChunkSize::DEFAULT,
+            )
+        });
     });
     group.bench_function("slot hash", |b| b.iter(|| slot_hash(black_box(tag), 7)));
     group.finish();

@@ -24,6 +24,9 @@ use crate::units::{BlobKey, ChunkSize, Facts, FileKind, ObjectName, Tag, Validat
 /// [`super::ReadError::Stale`] and may try again.
 const REBOUND_MAX: u32 = 8;
 
+/// When the version of a record was taken on that the remote has refuted since.
+const REFUTED: Duration = Duration::ZERO;
+
 /// What becomes of a blob behind its owner's back.
 #[derive(Clone, Debug)]
 pub enum BlobEvent {
@@ -259,8 +262,11 @@ impl Blob {
     fn plan_by(&self, facts: &Facts, found: Option<(u32, BlobRecord)>) -> Plan {
         let known = found.and_then(|(number, record)| {
             let validator = decode_validator(&record.validator)?;
-            let expires = self.expiry(&validator, Duration::from_secs(record.validated_at));
-            let believed = expires.is_none_or(|end| self.cache().ground.clock.wall() < end);
+            let since = Duration::from_secs(record.validated_at);
+            let expires = self.expiry(&validator, since);
+            let refuted = since == REFUTED;
+            let believed =
+                !refuted && expires.is_none_or(|end| self.cache().ground.clock.wall() < end);
             let same = match &facts.validator {
                 Some(listed) => *listed == validator,
                 None => record.mtime == facts.mtime && believed,
@@ -278,7 +284,8 @@ impl Blob {
             },
             None => {
                 let chunk = self.source.chunks.choose(&self.name, facts.size);
-                let version = facts.validator.clone().map(|v| self.version(v, chunk));
+                let version = facts.validator.clone();
+                let version = version.map(|v| self.version(v, facts.size, chunk));
                 Plan {
                     chunk,
                     size: facts.size,
@@ -303,8 +310,8 @@ impl Blob {
         expires.is_some_and(|end| self.cache().ground.clock.wall() >= end)
     }
 
-    fn version(&self, validator: Validator, chunk: ChunkSize) -> (Validator, Tag) {
-        let tag = version_tag(self.cache().disk.uuid, self.key, &validator, chunk);
+    fn version(&self, validator: Validator, size: u64, chunk: ChunkSize) -> (Validator, Tag) {
+        let tag = version_tag(self.cache().disk.uuid, self.key, &validator, size, chunk);
         (validator, tag)
     }
 
@@ -346,7 +353,7 @@ impl Blob {
         self.settled.store(settled, Ordering::Release);
         let mut plan = Plan::clone(&plan);
         if plan.version.is_none() {
-            plan.version = Some(self.version(validator.clone(), plan.chunk));
+            plan.version = Some(self.version(validator.clone(), plan.size, plan.chunk));
         }
         if plan.record.is_none() {
             plan.expires = self.expiry(validator, self.cache().ground.clock.wall());
@@ -411,12 +418,16 @@ impl Blob {
     pub(super) fn changed(self: &Arc<Self>, facts: &Facts) {
         let ops = {
             let mut flight = self.flight.lock();
-            if facts.validator.is_some() && self.known_validator() == facts.validator {
+            let same = facts.validator.is_some() && self.known_validator() == facts.validator;
+            // One version has one size: where two answers disagree, whoever opens the name anew has to ask again.
+            let torn = same && facts.size != self.facts().size;
+            if same && !torn {
                 // A fetch that was started for an older version tells what another one has told already.
                 return;
             }
             flight.rebound += 1;
-            let give_up = self.is_bound() || self.is_superseded() || flight.rebound > REBOUND_MAX;
+            let spent = flight.rebound > REBOUND_MAX;
+            let give_up = torn || spent || self.is_bound() || self.is_superseded();
             if give_up || facts.kind != FileKind::File {
                 None
             } else {
@@ -429,11 +440,30 @@ impl Blob {
             }
         };
         match ops {
-            None => self.supersede(),
+            None => {
+                self.disown();
+                self.supersede();
+            }
             Some(ops) => {
                 self.tell(BlobEvent::Rebound(Box::new(facts.clone())));
                 ops.into_iter().for_each(|op| self.begin(op, None));
             }
+        }
+    }
+
+    /// The remote has this version no more. Its record is no longer believed on the word of facts that name no version:
+    /// whoever opens the object by those would be bound to what is cached of it, and could not read the rest either.
+    fn disown(&self) {
+        let _flight = self.flight.lock();
+        let Some(plan) = self.plan() else { return };
+        let Some(number) = plan.record else { return };
+        let named = self.cache().blobs.tag_of(number).ok().flatten();
+        if named.is_some() && named == plan.tag() {
+            let record = self.record(&plan, &self.facts());
+            self.cache().blobs.put(BlobRecord {
+                validated_at: REFUTED.as_secs(),
+                ..record
+            });
         }
     }
 

@@ -20,14 +20,21 @@ pub fn blob_key(uuid: Uuid, remote: &str, salt: &str, name: &ObjectName) -> Blob
     ))
 }
 
-/// The tag of a version: 128 bits of keyed BLAKE3 over the key, the encoded validator and the log2 of the chunk size,
-/// each preceded by its length as a u64.
-pub fn version_tag(uuid: Uuid, key: BlobKey, validator: &Validator, chunk: ChunkSize) -> Tag {
+/// The tag of a version: 128 bits of keyed BLAKE3 over the key, the encoded validator, the size and the log2 of the chunk
+/// size, each preceded by its length as a u64. The size is in it because a validator that does not hold it (a strong ETag)
+/// may come with two from an origin that lies: blocks that were cut for one must not be found under the other.
+pub fn version_tag(
+    uuid: Uuid,
+    key: BlobKey,
+    validator: &Validator,
+    size: u64,
+    chunk: ChunkSize,
+) -> Tag {
     let validator = encode_validator(validator);
     Tag(hash128(
         TAG_CONTEXT,
         uuid,
-        &[&key.0, &validator, &[chunk.log2()]],
+        &[&key.0, &validator, &size.to_le_bytes(), &[chunk.log2()]],
     ))
 }
 
@@ -182,14 +189,18 @@ mod tests {
         assert_ne!(key, blob_key(Uuid([2; 16]), "dir:/x", "", &name));
         assert_ne!(key, blob_key(uuid, "dir:/xa", "", &ObjectName::new(*b"/b")));
         assert_ne!(key, blob_key(uuid, "dir:/x", "s", &name));
-        let tag = version_tag(uuid, key, &Validator::Stamp(1), ChunkSize::MIN);
+        let tag = version_tag(uuid, key, &Validator::Stamp(1), 7, ChunkSize::MIN);
         assert_ne!(
             tag,
-            version_tag(uuid, key, &Validator::Stamp(2), ChunkSize::MIN)
+            version_tag(uuid, key, &Validator::Stamp(2), 7, ChunkSize::MIN)
         );
         assert_ne!(
             tag,
-            version_tag(uuid, key, &Validator::Stamp(1), ChunkSize::MAX)
+            version_tag(uuid, key, &Validator::Stamp(1), 8, ChunkSize::MIN)
+        );
+        assert_ne!(
+            tag,
+            version_tag(uuid, key, &Validator::Stamp(1), 7, ChunkSize::MAX)
         );
     }
 }

@@ -61,7 +61,7 @@ impl Blob {
     pub(crate) fn tag(&self) -> Tag {
         self.validator
             .as_ref()
-            .map(|validator| version_tag(uuid(), self.key(), validator, self.chunk))
+            .map(|validator| version_tag(uuid(), self.key(), validator, self.size, self.chunk))
             .unwrap_or_default()
     }
 

@@ -276,7 +276,12 @@ fn key_and_tag() -> (Vec<u8>, Vec<u8>) {
     let key = hash128("larder 1 blob key", &[REMOTE.as_bytes(), b"", blob.name]);
     let tag = hash128(
         "larder 1 version tag",
-        &[&key, &validator, &[blob.chunk.log2()]],
+        &[
+            &key,
+            &validator,
+            &blob.size.to_le_bytes(),
+            &[blob.chunk.log2()],
+        ],
     );
     assert_eq!((&key[..], &tag[..]), (&blob.key().0[..], &blob.tag().0[..]));
     (key, tag)

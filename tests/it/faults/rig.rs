@@ -1,6 +1,7 @@
 //! A cache over fault origins: what is opened, read and judged in `faults`.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -28,16 +29,22 @@ pub(crate) fn runtime() -> Runtime {
 pub(crate) struct Rig {
     pub(crate) opened: OpenedCache,
     timeout: Duration,
+    mounts: AtomicU64,
     _dir: tempfile::TempDir,
 }
 
 impl Rig {
     pub(crate) fn new(config: Config) -> Self {
+        Self::with_capacity(config, 512 << 20)
+    }
+
+    pub(crate) fn with_capacity(config: Config, capacity: u64) -> Self {
         let dir = tempfile::tempdir().unwrap();
         let timeout = config.timeout;
         Self {
-            opened: OpenedCache::open(dir.path(), 512 << 20, config).unwrap(),
+            opened: OpenedCache::open(dir.path(), capacity, config).unwrap(),
             timeout,
+            mounts: AtomicU64::new(0),
             _dir: dir,
         }
     }
@@ -68,9 +75,11 @@ impl Rig {
         };
         let url = reqwest::Url::parse(&origin.url()).unwrap();
         let remote = wrap(Arc::new(HttpRemote::new(&url, settings).unwrap()));
+        // Ports come again; what one origin held is not another's.
+        let salt = self.mounts.fetch_add(1, Ordering::Relaxed).to_string();
         let source = self
             .opened
-            .attach(Arc::clone(&remote), "", ChunkPolicy::Auto);
+            .attach(Arc::clone(&remote), &salt, ChunkPolicy::Auto);
         Arc::new(Mount {
             rig: Arc::clone(self),
             origin,
