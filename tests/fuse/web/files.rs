@@ -5,6 +5,7 @@ use std::fs;
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, SystemTime};
 
 use super::super::cli::rig::Rig;
@@ -104,11 +105,15 @@ pub(crate) struct Compared {
     pub(crate) bytes: u64,
 }
 
+/// Files compared at a time: dufs answers each small one 40 ms late (it does not set TCP_NODELAY).
+const AT_ONCE: usize = 32;
+
 /// Compares everything beneath two directories as far as the web can show it: names, kinds, sizes, bytes, and the times
 /// of files to the second. Panics at the first difference.
 pub(crate) fn same_trees(origin: &Path, mount: &Path) -> Compared {
     let mut compared = Compared::default();
     let mut left = vec![PathBuf::new()];
+    let mut files = Vec::new();
     while let Some(path) = left.pop() {
         let (ours, theirs) = (origin.join(&path), mount.join(&path));
         let stat =
@@ -123,11 +128,21 @@ pub(crate) fn same_trees(origin: &Path, mount: &Path) -> Compared {
             left.extend(names.iter().rev().map(|name| path.join(name)));
         } else {
             assert_eq!((b.len(), b.mtime()), (a.len(), a.mtime()), "{path:?}");
-            same_bytes(&ours, &theirs);
             compared.files += 1;
             compared.bytes += a.len();
+            files.push((ours, theirs));
         }
     }
+    let next = AtomicUsize::new(0);
+    std::thread::scope(|scope| {
+        for _ in 0..AT_ONCE {
+            scope.spawn(|| {
+                while let Some((ours, theirs)) = files.get(next.fetch_add(1, Ordering::Relaxed)) {
+                    same_bytes(ours, theirs);
+                }
+            });
+        }
+    });
     compared
 }
 

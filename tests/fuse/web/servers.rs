@@ -26,7 +26,7 @@ pub(crate) const HTML: &str = "index no-such-index; autoindex on;";
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub(crate) struct Asked {
     pub(crate) method: String,
-    /// The path as it was sent, with its query.
+    /// The path with its query: as it was sent, and from dufs decoded.
     pub(crate) path: String,
 }
 
@@ -229,8 +229,11 @@ impl Server {
             .iter()
             .filter(|line| !line.contains(MARK))
             .filter_map(|line| {
-                // python3 has it in quotes, behind who asked and when.
-                let question = line.split('"').nth(1).unwrap_or(line);
+                let question = match self.kind {
+                    // In quotes, behind who asked and when.
+                    Kind::Python => line.split('"').nth(1)?,
+                    _ => line,
+                };
                 let (method, path) = question.split_once(' ')?;
                 let path = path.strip_suffix(" HTTP/1.1").unwrap_or(path);
                 ["GET", "HEAD"].contains(&method).then(|| Asked {
