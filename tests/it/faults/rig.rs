@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
-use larder::engine::{Blob, ChunkPolicy, Config, OpenedCache, ReadError, Source};
+use larder::engine::{Blob, BlobInfo, ChunkPolicy, Config, OpenedCache, ReadError, Source};
 use larder::remote::{Credentials, HttpRemote, HttpSettings, Remote, RemoteError};
 use larder::testing::origin::{Judge, Method, Origin};
 use larder::units::{ByteRange, Facts, FileKind, ObjectName};
@@ -264,6 +264,17 @@ impl Open {
             self.judge.lock().accept(range, bytes)?;
         }
         Ok(result)
+    }
+
+    /// What the cache holds of the version that is served.
+    pub(crate) async fn cached_bytes(&self) -> u64 {
+        let (answer, answered) = oneshot::channel();
+        let done = move |info: BlobInfo| {
+            // Whoever asked waits for the answer below.
+            let _ = answer.send(info.cached_bytes);
+        };
+        self.blob.describe(Box::new(done));
+        answered.await.unwrap()
     }
 
     /// Reads everything, up to what is the end for this blob.
