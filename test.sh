@@ -15,7 +15,7 @@ root() { if [ "$(id -u)" = 0 ]; then "$@"; else sudo "$@"; fi; }
 
 # command:package, for what the build and the tests use beyond a minimal Debian.
 tools='cc:build-essential fusermount3:fuse3 getfattr:attr mkfs.ext4:e2fsprogs findmnt:util-linux fallocate:util-linux
-    ps:procps fuser:psmisc git:git'
+    ps:procps fuser:psmisc git:git nginx:nginx-light python3:python3'
 
 install_packages() {
     missing=
@@ -29,6 +29,8 @@ install_packages() {
     root apt-get update -qq
     # shellcheck disable=SC2086 # a list of packages
     root env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends $missing
+    # The tests start servers of their own. Debian starts one with the package, which nobody asked for here.
+    case "$missing " in *" nginx-light "*) root systemctl disable --now nginx >/dev/null 2>&1 || true ;; esac
 }
 
 install_rust() {
@@ -36,6 +38,19 @@ install_rust() {
     say 'installing Rust with rustup'
     command -v curl >/dev/null 2>&1 || root apt-get install -y -qq curl ca-certificates
     curl -sSf https://sh.rustup.rs | sh -s -- -y -q --profile minimal -c clippy -c rustfmt
+}
+
+# Takes some minutes, beside the lints: `wait_for_dufs` comes before the tests.
+install_dufs() {
+    dufs_job=
+    command -v dufs >/dev/null 2>&1 && return
+    say 'installing dufs, in the background'
+    cargo install dufs --locked --version 0.47.0 --quiet &
+    dufs_job=$!
+}
+
+wait_for_dufs() {
+    [ -z "$dufs_job" ] || wait "$dufs_job" || die 'dufs could not be installed: the tests of web servers need it'
 }
 
 need_fuse() {
@@ -57,6 +72,7 @@ check_dependencies() {
 
 install_packages
 install_rust
+install_dufs
 need_fuse
 
 say 'format'
@@ -69,6 +85,7 @@ if [ "${1:-}" != quick ]; then
     say 'documentation'
     RUSTDOCFLAGS='-D warnings' cargo doc --no-deps --all-features
 fi
+wait_for_dufs
 say 'tests, with the replay of the fuzz corpora'
 if command -v cargo-nextest >/dev/null 2>&1; then
     cargo nextest run --all-features --no-fail-fast

@@ -18,7 +18,7 @@ use super::source::Source;
 use super::{Cache, Job, Lane, Reader};
 use crate::format::{BlobKind, BlobRecord, decode_validator, encode_validator, version_tag};
 use crate::remote::RemoteError;
-use crate::units::{BlobKey, ChunkSize, Facts, FileKind, ObjectName, Tag, Validator};
+use crate::units::{BlobKey, ChunkSize, Facts, FileKind, ObjectName, Tag, Timestamp, Validator};
 
 /// A blob whose version changes more often than this before the first byte is served is being written: its readers get
 /// [`super::ReadError::Stale`] and may try again.
@@ -219,7 +219,7 @@ impl Blob {
     }
 
     /// The validator of the version that the blob is planned for, or that its facts name.
-    fn known_validator(&self) -> Option<Validator> {
+    pub fn known_validator(&self) -> Option<Validator> {
         let binding = self.binding.read();
         let planned = binding.plan.as_ref().and_then(|plan| plan.validator());
         planned.or_else(|| binding.facts.validator.clone())
@@ -269,7 +269,7 @@ impl Blob {
                 !refuted && expires.is_none_or(|end| self.cache().ground.clock.wall() < end);
             let same = match &facts.validator {
                 Some(listed) => *listed == validator,
-                None => record.mtime == facts.mtime && believed,
+                None => believed && confirms(&validator, record.mtime, facts.mtime),
             };
             let holds = same && record.size == facts.size && record.kind == BlobKind::File;
             holds.then_some((number, record, validator, expires))
@@ -471,6 +471,15 @@ impl Blob {
         if let Some(watcher) = self.watcher.get() {
             watcher(event);
         }
+    }
+}
+
+/// Whether facts without a validator, of an object whose size is that of the record, confirm the record's version by
+/// their time. What the remote tells no time of was confirmed by nobody; only a stamp is believed without.
+fn confirms(recorded: &Validator, recorded_mtime: Timestamp, mtime: Timestamp) -> bool {
+    match recorded_mtime == Timestamp::UNKNOWN || mtime == Timestamp::UNKNOWN {
+        true => matches!(recorded, Validator::Stamp(_)),
+        false => recorded_mtime == mtime,
     }
 }
 

@@ -22,6 +22,7 @@ mod fill;
 mod flight;
 mod flush;
 mod gate;
+mod inline;
 mod network;
 mod op;
 mod park;

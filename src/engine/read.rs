@@ -1,6 +1,5 @@
 //! The way of a read: inline from memory, or block by block from whoever has it.
 
-use std::cell::RefCell;
 use std::ops::Range;
 use std::sync::Arc;
 
@@ -13,13 +12,8 @@ use super::op::{Answers, ReadOp, offset_in};
 use super::readahead::Readahead;
 use super::slot::{Slot, SlotState};
 use super::slots::Lookup;
-use super::{ReadDone, ReadError, verify};
-use crate::format::block_crc;
-use crate::storage::NowRead;
-use crate::units::{BlockMask, ByteRange, ChunkSize};
-
-/// Larger blocks are checked in the disk pool: an inline answer stays short.
-const INLINE_CHECK_MAX: usize = 256 << 10;
+use super::{Job, Lane, ReadDone, ReadError, verify};
+use crate::units::{BlockMask, ByteRange};
 
 /// Whether what the index says in memory is all there is to know.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -101,6 +95,8 @@ struct Work {
     answers: Answers,
     checks: Vec<(Arc<Slot>, BlockMask, JobId)>,
     fetches: Vec<FetchJob>,
+    /// Bytes to be read ahead whose segments of the index must be loaded first.
+    load: Option<(Arc<Plan>, ByteRange)>,
 }
 
 impl Blob {
@@ -125,8 +121,9 @@ impl Blob {
             if let (Some(plan), Some(ahead)) = (self.plan(), ahead)
                 && !self.is_superseded()
             {
-                let blocks = self.missing_ahead(&flight, &plan, ahead);
+                let (blocks, unloaded) = self.missing_ahead(&flight, &plan, ahead);
                 self.depart(&mut flight, &plan, &blocks, None, &mut work);
+                work.load = unloaded.then_some((plan, ahead));
             }
         }
         self.carry_out(work);
@@ -240,22 +237,39 @@ impl Blob {
         self.is_settled() && cache.backlog.takes_fills() && cache.gate.has_room(ahead.len())
     }
 
-    /// The blocks of `ahead` that neither are on their way nor in a slot. What is not loaded is not fetched ahead.
-    fn missing_ahead(&self, flight: &Flight, plan: &Plan, ahead: ByteRange) -> Vec<u64> {
+    /// The blocks of `ahead` that neither are on their way nor in a slot, and whether some lie where the index is not loaded.
+    fn missing_ahead(&self, flight: &Flight, plan: &Plan, ahead: ByteRange) -> (Vec<u64>, bool) {
         let Some(tag) = plan.tag() else {
-            return Vec::new();
+            return (Vec::new(), false);
         };
+        let mut unloaded = false;
         let absent = |block: &u64| {
             let (chunk_no, n) = plan.chunk.locate(*block);
             !flight.has(*block)
                 && match self.cache().slots.find_now(tag, chunk_no) {
                     Lookup::Absent => true,
-                    Lookup::Unloaded => false,
+                    Lookup::Unloaded => {
+                        unloaded = true;
+                        false
+                    }
                     Lookup::Found(slot) => !slot.state.lock().present.has(n),
                 }
         };
         let ahead = ahead.clip(ByteRange::new(0, plan.size));
-        plan.chunk.blocks_of(ahead).filter(absent).collect()
+        let missing = plan.chunk.blocks_of(ahead).filter(absent).collect();
+        (missing, unloaded)
+    }
+
+    /// Loads what of the index `ahead` needs, in the disk pool, and then reads it ahead. Nothing of that happens where the
+    /// pool is busy or the disk does not answer.
+    fn load_ahead(self: &Arc<Self>, plan: Arc<Plan>, ahead: ByteRange) {
+        let blob = Arc::clone(self);
+        let load: Job = Box::new(move || {
+            if blob.load_slots(&plan, ahead) == Index::Trusted {
+                blob.get(None, Some(ahead), Index::Trusted);
+            }
+        });
+        drop(self.cache().ground.executor.submit(Lane::Read, load));
     }
 
     /// Puts missing blocks on their way: with the blob's stream where they are ahead of it, otherwise adjacent ones in one
@@ -292,6 +306,9 @@ impl Blob {
         for job in work.fetches {
             self.cache().gate.admit(job);
         }
+        if let Some((plan, ahead)) = work.load {
+            self.load_ahead(plan, ahead);
+        }
     }
 
     /// Fetches what a failed check left behind: the blocks keep their waiters.
@@ -319,125 +336,6 @@ impl Blob {
         }
         self.carry_out(work);
     }
-
-    /// Copies `range` into `buf` if every block of it is at hand.
-    fn copy_now(&self, plan: &Plan, range: ByteRange, buf: &mut [u8]) -> Option<()> {
-        let tag = plan.tag()?;
-        let (mut at, mut rest) = (range.start, buf);
-        while at < range.end {
-            let chunk_no = at / plan.chunk.bytes();
-            let end = range.end.min((chunk_no + 1) * plan.chunk.bytes());
-            let (part, tail) = rest.split_at_mut(offset_in(ByteRange::new(at, end), end));
-            let Lookup::Found(slot) = self.cache().slots.find_now(tag, chunk_no) else {
-                return None;
-            };
-            self.copy_chunk_now(&slot, at - chunk_no * plan.chunk.bytes(), part)?;
-            (at, rest) = (end, tail);
-        }
-        Some(())
-    }
-
-    /// Copies bytes from `start` of one chunk. The slot's state stays locked meanwhile: nobody else can bring unchecked
-    /// pages in between the look at the verified bits and the read. The read does not wait.
-    fn copy_chunk_now(&self, slot: &Slot, start: u64, buf: &mut [u8]) -> Option<()> {
-        let wanted = blocks_in_chunk(slot.chunk, ByteRange::at(start, buf.len() as u64));
-        let mut state = slot.state.lock();
-        if state.retired || state.suspect || !state.present.holds(wanted) {
-            return None;
-        }
-        if state.verified.holds(wanted) {
-            return self.read_verified(slot, &mut state, start, buf);
-        }
-        for n in wanted.iter() {
-            let block = ByteRange::at(
-                u64::from(n) * slot.chunk.block_size(),
-                slot.block_len(n) as u64,
-            );
-            let part = block.clip(ByteRange::at(start, buf.len() as u64));
-            let place = buf.get_mut(offset_in(ByteRange::at(start, 0), part.start)..)?;
-            let place = place.get_mut(..offset_in(part, part.end))?;
-            match state.verified.has(n) {
-                true => self.read_verified(slot, &mut state, part.start, place)?,
-                false => {
-                    self.check_now(slot, &mut state, n, offset_in(block, part.start), place)?
-                }
-            }
-        }
-        Some(())
-    }
-
-    fn read_verified(
-        &self,
-        slot: &Slot,
-        state: &mut SlotState,
-        start: u64,
-        buf: &mut [u8],
-    ) -> Option<()> {
-        let got = match self
-            .cache()
-            .ground
-            .storage
-            .read_chunk_now(slot.file(), start, buf)
-        {
-            Ok(NowRead::Bytes(n)) => n,
-            Ok(NowRead::Refused | NowRead::Unsupported) | Err(_) => 0,
-        };
-        if got == buf.len() {
-            return Some(());
-        }
-        // The refused read has started to bring pages in that nobody checked.
-        let undelivered = ByteRange::new(start + got as u64, start + buf.len() as u64);
-        state.verified = state
-            .verified
-            .without(blocks_in_chunk(slot.chunk, undelivered));
-        None
-    }
-
-    /// Checks one block whose pages are in memory, and copies the part of it from `from` on.
-    fn check_now(
-        &self,
-        slot: &Slot,
-        state: &mut SlotState,
-        n: u32,
-        from: usize,
-        place: &mut [u8],
-    ) -> Option<()> {
-        thread_local! {
-            static SCRATCH: RefCell<Vec<u8>> = const { RefCell::new(Vec::new()) };
-        }
-        let len = slot.block_len(n);
-        if len > INLINE_CHECK_MAX || state.checking.has(n) {
-            return None;
-        }
-        let crc = match &state.crcs {
-            Some(crcs) => *crcs.get(n as usize)?,
-            None => {
-                let record = self.cache().disk.read_slot_now(slot.id)?;
-                record.crc_of(n).filter(|_| slot.owns(state, &record))?
-            }
-        };
-        SCRATCH.with_borrow_mut(|scratch| {
-            scratch.resize(INLINE_CHECK_MAX, 0);
-            let whole = scratch.get_mut(..len)?;
-            let start = u64::from(n) * slot.chunk.block_size();
-            match self
-                .cache()
-                .ground
-                .storage
-                .read_chunk_now(slot.file(), start, whole)
-            {
-                Ok(NowRead::Bytes(got)) if got == len => {}
-                _ => return None,
-            }
-            if block_crc(slot.tag, slot.chunk_no, n, whole) != crc {
-                return None;
-            }
-            place.copy_from_slice(whole.get(from..from + place.len())?);
-            state.verified = state.verified.with(BlockMask::one(n));
-            self.cache().counters.blocks_checked.add(1);
-            Some(())
-        })
-    }
 }
 
 /// What a look at the slots found.
@@ -464,13 +362,6 @@ fn release(present: &[(Arc<Slot>, BlockMask)]) {
         let mut state = slot.state.lock();
         state.checking = state.checking.without(*mask);
     }
-}
-
-/// The blocks of a chunk that the bytes of `range` (within the chunk) touch.
-fn blocks_in_chunk(chunk: ChunkSize, range: ByteRange) -> BlockMask {
-    let blocks = chunk.blocks_of(range);
-    let bound = |n: u64| u32::try_from(n).unwrap_or(64).min(64);
-    BlockMask::span(bound(blocks.start)..bound(blocks.end))
 }
 
 /// The runs of adjacent numbers in a rising list, none longer than `most`.

@@ -43,10 +43,16 @@ use self::events::Event;
 use self::table::{Table, Verdict};
 use crate::engine::{Blob, Clock, Network, Source};
 use crate::remote::{Remote, RemoteError};
-use crate::units::ObjectName;
+use crate::units::{ObjectName, Validator};
 
 /// What an inode keeps for its blob: made at the first open, once.
 type Cell = OnceLock<Arc<Blob>>;
+
+impl table::Kept for Cell {
+    fn validator(&self) -> Option<Validator> {
+        self.get()?.known_validator()
+    }
+}
 
 /// An answer to one request.
 pub type Answer<T> = Result<T, Errno>;

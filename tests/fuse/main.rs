@@ -19,4 +19,5 @@ mod tree;
 mod unreachable;
 mod versions;
 mod walk;
+mod web;
 mod xattrs;

@@ -17,15 +17,15 @@ use super::cli::rig::{Rig, run, wait_until};
 use super::mounted::content;
 use super::walk::{same_bytes, same_front, same_trees};
 
-const SMALL: u64 = 5000;
-const MIDDLE: u64 = 200;
+pub(crate) const SMALL: u64 = 5000;
+pub(crate) const MIDDLE: u64 = 200;
 const PIECE: usize = 4 << 20;
-const LARGE: u64 = 1 << 30;
+pub(crate) const LARGE: u64 = 1 << 30;
 
 /// Time within which what was read is in the cache for good, as the documents promise.
-const KEPT_WITHIN: Duration = Duration::from_millis(200);
+pub(crate) const KEPT_WITHIN: Duration = Duration::from_millis(200);
 
-fn small_files(root: &Path) {
+pub(crate) fn small_files(root: &Path) {
     for n in 0..SMALL {
         let dir = root.join(format!("small/{:02}", n / 100));
         if n % 100 == 0 {
@@ -37,7 +37,7 @@ fn small_files(root: &Path) {
     }
 }
 
-fn large_files(root: &Path) {
+pub(crate) fn large_files(root: &Path) {
     fs::create_dir(root.join("middle")).unwrap();
     for n in 0..MIDDLE {
         fs::write(root.join(format!("middle/{n}")), content(n, PIECE)).unwrap();
@@ -115,11 +115,11 @@ fn mount(rig: &Rig, remote: &Path, more: &[&str]) {
     rig.mount_other(remote, "3G", more);
 }
 
-fn fetched(rig: &Rig) -> u64 {
+pub(crate) fn fetched(rig: &Rig) -> u64 {
     rig.stats(&rig.mnt())["remote_bytes"].as_u64().unwrap()
 }
 
-fn kill(rig: &Rig) {
+pub(crate) fn kill(rig: &Rig) {
     kill_process(rig.daemon(), Signal::KILL).unwrap();
     wait_until("the mount is dead", || fs::read_dir(rig.mnt()).is_err());
 }
@@ -133,7 +133,7 @@ fn diff(one: &Path, other: &Path) -> String {
 }
 
 /// Says how long the step took, for whoever runs the tests with their output.
-fn step(clock: &SystemClock, what: &str) {
+pub(crate) fn step(clock: &SystemClock, what: &str) {
     eprintln!("{:6.1} s: {what}", clock.monotonic().as_secs_f64());
 }
 
@@ -180,7 +180,7 @@ fn a_large_tree_is_the_same_cold_warm_remounted_and_after_a_kill() {
 }
 
 /// Kills the daemon while somebody reads: past the kernel's own cache, which would know all of it by now.
-fn kill_a_reader(rig: &Rig) {
+pub(crate) fn kill_a_reader(rig: &Rig) {
     let (origin, mount) = (rig.remote().join("large"), rig.mnt().join("large"));
     let (under_way, started) = std::sync::mpsc::channel();
     let reader = std::thread::spawn(move || {

@@ -1,8 +1,9 @@
 //! The daemon: all floors put together over one remote and one cache directory, from the mount to the clean mark.
 //!
 //! The order is the point. A web server is looked at before a cache is made for it; the cache is opened before a remote
-//! directory, so that its own can be hidden from the tree; the remote is opened before the mount, so that its root is what lies beneath; and at the end the mount goes first and the
-//! lock of the cache last, so that whoever finds the cache unlocked finds it closed.
+//! directory, so that its own can be hidden from the tree; the remote is opened before the mount, so that its root is
+//! what lies beneath; and at the end the mount goes first and the lock of the cache last, so that whoever finds the cache
+//! unlocked finds it closed.
 
 use std::io;
 use std::path::PathBuf;

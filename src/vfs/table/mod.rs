@@ -15,7 +15,7 @@ use std::time::Duration;
 use super::listing::Listing;
 use super::number::{ROOT, number};
 use crate::remote::Listed;
-use crate::units::{Facts, FileKind, ObjectName, Timestamp};
+use crate::units::{Facts, FileKind, ObjectName, Timestamp, Validator};
 
 /// The most entries of listings that are kept, over all directories: some 200 bytes each.
 const LISTED_MAX: usize = 1 << 20;
@@ -74,7 +74,13 @@ pub(super) struct Table<C> {
     listed_entries: usize,
 }
 
-impl<C: Default> Table<C> {
+/// What an owner keeps with an inode.
+pub(super) trait Kept: Default {
+    /// The version that is served, where the owner has learned more of it than the facts say.
+    fn validator(&self) -> Option<Validator>;
+}
+
+impl<C: Kept> Table<C> {
     /// A table with a root of these facts, asked for at `at`; evidence counts for `ttl`.
     pub(super) fn new(root: Facts, at: Duration, ttl: Duration) -> Self {
         let mut table = Self {
@@ -214,6 +220,10 @@ impl<C: Default> Table<C> {
         }
         if at < inode.checked {
             return Verdict::Current;
+        }
+        if inode.facts.validator.is_none() && facts.validator.is_some() {
+            // A listing told size and time; the first fetch has learned more since.
+            inode.facts.validator = inode.cell.validator();
         }
         let is_dir = facts.kind == FileKind::Dir;
         let same = if is_dir || ino == ROOT {

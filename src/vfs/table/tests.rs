@@ -1,5 +1,7 @@
 //! The inode table by itself.
 
+use std::sync::OnceLock;
+
 use super::*;
 use crate::remote::{Entry, Listed};
 use crate::units::{Timestamp, Validator};
@@ -41,6 +43,18 @@ fn at(secs: u64) -> Duration {
 
 fn name(path: &str) -> ObjectName {
     ObjectName::new(path.as_bytes())
+}
+
+impl Kept for () {
+    fn validator(&self) -> Option<Validator> {
+        None
+    }
+}
+
+impl Kept for OnceLock<Validator> {
+    fn validator(&self) -> Option<Validator> {
+        self.get().cloned()
+    }
 }
 
 fn table() -> Table<()> {
@@ -250,4 +264,22 @@ fn a_known_inode_is_found_through_its_parent() {
     assert_eq!(table.find_inode(ROOT, at(1)), Some(Found::Inode(ROOT)));
     assert_eq!(table.find_inode(ROOT, at(61)), Some(Found::Unknown));
     assert_eq!(table.find_inode(12345, at(1)), None);
+}
+
+#[test]
+fn what_was_served_refutes_what_a_listing_cannot_tell() {
+    let etag = |text: &str| Validator::Strong(text.as_bytes().into());
+    let facts = |validator| Facts {
+        validator,
+        ..file(10, 5)
+    };
+    let mut table: Table<OnceLock<Validator>> = Table::new(dir(1), at(0), TTL);
+    let (ino, _) = table.admit(ROOT, &name("f"), &facts(None), at(1));
+    table.get(ino).unwrap().cell.set(etag("a")).unwrap();
+    for (told, when) in [(None, 2), (Some(etag("a")), 3), (None, 4)] {
+        let verdict = table.confirm(ino, &facts(told), at(when));
+        assert!(matches!(verdict, Verdict::Current));
+    }
+    let verdict = table.confirm(ino, &facts(Some(etag("b"))), at(5));
+    assert!(matches!(verdict, Verdict::Superseded(_)));
 }

@@ -9,16 +9,34 @@ use super::rig::{larder, mount_type, run, snapshot, stderr, wait_until};
 
 #[test]
 fn the_demo_passes_and_leaves_nothing_behind() {
-    let dir = TempDir::new().unwrap();
-    let output = run(larder()
-        .args(["demo", "--size", "32M", "--round-trip", "1ms", "--dir"])
-        .arg(dir.path()));
-    let text = String::from_utf8_lossy(&output.stdout).into_owned();
-    assert!(output.status.success(), "{text}{}", stderr(&output));
-    for words in ["cold read", "warm read", "100 GB", "kill -9", "content ok"] {
-        assert!(text.contains(words), "no {words:?} in {text}");
+    for (remote, words) in [("web", "The slow web server"), ("dir", "a symbolic link")] {
+        let dir = TempDir::new().unwrap();
+        let output = run(larder()
+            .args([
+                "demo",
+                "--remote",
+                remote,
+                "--size",
+                "32M",
+                "--round-trip",
+                "1ms",
+                "--dir",
+            ])
+            .arg(dir.path()));
+        let text = String::from_utf8_lossy(&output.stdout).into_owned();
+        assert!(output.status.success(), "{text}{}", stderr(&output));
+        for words in [
+            words,
+            "cold read",
+            "warm read",
+            "100 GB",
+            "kill -9",
+            "content ok",
+        ] {
+            assert!(text.contains(words), "no {words:?} in {text}");
+        }
+        assert_eq!(snapshot(dir.path()), []);
     }
-    assert_eq!(snapshot(dir.path()), []);
 }
 
 #[test]

@@ -1,6 +1,9 @@
 //! The program itself: its sentences, its exit codes, and the way of a mount from the command line and back.
 
+mod config;
 mod demo;
 mod life;
 mod refuse;
 pub(crate) mod rig;
+mod user;
+mod web;

@@ -64,10 +64,7 @@ fn a_remote_that_is_none_is_refused() {
     let file = rig.remote().join("hello");
     let file = file.to_str().unwrap();
     for (remote, words) in [
-        (
-            "https://example.org/x",
-            ["https://example.org/x", "not yet"],
-        ),
+        ("s3://bucket/x", ["s3://bucket/x", "not yet"]),
         ("/no/such/remote", ["/no/such/remote", "no such directory"]),
         (file, [file, "not a directory"]),
     ] {

@@ -4,6 +4,7 @@ mod failure;
 mod names;
 mod surprises;
 mod versions;
+mod web;
 
 use std::fs;
 use std::path::Path;

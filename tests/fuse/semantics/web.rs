@@ -1,0 +1,429 @@
+//! What is different when the remote is a web server.
+
+use std::ffi::OsString;
+use std::fs::{self, File};
+use std::io;
+use std::os::unix::fs::{FileExt, MetadataExt, symlink};
+use std::path::Path;
+use std::process::Command;
+use std::time::{Duration, SystemTime};
+
+use larder::engine::{Clock, SystemClock};
+use larder::testing::origin::{Etag, Fault, Object, Origin, Settings, When};
+use larder::units::ByteRange;
+
+use super::super::cli::rig::{Rig, larder, run};
+use super::super::mounted::content;
+use super::super::tree::fetched;
+use super::super::web::files::{age, attribute, logged, mount, names, replace};
+use super::super::web::servers::{HTML, JSON, Server};
+use super::pause;
+
+const LEN: usize = 300_000;
+/// Too long to be fetched whole because its first byte was read.
+const LONG: usize = 80 << 20;
+const ASKING: &[&str] = &["--metadata-ttl", "minimal"];
+
+fn code<T>(result: io::Result<T>) -> Option<i32> {
+    result.map(drop).unwrap_err().raw_os_error()
+}
+
+fn list(dir: &Path) -> io::Result<Option<OsString>> {
+    let first = fs::read_dir(dir)?.next().transpose()?;
+    Ok(first.map(|entry| entry.file_name()))
+}
+
+/// The one object of an origin, `f`, as it is now.
+fn bytes(origin: &Origin) -> Vec<u8> {
+    let versions = origin.versions("f");
+    let content = &versions.last().unwrap().object.content;
+    content.bytes(ByteRange::new(0, content.size())).to_vec()
+}
+
+/// W1. A web file whose last change is less than two seconds old, by the server's own clock, is readable, and nothing of
+/// it is kept.
+#[test]
+fn w1_young_versions_are_not_kept() {
+    let rig = Rig::new();
+    let (origin, path) = (rig.remote().join("f"), rig.mnt().join("f"));
+    let server = Server::nginx(&rig.remote(), JSON);
+    mount(&rig, &server.url(), ASKING);
+    fs::write(&origin, content(1, LEN)).unwrap();
+    for round in 1..=2 {
+        assert!(fs::read(&path).unwrap() == content(1, LEN));
+        assert_eq!(attribute(&path, "cached-bytes"), "0");
+        assert!(fetched(&rig) >= round * LEN as u64, "it was kept");
+    }
+    // The same time and size, which is all that nginx tells.
+    let modified = fs::metadata(&origin).unwrap().modified().unwrap();
+    replace(&origin, &content(2, LEN), modified);
+    assert!(fs::read(&path).unwrap() == content(2, LEN));
+    pause(2500);
+    assert!(fs::read(&path).unwrap() == content(2, LEN));
+    pause(300);
+    assert_eq!(attribute(&path, "cached-bytes"), LEN.to_string());
+    rig.umount();
+}
+
+/// W2. A version of a web file is known by its ETag, or where there is none by its size and Last-Modified; `larder info`
+/// tells by which, and calls a weak ETag weak.
+#[test]
+fn w2_info_tells_what_a_version_is_known_by() {
+    let shapes: [(fn(Object) -> Object, &str); 5] = [
+        (|object| object, "strong"),
+        (|object| object.with_etag(Etag::Nginx), "time-etag"),
+        (|object| object.with_etag(Etag::Weak), "weak-etag"),
+        (|object| object.with_etag(Etag::Absent), "last-modified"),
+        (
+            |object| object.with_etag(Etag::Absent).without_modified(),
+            "stamp",
+        ),
+    ];
+    let rig = Rig::new();
+    let origin = Origin::start(1).unwrap();
+    for (shape, class) in shapes {
+        origin.put(class, shape(Object::seeded(1, 5000)));
+    }
+    mount(&rig, &origin.url(), ASKING);
+    for (shape, class) in shapes {
+        let path = rig.mnt().join(class);
+        let old = fs::read(&path).unwrap();
+        let info = run(larder().arg("info").arg(&path)).stdout;
+        let info = String::from_utf8(info).unwrap();
+        let line = info.lines().find(|line| line.contains("validator-class"));
+        assert!(line.unwrap().ends_with(class), "{info}");
+        origin.put(class, shape(Object::seeded(2, 5000)));
+        assert_eq!(fs::read(&path).unwrap() != old, class != "stamp", "{class}");
+    }
+    rig.umount();
+}
+
+/// W3. A web file of which the server tells neither is fetched whole, in one answer, and believed until its size changes
+/// or `--unvalidated-ttl` (an hour unless said otherwise) is over.
+#[test]
+fn w3_without_a_validator_one_answer_is_a_version() {
+    let object = |seed, len| {
+        let object = Object::seeded(seed, len).with_etag(Etag::Absent);
+        object.without_modified()
+    };
+    let rig = Rig::new();
+    let (path, origin) = (rig.mnt().join("f"), Origin::start(1).unwrap());
+    let len = 8 << 20;
+    origin.put("f", object(1, len));
+    let old = bytes(&origin);
+    mount(&rig, &origin.url(), ASKING);
+    File::open(&path)
+        .unwrap()
+        .read_exact_at(&mut [0], 0)
+        .unwrap();
+    assert!(fs::read(&path).unwrap() == old);
+    assert_eq!(fetched(&rig), len, "all of it came, once");
+    origin.put("f", object(2, len));
+    assert!(fs::read(&path).unwrap() == old);
+    origin.put("f", object(3, len + 1));
+    assert!(fs::read(&path).unwrap() == bytes(&origin));
+    rig.umount();
+    let more = ["--metadata-ttl", "minimal", "--unvalidated-ttl", "2s"];
+    pause(2100);
+    mount(&rig, &origin.url(), &more);
+    origin.put("f", object(4, len + 1));
+    assert!(fs::read(&path).unwrap() == bytes(&origin));
+    rig.umount();
+}
+
+/// W4. From a server that ignores ranges a file is fetched whole and once, however many read it wherever; the log says so,
+/// once.
+#[test]
+fn w4_a_server_without_ranges_is_read_once() {
+    let rig = Rig::new();
+    let data = content(1, 8 << 20);
+    for name in ["f", "g"] {
+        fs::write(rig.remote().join(name), &data).unwrap();
+        age(&rig.remote().join(name), 60);
+    }
+    let server = Server::python(&rig.remote());
+    mount(&rig, &server.url(), &[]);
+    std::thread::scope(|scope| {
+        for reader in 0..8 {
+            let (rig, data) = (&rig, &data);
+            scope.spawn(move || {
+                let name = ["f", "g"][reader % 2];
+                let file = File::open(rig.mnt().join(name)).unwrap();
+                for at in (0..16).map(|n| (n * 11 + reader * 5) % 16 * (data.len() / 16)) {
+                    let mut part = [0; 1000];
+                    file.read_exact_at(&mut part, at as u64).unwrap();
+                    assert!(part == data[at..at + 1000]);
+                }
+            });
+        }
+    });
+    assert_eq!(fetched(&rig), 2 * data.len() as u64);
+    assert_eq!(logged(&rig, "ignores ranges"), 1);
+    rig.umount();
+}
+
+/// W5. A listing that tells exact sizes and times (nginx's JSON, dufs) is believed: `find` and `ls -l` cost one request
+/// for each directory. From any other listing larder takes the names alone, and asks for a file's size and time when a
+/// program does.
+#[test]
+fn w5_exact_listings_are_believed() {
+    let rig = Rig::new();
+    fs::create_dir(rig.remote().join("d")).unwrap();
+    for n in 0..50 {
+        fs::write(rig.remote().join(format!("d/{n}")), "x").unwrap();
+    }
+    let files = 50 + names(&rig.remote()).len() - 1;
+    let servers = [
+        (Server::nginx(&rig.remote(), JSON), 0),
+        (Server::dufs(&rig.remote()), 0),
+        (Server::nginx(&rig.remote(), HTML), files),
+        (Server::python(&rig.remote()), files),
+    ];
+    for (mut server, asked_for) in servers {
+        mount(&rig, &server.url(), &["--metadata-ttl", "1h"]);
+        server.forget();
+        let find = |more: &[&str]| {
+            let found = run(Command::new("find").arg(rig.mnt()).args(more)).stdout;
+            assert_eq!(String::from_utf8(found).unwrap().lines().count(), files + 2);
+        };
+        find(&[]);
+        assert_eq!(server.asked().len(), 2, "{}", server.url());
+        find(&["-size", "-99999999"]);
+        let listed = run(Command::new("ls").arg("-lR").arg(rig.mnt()));
+        assert!(listed.status.success());
+        assert_eq!(server.asked().len(), 2 + asked_for, "{}", server.url());
+        rig.umount();
+    }
+}
+
+/// W6. A change that keeps a web file's size and what its version is known by cannot be seen: what is cached of it stays
+/// old for as long as it is cached, and what is not comes new.
+#[test]
+fn w6_a_change_that_keeps_size_and_time_is_not_seen() {
+    for directives in [JSON.to_owned(), format!("etag off; {JSON}")] {
+        let rig = Rig::new();
+        let (origin, path) = (rig.remote().join("f"), rig.mnt().join("f"));
+        let (old, new) = (content(1, LONG), content(2, LONG));
+        let hour = SystemTime::now() - Duration::from_secs(3600);
+        replace(&origin, &old, hour);
+        let server = Server::nginx(&rig.remote(), &directives);
+        mount(&rig, &server.url(), ASKING);
+        let mut part = [0; 4096];
+        let file = File::open(&path).unwrap();
+        file.read_exact_at(&mut part, 0).unwrap();
+        drop(file);
+        replace(&origin, &new, hour);
+        let file = File::open(&path).unwrap();
+        file.read_exact_at(&mut part, 0).unwrap();
+        assert!(part == old[..4096], "cached");
+        file.read_exact_at(&mut part, LONG as u64 - 4096).unwrap();
+        assert!(part == new[LONG - 4096..], "not cached");
+        drop(file);
+        // A time that is younger by a second is enough.
+        replace(&origin, &new, hour + Duration::from_secs(1));
+        assert!(fs::read(&path).unwrap() == new);
+        rig.umount();
+    }
+}
+
+/// W7. A change that the ETag alone tells is not seen in a listing, but by the first open after the TTL of the listing.
+#[test]
+fn w7_listings_tell_no_etags() {
+    let rig = Rig::new();
+    let (path, origin) = (rig.mnt().join("f"), Origin::start(1).unwrap());
+    let put = |seed| {
+        let object = Object::seeded(seed, LEN as u64);
+        origin.put("f", object.modified_at(1_600_000_000));
+    };
+    put(1);
+    let old = bytes(&origin);
+    mount(&rig, &origin.url(), &["--metadata-ttl", "2s"]);
+    assert!(fs::read(&path).unwrap() == old);
+    put(2);
+    pause(2100);
+    assert_eq!(names(&rig.mnt()), ["f"]);
+    assert!(fs::read(&path).unwrap() == old);
+    pause(2100);
+    assert!(fs::read(&path).unwrap() == bytes(&origin));
+    rig.umount();
+}
+
+/// W8. A web server that refuses connections, breaks off or answers 5xx is unreachable: what is cached stays readable, and
+/// what is not answers EIO after `--timeout` at the latest.
+#[test]
+fn w8_a_web_server_in_trouble_is_unreachable() {
+    let rig = Rig::new();
+    for (seed, name) in [(1, "cached"), (2, "other")] {
+        fs::write(rig.remote().join(name), content(seed, LEN)).unwrap();
+        age(&rig.remote().join(name), 60);
+    }
+    let mut server = Server::nginx(&rig.remote(), JSON);
+    let more = ["--metadata-ttl", "minimal", "--timeout", "1s"];
+    mount(&rig, &server.url(), &more);
+    let (cached, other) = (rig.mnt().join("cached"), rig.mnt().join("other"));
+    assert!(fs::read(&cached).unwrap() == content(1, LEN));
+    server.stop();
+    assert!(fs::read(&cached).unwrap() == content(1, LEN));
+    let clock = SystemClock::default();
+    assert_eq!(code(fs::read(&other)), Some(libc::EIO));
+    let took = clock.monotonic();
+    assert!(took < Duration::from_secs(5), "{took:?}");
+    server.start();
+    assert!(fs::read(&other).unwrap() == content(2, LEN));
+    rig.umount();
+
+    for fault in [Fault::Cut { at: 100 }, Fault::Status(503, None)] {
+        let (rig, origin) = (Rig::new(), Origin::start(1).unwrap());
+        for name in ["cached", "other"] {
+            origin.put(name, Object::seeded(1, LEN as u64));
+        }
+        mount(&rig, &origin.url(), &more);
+        let (cached, other) = (rig.mnt().join("cached"), rig.mnt().join("other"));
+        let read = fs::read(&cached).unwrap();
+        origin.fault(fault, When::always());
+        assert!(fs::read(&cached).unwrap() == read);
+        assert_eq!(code(fs::read(&other)), Some(libc::EIO));
+        origin.calm();
+        assert_eq!(fs::read(&other).unwrap().len(), LEN);
+        rig.umount();
+    }
+}
+
+/// W9. A web file is deleted when the server answers 404 or 410 (ENOENT), and forbidden when it answers 401 or 403
+/// (EACCES).
+#[test]
+fn w9_deleted_and_forbidden_are_told_apart() {
+    let rig = Rig::new();
+    let answers = [
+        (404, libc::ENOENT),
+        (410, libc::ENOENT),
+        (401, libc::EACCES),
+        (403, libc::EACCES),
+    ];
+    let origin = Origin::start(1).unwrap();
+    for (status, _) in answers {
+        origin.put(&status.to_string(), Object::seeded(1, 5000));
+    }
+    mount(&rig, &origin.url(), ASKING);
+    for (status, errno) in answers {
+        let (name, path) = (status.to_string(), rig.mnt().join(status.to_string()));
+        assert_eq!(fs::read(&path).unwrap().len(), 5000);
+        origin.fault(Fault::Status(status, None), When::always().path(&name));
+        assert_eq!(code(fs::read(&path)), Some(errno), "{status}");
+    }
+    rig.umount();
+}
+
+/// W10. A directory that the web server shows something else for than a listing answers EOPNOTSUPP to `ls`, and one that
+/// it forbids to list EACCES; what lies in it can be used by name.
+#[test]
+fn w10_an_unlisted_directory_serves_by_name() {
+    let rig = Rig::new();
+    fs::create_dir_all(rig.remote().join("site/below")).unwrap();
+    fs::write(rig.remote().join("site/index.html"), "<p>Welcome</p>").unwrap();
+    fs::write(rig.remote().join("site/below/f"), "f").unwrap();
+    let server = Server::nginx(&rig.remote(), "");
+    mount(&rig, &server.url(), &[]);
+    for (dir, errno) in [
+        ("site", libc::EOPNOTSUPP),
+        ("site/below", libc::EACCES),
+        ("", libc::EACCES),
+    ] {
+        assert_eq!(code(list(&rig.mnt().join(dir))), Some(errno), "{dir}");
+    }
+    assert_eq!(fs::read(rig.mnt().join("site/below/f")).unwrap(), b"f");
+    assert!(fs::metadata(rig.mnt().join("site/below")).unwrap().is_dir());
+    assert_eq!(
+        code(fs::metadata(rig.mnt().join("site/g"))),
+        Some(libc::ENOENT)
+    );
+    rig.umount();
+}
+
+/// W11. Redirects are followed to other servers, and passwords and headers never go there; they are not in the cache and
+/// not in the log.
+#[test]
+fn w11_secrets_stay_with_their_server() {
+    const SECRET: &str = "geheim-7f3a";
+    let (rig, origin) = (Rig::new(), Origin::start(1).unwrap());
+    origin.put("f", Object::seeded(1, LEN as u64));
+    origin.set(Settings {
+        required: Some(("x-key".into(), SECRET.into())),
+        ..Settings::default()
+    });
+    let header = format!("X-Key: {SECRET}");
+    mount(&rig, &origin.url(), &["--header", &header]);
+    origin.fault(Fault::RedirectElsewhere, When::always().path("f"));
+    assert!(fs::read(rig.mnt().join("f")).unwrap() == bytes(&origin));
+    let (there, here): (Vec<_>, Vec<_>) =
+        origin.log().into_iter().partition(|asked| asked.elsewhere);
+    assert!(!there.is_empty() && there.iter().all(|asked| !asked.authorized));
+    assert!(here.iter().all(|asked| asked.authorized));
+    rig.umount();
+    let found = run(Command::new("grep")
+        .args(["-rlaF", SECRET])
+        .arg(rig.cache()));
+    assert_eq!(found.status.code(), Some(1), "{found:?}");
+}
+
+/// W12. Web files show mode 444, directories 555, all owned by the user who mounted, with times in whole seconds; links
+/// are shown as what they lead to.
+#[test]
+fn w12_attributes_are_few() {
+    let rig = Rig::new();
+    fs::create_dir(rig.remote().join("d")).unwrap();
+    symlink("hello", rig.remote().join("link")).unwrap();
+    symlink("d", rig.remote().join("link-to-d")).unwrap();
+    let me = (
+        rustix::process::geteuid().as_raw(),
+        rustix::process::getegid().as_raw(),
+    );
+    for listing in [JSON, HTML] {
+        let server = Server::nginx(&rig.remote(), listing);
+        mount(&rig, &server.url(), &[]);
+        for (name, mode) in [
+            ("hello", 0o100_444),
+            ("link", 0o100_444),
+            ("d", 0o040_555),
+            ("link-to-d", 0o040_555),
+        ] {
+            let shown = fs::symlink_metadata(rig.mnt().join(name)).unwrap();
+            let is = fs::metadata(rig.remote().join(name)).unwrap();
+            assert_eq!(shown.mode(), mode, "{name}");
+            assert_eq!((shown.uid(), shown.gid()), me);
+            assert_eq!(shown.mtime_nsec(), 0);
+            if is.is_file() {
+                assert_eq!((shown.len(), shown.mtime()), (is.len(), is.mtime()));
+            }
+        }
+        assert_eq!(names(&rig.mnt()), names(&rig.remote()));
+        assert_eq!(
+            fs::read(rig.mnt().join("link")).unwrap(),
+            b"hello, larder\n"
+        );
+        rig.umount();
+    }
+}
+
+/// W13. Names that the web server's listing hides are served when they are asked for; what no file can be called (`..`, or a
+/// name with `/` in it) is left out of a directory and logged.
+#[test]
+fn w13_hidden_and_impossible_names() {
+    let rig = Rig::new();
+    fs::write(rig.remote().join(".hidden"), "hidden").unwrap();
+    fs::create_dir(rig.remote().join("made")).unwrap();
+    let page = r#"[
+        { "name":"a/b", "type":"file", "mtime":"Sat, 21 Nov 2020 09:48:03 GMT", "size":1 },
+        { "name":"..", "type":"file", "mtime":"Sat, 21 Nov 2020 09:48:03 GMT", "size":1 },
+        { "name":"good", "type":"file", "mtime":"Sat, 21 Nov 2020 09:48:03 GMT", "size":1 }
+    ]"#;
+    fs::write(rig.remote().join("made/listing.json"), page).unwrap();
+    let directives =
+        "index listing.json; autoindex on; autoindex_format json; default_type application/json;";
+    let server = Server::nginx(&rig.remote(), directives);
+    mount(&rig, &server.url(), &["--metadata-ttl", "1s"]);
+    assert_eq!(names(&rig.mnt().join("made")), ["good"]);
+    assert_eq!(logged(&rig, "cannot be shown"), 2);
+    assert_eq!(fs::read(rig.mnt().join(".hidden")).unwrap(), b"hidden");
+    rig.umount();
+}
