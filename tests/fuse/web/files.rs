@@ -8,7 +8,9 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, SystemTime};
 
-use super::super::cli::rig::Rig;
+use larder::engine::{Clock, SystemClock};
+
+use super::super::cli::rig::{Rig, wait_until};
 use super::super::mounted::content;
 use super::super::walk::same_bytes;
 
@@ -69,11 +71,15 @@ pub(crate) fn shown_by_dufs(name: &[u8]) -> bool {
     std::str::from_utf8(name).is_ok()
 }
 
+/// The time so many seconds ago.
+pub(crate) fn ago(seconds: u64) -> SystemTime {
+    SystemTime::UNIX_EPOCH + SystemClock::default().wall() - Duration::from_secs(seconds)
+}
+
 /// Sets a file's time back, so that its bytes may be kept at once.
 pub(crate) fn age(path: &Path, seconds: u64) {
-    let time = SystemTime::now() - Duration::from_secs(seconds);
     let file = fs::File::options().write(true).open(path).unwrap();
-    file.set_modified(time).unwrap();
+    file.set_modified(ago(seconds)).unwrap();
 }
 
 /// Sets the times of all files beneath a directory back.
@@ -101,7 +107,7 @@ pub(crate) fn replace(path: &Path, bytes: &[u8], modified: SystemTime) {
 #[derive(Default, Debug)]
 pub(crate) struct Compared {
     pub(crate) dirs: usize,
-    pub(crate) files: u64,
+    pub(crate) files: usize,
     pub(crate) bytes: u64,
 }
 
@@ -168,8 +174,13 @@ pub(crate) fn attribute(path: &Path, name: &str) -> String {
     String::from_utf8(value[..len].to_vec()).unwrap()
 }
 
-/// The lines of the daemon's log that have this in them.
-pub(crate) fn logged(rig: &Rig, text: &str) -> usize {
-    let log = fs::read_to_string(rig.cache().join("larder.log")).unwrap();
-    log.lines().filter(|line| line.contains(text)).count()
+/// Whether the daemon logged this so many times; what it says comes to its log a moment later.
+pub(crate) fn is_logged(rig: &Rig, text: &str, times: usize) -> bool {
+    let path = rig.cache().join("larder.log");
+    let count = || {
+        let log = fs::read_to_string(&path).unwrap();
+        log.lines().filter(|line| line.contains(text)).count()
+    };
+    wait_until("it is logged", || count() >= times);
+    count() == times
 }

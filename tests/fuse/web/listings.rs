@@ -38,7 +38,7 @@ fn names_now_facts_later(rig: &Rig, server: &mut Server) {
     let facts = count(&server.asked(), "HEAD");
     assert_eq!(facts, shown - dirs, "each file once");
     let all = same_trees(&rig.remote(), &rig.mnt());
-    assert_eq!((all.dirs, all.dirs + all.files as usize), (dirs, shown));
+    assert_eq!((all.dirs, all.dirs + all.files), (dirs, shown));
     assert_eq!(count(&server.asked(), "HEAD"), facts, "and no file twice");
     let cold = rig.stats(&rig.mnt())["remote_bytes"].as_u64().unwrap();
     assert_eq!(cold, all.bytes);

@@ -80,7 +80,7 @@ fn is_the_same_always(rig: &Rig, server: &mut Server) {
     mount(rig, server);
     let all = same_trees(&origin, &mnt);
     step(&clock, "cold");
-    assert!(all.files > SMALL && all.bytes > LARGE, "{all:?}");
+    assert!(all.files as u64 > SMALL && all.bytes > LARGE, "{all:?}");
     let cold = fetched(rig);
     assert!(
         cold <= all.bytes - kept,

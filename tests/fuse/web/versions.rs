@@ -9,12 +9,12 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread::Scope;
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
 use larder::testing::Rng;
 
 use super::super::cli::rig::{Rig, run, stderr};
-use super::files::{attribute, mount, replace};
+use super::files::{ago, attribute, mount, replace};
 use super::servers::{JSON, Server};
 
 const LEN: usize = 24 << 20;
@@ -183,8 +183,21 @@ impl Readers {
     }
 }
 
-fn ago(seconds: u64) -> SystemTime {
-    SystemTime::now() - Duration::from_secs(seconds)
+#[test]
+fn the_readers_of_these_tests_see_a_mixture() {
+    let rig = Rig::new();
+    let versions = [1, 2].map(|n| Version::whole(n, 1 << 20));
+    let mut mixed = versions[0].bytes();
+    assert!(versions[0].holds(0, &mixed) && !versions[1].holds(0, &mixed));
+    mixed[1 << 19..].copy_from_slice(&versions[1].bytes()[1 << 19..]);
+    fs::write(rig.mnt().join("f"), &mixed).unwrap();
+    let readers = Readers::new(&rig, &versions);
+    let caught = |read: &(dyn Fn() + Sync)| {
+        let outcome = std::thread::scope(|scope| scope.spawn(read).join());
+        assert!(outcome.is_err(), "nobody saw it");
+    };
+    caught(&|| readers.map());
+    caught(&|| (0..20).for_each(|seed| readers.read(&mut Rng::new(seed))));
 }
 
 /// A way in which a file changes at the server.
