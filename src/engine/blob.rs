@@ -441,7 +441,10 @@ impl Blob {
         };
         match ops {
             None => {
-                self.disown();
+                // In the disk pool: whoever brings the news must not wait for the disk.
+                let blob = Arc::clone(self);
+                let disown: Job = Box::new(move || blob.disown());
+                drop(self.cache().ground.executor.submit(Lane::Read, disown));
                 self.supersede();
             }
             Some(ops) => {
@@ -452,9 +455,10 @@ impl Blob {
     }
 
     /// The remote has this version no more. Its record is no longer believed on the word of facts that name no version:
-    /// whoever opens the object by those would be bound to what is cached of it, and could not read the rest either.
+    /// whoever opens the object by those would be bound to what is cached of it, and could not read the rest either. Where
+    /// another blob records the new version just now, this may undo it, and the new version is asked for once more. Waits
+    /// for the disk.
     fn disown(&self) {
-        let _flight = self.flight.lock();
         let Some(plan) = self.plan() else { return };
         let Some(number) = plan.record else { return };
         let named = self.cache().blobs.tag_of(number).ok().flatten();

@@ -237,7 +237,7 @@ impl Blob {
         self.is_settled() && cache.backlog.takes_fills() && cache.gate.has_room(ahead.len())
     }
 
-    /// The blocks of `ahead` that neither are on their way nor in a slot, and whether some lie where the index is not loaded.
+    /// The blocks of `ahead` that are neither on their way nor in a slot, and whether some lie where no index is loaded.
     fn missing_ahead(&self, flight: &Flight, plan: &Plan, ahead: ByteRange) -> (Vec<u64>, bool) {
         let Some(tag) = plan.tag() else {
             return (Vec::new(), false);
