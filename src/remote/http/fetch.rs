@@ -281,6 +281,9 @@ impl Course<'_> {
             if self.at >= self.range.end && (arrival.is_whole || here == arrival.span.end) {
                 break None;
             }
+            if self.is_whole && sink.is_enough() {
+                break None;
+            }
             let chunk = arrival.response.chunk();
             let bytes = match tokio::time::timeout(self.patience.limit(), chunk).await {
                 Ok(Ok(Some(bytes))) => bytes,
@@ -324,7 +327,7 @@ impl Course<'_> {
         if wanted.is_empty() {
             return;
         }
-        while self.is_whole && !sink.has_room() {
+        while self.is_whole && !sink.has_room() && !sink.is_enough() {
             tokio::time::sleep(NO_ROOM).await;
         }
         let within = |at: u64| usize::try_from(at - span.start).unwrap_or(bytes.len());

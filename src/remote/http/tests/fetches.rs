@@ -124,6 +124,23 @@ async fn a_server_that_ignores_ranges_delivers_the_whole_object_once() {
     );
 }
 
+/// The server would send the rest, or wait for ever with it: nobody needs it.
+#[tokio::test]
+async fn a_whole_object_ends_when_its_rest_is_of_no_use() {
+    let origin = Origin::start(vec![whole(36, TAG, 20)]).await;
+    let mut notes = Notes {
+        takes_whole: true,
+        is_modest: true,
+        ..Notes::default()
+    };
+    let range = ByteRange::new(10, 20);
+    let remote = origin.remote();
+    let result = remote.fetch(&name("f"), range, None, &mut notes).await;
+    assert!(result.is_ok(), "{result:?}");
+    assert_eq!(notes.data, CONTENT[..20]);
+    assert_eq!(origin.heads().len(), 1, "it is not asked again");
+}
+
 #[tokio::test]
 async fn a_whole_object_that_breaks_off_begins_again_and_nothing_comes_twice() {
     let origin = Origin::start(vec![

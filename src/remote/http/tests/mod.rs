@@ -172,6 +172,8 @@ struct Notes {
     takes_whole: bool,
     /// What it says to a version.
     refuses: bool,
+    /// It has enough of a whole object with the first bytes.
+    is_modest: bool,
 }
 
 impl Notes {
@@ -198,6 +200,10 @@ impl Sink for Notes {
     fn whole(&mut self) -> bool {
         self.asked_whole += 1;
         self.takes_whole
+    }
+
+    fn is_enough(&self) -> bool {
+        self.is_modest && !self.data.is_empty()
     }
 }
 
