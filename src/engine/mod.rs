@@ -47,6 +47,7 @@ pub use fetch::FetchJob;
 pub use network::Network;
 pub use read::Reader;
 pub use source::Source;
+pub use trouble::Trouble;
 
 use bytes::Bytes;
 

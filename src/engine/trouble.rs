@@ -9,7 +9,7 @@ const EVERY: Duration = Duration::from_secs(1);
 
 /// When trouble was told last, and how much was not told since.
 #[derive(Default)]
-pub(super) struct Trouble(Mutex<Told>);
+pub struct Trouble(Mutex<Told>);
 
 #[derive(Default)]
 struct Told {
@@ -19,7 +19,7 @@ struct Told {
 
 impl Trouble {
     /// Whether to tell of what happened at `now`: then how much went untold before it.
-    pub(super) fn tell(&self, now: Duration) -> Option<u64> {
+    pub fn tell(&self, now: Duration) -> Option<u64> {
         let mut told = self.0.lock();
         if told
             .last

@@ -141,6 +141,12 @@ pub trait Remote: Send + Sync + 'static {
         true
     }
 
+    /// Whether a name that a directory's listing lacks does not exist. Where it may exist all the same (a web server that
+    /// hides what begins with a dot), whoever asks for it makes larder ask the remote.
+    fn lists_all(&self) -> bool {
+        true
+    }
+
     /// The facts of one object; symbolic links are not followed.
     fn stat<'a>(&'a self, name: &'a ObjectName) -> BoxFuture<'a, Result<Facts, RemoteError>>;
 

@@ -136,6 +136,10 @@ impl Remote for SlowRemote {
         self.inner.lists_facts()
     }
 
+    fn lists_all(&self) -> bool {
+        self.inner.lists_all()
+    }
+
     fn stat<'a>(&'a self, name: &'a ObjectName) -> BoxFuture<'a, Result<Facts, RemoteError>> {
         Box::pin(async move {
             self.round_trip().await;

@@ -6,8 +6,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::listing::Listing;
-use super::{Answer, Attr, Errno, Opened, Vfs, carry_out, errno, guarded};
-use crate::remote::{Entry, RemoteError};
+use super::{Answer, Attr, Errno, Opened, Vfs, carry_out, errno};
+use crate::remote::{Entry, Remote, RemoteError};
 use crate::units::{FileKind, ObjectName};
 
 /// One open directory.
@@ -48,13 +48,17 @@ impl Vfs {
             Ok((_, Some(listing))) => return done(self.opened_dir(ino, listing, true)),
             Ok((name, None)) => name,
         };
-        let (vfs, remote) = (Arc::clone(self), Arc::clone(&self.remote));
-        self.network
-            .ask(async move { remote.list(&name).await }, move |answer| {
-                guarded("a listing of the remote", || {
-                    done(vfs.listed(ino, answer, now));
-                });
-            });
+        let kept = |vfs: &Self| {
+            vfs.table
+                .lock()
+                .get(ino)
+                .is_some_and(|i| i.listing.is_some())
+        };
+        let (vfs, about, known) = (Arc::clone(self), name.clone(), kept(self));
+        let question = |remote: Arc<dyn Remote>| async move { remote.list(&name).await };
+        self.ask(about, known, question, move |answer, at| {
+            done(vfs.listed(ino, answer, at));
+        });
     }
 
     fn listed(

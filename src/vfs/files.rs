@@ -124,7 +124,7 @@ impl Vfs {
         let answered = move |answer: Result<Bytes, ReadError>| {
             guarded("an answer to a read", || {
                 if let Err(error) = &answer {
-                    tracing::debug!("a read of inode {} at {offset} failed: {error}", which.ino);
+                    vfs.tell_failed_read(which, offset, error);
                 }
                 if matches!(answer, Err(ReadError::Stale | ReadError::NotFound)) {
                     vfs.refute(which);
@@ -134,6 +134,17 @@ impl Vfs {
         };
         file.reader
             .read(ByteRange::at(offset, len), Box::new(answered));
+    }
+
+    fn tell_failed_read(&self, which: Which, offset: u64, error: &ReadError) {
+        let name = self.table.lock().get(which.ino).map(|i| i.name.clone());
+        let name = name.unwrap_or_default();
+        match error {
+            ReadError::TimedOut | ReadError::Remote(_) => {
+                self.tell_trouble(&format_args!("cannot read {name} at byte {offset}"), error);
+            }
+            _ => tracing::debug!("cannot read {name} at byte {offset}: {error}"),
+        }
     }
 
     /// A read, or the engine, found that an inode's version is no more. The verdict is carried out by the events'

@@ -9,6 +9,7 @@
 //! * The table's lock is never held while the engine or the remote is called: the engine calls back into here.
 //! * A remote that cannot be asked changes nothing: what was known of a name goes on being served.
 
+mod ask;
 mod attr;
 mod dirs;
 mod errno;
@@ -19,6 +20,7 @@ mod listing;
 mod names;
 mod number;
 mod options;
+mod silence;
 mod table;
 mod xattr;
 
@@ -40,8 +42,9 @@ pub use options::{BadTtl, MetadataTtl, VfsOptions};
 pub use rustix::io::Errno;
 
 use self::events::Event;
+use self::silence::Silence;
 use self::table::{Table, Verdict};
-use crate::engine::{Blob, Clock, Network, Source};
+use crate::engine::{Blob, Clock, Network, Source, Trouble};
 use crate::remote::{Remote, RemoteError};
 use crate::units::{ObjectName, Validator};
 
@@ -70,6 +73,8 @@ pub struct Vfs {
     stats: Arc<dyn Fn() -> String + Send + Sync>,
     cache_dir: Vec<u8>,
     owner: Owner,
+    silence: Silence,
+    trouble: Trouble,
     ttl: Duration,
     table: Mutex<Table<Cell>>,
     files: RwLock<HashMap<u64, Arc<OpenFile>>>,
@@ -103,6 +108,7 @@ impl Vfs {
             return Err(RemoteError::WrongKind);
         }
         let ttl = options.metadata_ttl.duration();
+        let lists_all = remote.lists_all();
         let (events, inbox) = crossbeam_channel::unbounded();
         let vfs = Arc::new(Self {
             source,
@@ -113,8 +119,10 @@ impl Vfs {
             stats: options.stats,
             cache_dir: options.cache_dir,
             owner: options.owner,
+            silence: Silence::default(),
+            trouble: Trouble::default(),
             ttl,
-            table: Mutex::new(Table::new(facts, asked, ttl)),
+            table: Mutex::new(Table::new(facts, asked, ttl, lists_all)),
             files: RwLock::default(),
             dirs: RwLock::default(),
             next_handle: AtomicU64::new(1),

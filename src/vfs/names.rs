@@ -72,9 +72,10 @@ impl Vfs {
                 (Ok(Looked::Absent(table.remaining(at, now))), verdict)
             }
             Found::Unknown => {
+                let known = table.serving(&name).is_some();
                 drop(table);
                 let (vfs, asked) = (Arc::clone(self), name.clone());
-                return self.ask_facts(name, move |answer, at| {
+                return self.ask_facts(name, known, move |answer, at| {
                     done(vfs.looked_up(parent, &asked, answer, at));
                 });
             }
@@ -82,19 +83,6 @@ impl Vfs {
         drop(table);
         carry_out(verdict);
         done(answer);
-    }
-
-    /// Asks the remote for an object's facts; the answer comes with the moment when it was asked for.
-    pub(super) fn ask_facts(
-        &self,
-        name: ObjectName,
-        done: impl FnOnce(Result<Facts, RemoteError>, Duration) + Send + 'static,
-    ) {
-        let (remote, at) = (Arc::clone(&self.remote), self.now());
-        self.network
-            .ask(async move { remote.stat(&name).await }, move |answer| {
-                guarded("an answer of the remote", || done(answer, at))
-            });
     }
 
     fn looked_up(
@@ -162,7 +150,7 @@ impl Vfs {
             Ok(Known::Old(attr, open)) => done(old(attr, open, self.ttl)),
             Ok(Known::Ask(name)) => {
                 let vfs = Arc::clone(self);
-                self.ask_facts(name, move |answer, at| {
+                self.ask_facts(name, true, move |answer, at| {
                     let gone = matches!(answer, Err(RemoteError::NotFound));
                     done(match vfs.learn(ino, answer, at) {
                         Ok(Known::Old(_, false)) if gone => Err(Errno::NOENT),
@@ -188,7 +176,7 @@ impl Vfs {
             Ok(Known::Old(..)) => done(Err(Errno::STALE)),
             Ok(Known::Ask(name)) => {
                 let vfs = Arc::clone(self);
-                self.ask_facts(name, move |answer, at| {
+                self.ask_facts(name, true, move |answer, at| {
                     let gone = matches!(answer, Err(RemoteError::NotFound));
                     done(match vfs.learn(ino, answer, at) {
                         Ok(Known::Fresh(..)) => Ok(()),

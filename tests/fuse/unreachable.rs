@@ -3,6 +3,8 @@
 use std::fs;
 use std::io;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
 
 use larder::remote::{BoxFuture, Entry, Remote, RemoteError, Sink};
 use larder::units::{ByteRange, Facts, ObjectName, Validator};
@@ -15,11 +17,22 @@ use super::mounted::{Stage, Wish, content};
 struct Failing {
     inner: Arc<dyn Remote>,
     with: Arc<Mutex<Option<RemoteError>>>,
+    questions: Arc<AtomicU64>,
 }
 
 impl Failing {
     fn now(&self) -> Result<(), RemoteError> {
         self.with.lock().clone().map_or(Ok(()), Err)
+    }
+
+    /// Counts a question; a remote that gives no answer takes its time for it.
+    async fn asked(&self) -> Result<(), RemoteError> {
+        self.questions.fetch_add(1, Ordering::Relaxed);
+        let answer = self.now();
+        if matches!(answer, Err(RemoteError::TimedOut)) {
+            tokio::time::sleep(Duration::from_millis(700)).await;
+        }
+        answer
     }
 }
 
@@ -29,13 +42,13 @@ impl Remote for Failing {
     }
     fn stat<'a>(&'a self, name: &'a ObjectName) -> BoxFuture<'a, Result<Facts, RemoteError>> {
         Box::pin(async move {
-            self.now()?;
+            self.asked().await?;
             self.inner.stat(name).await
         })
     }
     fn list<'a>(&'a self, name: &'a ObjectName) -> BoxFuture<'a, Result<Vec<Entry>, RemoteError>> {
         Box::pin(async move {
-            self.now()?;
+            self.asked().await?;
             self.inner.list(name).await
         })
     }
@@ -74,7 +87,13 @@ fn what_is_cached_stays_and_the_rest_is_an_error_of_its_own() {
     let told = Arc::clone(&with);
     let mounted = stage.mount(Wish {
         ttl: MetadataTtl::Minimal,
-        wrap: Box::new(move |inner| Arc::new(Failing { inner, with: told })),
+        wrap: Box::new(move |inner| {
+            Arc::new(Failing {
+                inner,
+                with: told,
+                questions: Arc::default(),
+            })
+        }),
         ..Wish::default()
     });
     let held = fs::File::open(mounted.path("other")).unwrap();
@@ -99,4 +118,46 @@ fn what_is_cached_stays_and_the_rest_is_an_error_of_its_own() {
     assert!(fs::read(mounted.path("cached")).unwrap() == bytes);
     assert!(fs::read(mounted.path("other")).unwrap() == bytes);
     drop(held);
+}
+
+/// Who can be served from what is known waits once for a remote that gives no answer, and not again and again.
+#[test]
+fn a_silent_remote_is_waited_for_once() {
+    let stage = Stage::new();
+    let bytes = content(2, 100_000);
+    let names: Vec<String> = (0..20).map(|n| format!("file-{n}")).collect();
+    for name in &names {
+        fs::write(stage.origin(name), &bytes).unwrap();
+    }
+    let (with, questions) = (Arc::new(Mutex::new(None)), Arc::new(AtomicU64::new(0)));
+    let (told, counted) = (Arc::clone(&with), Arc::clone(&questions));
+    let mounted = stage.mount(Wish {
+        ttl: MetadataTtl::Minimal,
+        wrap: Box::new(move |inner| {
+            Arc::new(Failing {
+                inner,
+                with: told,
+                questions: counted,
+            })
+        }),
+        ..Wish::default()
+    });
+    let all_right = || {
+        names
+            .iter()
+            .all(|name| fs::read(mounted.path(name)).unwrap() == bytes)
+    };
+    assert!(all_right());
+    let asked_well = questions.swap(0, Ordering::Relaxed);
+    assert!(asked_well >= 20, "every open asks: {asked_well}");
+    *with.lock() = Some(RemoteError::TimedOut);
+    assert!(all_right(), "what is cached stays readable");
+    let asked = questions.swap(0, Ordering::Relaxed);
+    assert!((1..=4).contains(&asked), "{asked} questions into silence");
+    *with.lock() = None;
+    fs::write(stage.origin("new"), &bytes).unwrap();
+    super::cli::rig::wait_until("the remote is asked again", || {
+        all_right() && questions.swap(0, Ordering::Relaxed) >= 20
+    });
+    assert!(fs::read(mounted.path("new")).unwrap() == bytes);
 }

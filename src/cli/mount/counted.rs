@@ -41,6 +41,10 @@ impl Remote for Counted {
         self.inner.lists_facts()
     }
 
+    fn lists_all(&self) -> bool {
+        self.inner.lists_all()
+    }
+
     fn stat<'a>(&'a self, name: &'a ObjectName) -> BoxFuture<'a, Result<Facts, RemoteError>> {
         self.count().stat(name)
     }

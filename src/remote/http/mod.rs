@@ -143,6 +143,10 @@ impl Remote for HttpRemote {
         self.web.site.style == Style::Exact
     }
 
+    fn lists_all(&self) -> bool {
+        false
+    }
+
     fn stat<'a>(&'a self, name: &'a ObjectName) -> BoxFuture<'a, Result<Facts, RemoteError>> {
         Box::pin(facts::stat(&self.web, name))
     }

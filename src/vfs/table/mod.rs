@@ -68,6 +68,8 @@ pub(super) struct Table<C> {
     inodes: HashMap<u64, Inode<C>>,
     current: HashMap<ObjectName, u64>,
     ttl: Duration,
+    /// A name that a listing lacks does not exist.
+    lists_all: bool,
     next_serial: u64,
     /// The directories with a listing, oldest first, with the listing's time and length.
     listed: VecDeque<(u64, Duration, usize)>,
@@ -82,11 +84,12 @@ pub(super) trait Kept: Default {
 
 impl<C: Kept> Table<C> {
     /// A table with a root of these facts, asked for at `at`; evidence counts for `ttl`.
-    pub(super) fn new(root: Facts, at: Duration, ttl: Duration) -> Self {
+    pub(super) fn new(root: Facts, at: Duration, ttl: Duration, lists_all: bool) -> Self {
         let mut table = Self {
             inodes: HashMap::new(),
             current: HashMap::new(),
             ttl,
+            lists_all,
             next_serial: 0,
             listed: VecDeque::new(),
             listed_entries: 0,
@@ -160,7 +163,8 @@ impl<C: Kept> Table<C> {
                 Some(Listed::Facts(facts)) => Found::Listed(facts.clone(), listing.at),
                 // The name is there; what stat(2) shows of it only the remote can tell.
                 Some(Listed::Kind(_)) => own.map_or(Found::Unknown, |(ino, _)| Found::Inode(ino)),
-                None => Found::Absent(listing.at),
+                None if self.lists_all => Found::Absent(listing.at),
+                None => own.map_or(Found::Unknown, |(ino, _)| Found::Inode(ino)),
             },
             (Some((ino, _)), None) => Found::Inode(ino),
             (None, None) => Found::Unknown,

@@ -427,6 +427,12 @@ fn w13_hidden_and_impossible_names() {
     mount(&rig, &server.url(), &["--metadata-ttl", "1s"]);
     assert_eq!(names(&rig.mnt().join("made")), ["good"]);
     assert!(is_logged(&rig, "cannot be shown", 2));
-    assert_eq!(fs::read(rig.mnt().join(".hidden")).unwrap(), b"hidden");
+    for listed in [false, true] {
+        let hidden = fs::read(rig.mnt().join(".hidden")).unwrap();
+        assert_eq!(hidden, b"hidden", "listed before: {listed}");
+        assert!(!names(&rig.mnt()).contains(&".hidden".into()));
+    }
+    let gone = fs::read(rig.mnt().join(".gone")).unwrap_err();
+    assert_eq!(gone.kind(), std::io::ErrorKind::NotFound);
     rig.umount();
 }
