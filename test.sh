@@ -15,7 +15,7 @@ root() { if [ "$(id -u)" = 0 ]; then "$@"; else sudo "$@"; fi; }
 
 # command:package, for what the build and the tests use beyond a minimal Debian.
 tools='cc:build-essential fusermount3:fuse3 getfattr:attr mkfs.ext4:e2fsprogs findmnt:util-linux fallocate:util-linux
-    ps:procps fuser:psmisc git:git nginx:nginx-light python3:python3'
+    ps:procps fuser:psmisc git:git openssl:openssl nginx:nginx-light python3:python3'
 
 install_packages() {
     missing=

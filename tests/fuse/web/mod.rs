@@ -3,6 +3,7 @@
 pub(crate) mod files;
 mod listings;
 pub(crate) mod servers;
+mod tls;
 mod tree;
 mod validators;
 mod versions;
