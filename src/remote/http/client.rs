@@ -113,6 +113,11 @@ impl Connections {
         })
     }
 
+    /// Whether an answer from `url` is one of the server that is mounted, and not of one that it redirects to.
+    pub(super) fn is_own(&self, url: &Url) -> bool {
+        url.origin() == self.base.origin()
+    }
+
     /// Sends the question and follows redirects. `limit` bounds the wait for each head.
     pub(super) async fn ask(
         &self,
@@ -146,7 +151,7 @@ impl Connections {
     ) -> Result<Response, Failure> {
         let mut headers = question.headers.clone();
         headers.insert(ACCEPT_ENCODING, HeaderValue::from_static("identity"));
-        if url.origin() == self.base.origin() {
+        if self.is_own(url) {
             for name in self.own.keys() {
                 headers.remove(name);
                 for value in self.own.get_all(name) {

@@ -187,17 +187,55 @@ async fn trouble_that_stays_ends_with_its_name() {
 
 #[tokio::test]
 async fn a_server_that_asks_for_peace_beyond_the_deadline_has_it() {
-    let script = vec![say("503 Service Unavailable", &["Retry-After: 60"], b"")];
+    let script = vec![say("429 Too Many Requests", &["Retry-After: 60"], b"")];
     let origin = Origin::start(script).await;
     let remote = origin.remote();
     for _ in 0..3 {
         let error = remote.stat(&name("f")).await.unwrap_err();
         assert!(
-            matches!(&error, RemoteError::Unreachable(why) if why.contains("503")),
+            matches!(&error, RemoteError::Unreachable(why) if why.contains("429")),
             "{error}"
         );
     }
     assert_eq!(origin.heads().len(), 1);
+}
+
+#[tokio::test]
+async fn the_trouble_of_one_file_or_of_another_server_silences_no_other_request() {
+    let later = "Retry-After: 3600";
+    let busy = Origin::start(vec![say("429 Too Many Requests", &[later], b"")]).await;
+    let away = format!("Location: {}g", busy.url);
+    let script = vec![
+        say("503 Service Unavailable", &[later], b""),
+        say("302 Found", &[&away, "Content-Length: 0"], b""),
+        say("200 OK", &["Content-Length: 36", TAG, DATE], b""),
+    ];
+    let origin = Origin::start(script).await;
+    let remote = origin.remote_at("", Duration::from_secs(20));
+    let began = std::time::Instant::now();
+    for status in ["503", "429"] {
+        let error = remote.stat(&name("f")).await.unwrap_err();
+        assert!(
+            matches!(&error, RemoteError::Unreachable(why) if why.contains(status)),
+            "{error}"
+        );
+    }
+    assert_eq!(remote.stat(&name("g")).await.unwrap().size, 36);
+    assert!(began.elapsed() < Duration::from_secs(10));
+    assert_eq!((origin.heads().len(), busy.heads().len()), (3, 1));
+}
+
+#[tokio::test]
+async fn a_request_waits_as_long_as_503_asks() {
+    let script = vec![
+        say("503 Service Unavailable", &["Retry-After: 1"], b""),
+        say("200 OK", &["Content-Length: 36", TAG, DATE], b""),
+    ];
+    let origin = Origin::start(script).await;
+    let began = std::time::Instant::now();
+    let remote = origin.remote_at("", Duration::from_secs(20));
+    assert_eq!(remote.stat(&name("f")).await.unwrap().size, 36);
+    assert!(began.elapsed() >= Duration::from_secs(1));
 }
 
 #[tokio::test]
@@ -290,6 +328,19 @@ async fn a_look_at_a_server_that_lists_nothing_says_so() {
     };
     let mut remote = HttpRemote::new(&origin.url, open).unwrap();
     assert!(remote.look().await.unwrap()[0].contains("403"));
+}
+
+#[tokio::test]
+async fn a_look_at_a_server_that_only_redirects_fails() {
+    let circle = (0..20)
+        .map(|n| say("302 Found", &[&format!("Location: /{}", n % 2)], b""))
+        .collect();
+    let nowhere = vec![say("302 Found", &["Location: ftp://host/"], b"")];
+    for script in [circle, nowhere] {
+        let origin = Origin::start(script).await;
+        let error = origin.remote().look().await.unwrap_err();
+        assert!(matches!(error, RemoteError::Untrusted(_)), "{error}");
+    }
 }
 
 #[tokio::test]
