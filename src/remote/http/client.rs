@@ -7,6 +7,7 @@
 //! * No sentence made here has a URL in it: a redirect's may be a secret.
 
 use std::error::Error;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use reqwest::header::{ACCEPT_ENCODING, HeaderMap, HeaderValue, LOCATION};
@@ -14,6 +15,7 @@ use reqwest::redirect::Policy;
 use reqwest::tls::Certificate;
 use reqwest::{Client, ClientBuilder, Method, Response, StatusCode, Url};
 
+use super::trouble::{self, Trouble};
 use super::{HttpSettings, SettingsError, names};
 use crate::remote::RemoteError;
 
@@ -74,6 +76,8 @@ pub(super) struct Connections {
     client: Client,
     base: Url,
     own: HeaderMap,
+    /// The mounted server has answered: whatever it says later, it is a web server.
+    has_answered: AtomicBool,
 }
 
 impl Connections {
@@ -110,7 +114,13 @@ impl Connections {
             client,
             base: base.clone(),
             own: super::secrets::headers(settings)?,
+            has_answered: AtomicBool::new(false),
         })
+    }
+
+    /// Whether an answer from `url` is one of the server that is mounted, and not of one that it redirects to.
+    pub(super) fn is_own(&self, url: &Url) -> bool {
+        url.origin() == self.base.origin()
     }
 
     /// Sends the question and follows redirects. `limit` bounds the wait for each head.
@@ -146,7 +156,7 @@ impl Connections {
     ) -> Result<Response, Failure> {
         let mut headers = question.headers.clone();
         headers.insert(ACCEPT_ENCODING, HeaderValue::from_static("identity"));
-        if url.origin() == self.base.origin() {
+        if self.is_own(url) {
             for name in self.own.keys() {
                 headers.remove(name);
                 for value in self.own.get_all(name) {
@@ -156,12 +166,35 @@ impl Connections {
         }
         let request = self.client.request(question.method.clone(), url.clone());
         match tokio::time::timeout(limit, request.headers(headers).send()).await {
-            Ok(Ok(response)) => Ok(response),
-            Ok(Err(error)) if is_distrust(&error) => {
-                Err(Failure::Lasting(RemoteError::Unreachable(sentence(error))))
+            Ok(Ok(response)) => {
+                if self.is_own(url) {
+                    self.has_answered.store(true, Ordering::Relaxed);
+                }
+                Ok(response)
             }
-            Ok(Err(error)) => Err(Failure::Passing(sentence(error))),
+            Ok(Err(error)) => Err(self.failure(url, error)),
             Err(_) => Err(Failure::Passing(format!("no answer within {limit:?}"))),
+        }
+    }
+
+    /// What a request that got no answer means.
+    fn failure(&self, url: &Url, error: reqwest::Error) -> Failure {
+        let lasting = |why| Failure::Lasting(RemoteError::Unreachable(why));
+        match trouble::of(&error) {
+            Some(Trouble::Distrust(why)) => lasting(why),
+            // One that has answered before is the right one, and only stumbles.
+            Some(Trouble::WrongProtocol(_))
+                if self.is_own(url) && self.has_answered.load(Ordering::Relaxed) =>
+            {
+                Failure::Passing(sentence(error))
+            }
+            Some(Trouble::WrongProtocol(why)) => lasting(why.into()),
+            Some(Trouble::Refused) => {
+                let said = sentence(error);
+                let hint = trouble::proxy_hint(url.scheme(), |name| std::env::var(name).ok());
+                Failure::Passing(hint.map_or(said.clone(), |hint| format!("{said} ({hint})")))
+            }
+            None => Failure::Passing(sentence(error)),
         }
     }
 }
@@ -253,23 +286,4 @@ pub(super) fn sentence(error: reqwest::Error) -> String {
     let idle = said.iter().take_while(|text| is_idle(text)).count();
     said.drain(..idle.min(said.len() - 1));
     said.join(": ")
-}
-
-/// Whether the server's certificate is not to be trusted: it will not be in a second either.
-fn is_distrust(error: &reqwest::Error) -> bool {
-    let mut next: Option<&(dyn Error + 'static)> = error.source();
-    while let Some(error) = next {
-        if let Some(rustls::Error::InvalidCertificate(_)) = error.downcast_ref() {
-            return true;
-        }
-        // An I/O error names the cause of what it wraps as its own, and not what it wraps.
-        next = match error
-            .downcast_ref::<std::io::Error>()
-            .and_then(std::io::Error::get_ref)
-        {
-            Some(wrapped) => Some(wrapped),
-            None => error.source(),
-        };
-    }
-    false
 }

@@ -144,11 +144,19 @@ fn error_of(verdict: Verdict) -> RemoteError {
 fn log_unshowable(name: &ObjectName, listing: &Listing) {
     let unshowable = &listing.unshowable;
     for shown in unshowable.iter().take(LOGGED) {
-        tracing::warn!("an entry of the remote's directory \"{name}\" cannot be shown: {shown}");
+        let shown = shown_or_nameless(shown);
+        tracing::warn!("the remote's directory \"{name}\" has what cannot be shown: {shown}");
     }
     if unshowable.len() > LOGGED {
         let more = unshowable.len() - LOGGED;
         tracing::warn!("{more} more entries of \"{name}\" cannot be shown");
+    }
+}
+
+fn shown_or_nameless(shown: &str) -> &str {
+    match shown {
+        "" => "an entry without a name",
+        shown => shown,
     }
 }
 
@@ -211,4 +219,15 @@ async fn with_facts(
     let mut place = 0..;
     entries.retain(|_| place.next().is_none_or(|place| !gone.contains(&place)));
     Ok(entries)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_entry_without_a_name_is_called_so() {
+        assert_eq!(shown_or_nameless(""), "an entry without a name");
+        assert_eq!(shown_or_nameless("../etc"), "../etc");
+    }
 }

@@ -71,9 +71,8 @@ async fn directory(
     let page = match dirs::page(&base, None, patience).await {
         Ok(page) => page,
         Err(RemoteError::NotFound) => return Ok((site, unlisted("404"))),
-        Err(RemoteError::Unlistable(why) | RemoteError::Untrusted(why)) => {
-            return Ok((site, unlisted(&why)));
-        }
+        // A page that is no listing is one thing; an answer that cannot be (a circle of redirects) is an error below.
+        Err(RemoteError::Unlistable(why)) => return Ok((site, unlisted(&why))),
         Err(RemoteError::Forbidden) if is_plain_403(web, &base, patience).await? => {
             return Ok((site, unlisted("403")));
         }

@@ -18,6 +18,7 @@ mod patience;
 mod retry;
 mod secrets;
 mod stamps;
+mod trouble;
 mod validator;
 mod web;
 

@@ -1,7 +1,7 @@
 //! Asking again: pauses, a deadline without progress, and the peace that a server asked for.
 //!
-//! Invariants: no request is sent while the server asked for peace; nobody waits for what cannot come before his
-//! deadline.
+//! Invariants: no request is sent while the server asked for peace; one request's trouble, or another server's, holds up
+//! no other request; nobody waits for what cannot come before his deadline.
 
 use std::time::Duration;
 
@@ -17,7 +17,7 @@ use crate::remote::RemoteError;
 /// The last try before a deadline is given at least this long.
 const SHORTEST_TRY: Duration = Duration::from_millis(100);
 
-/// The peace that the server asked for, shared by all who ask it.
+/// The peace that the server asked for with 429, shared by all who ask it.
 #[derive(Default)]
 pub(super) struct Peace(Mutex<Option<(Instant, StatusCode)>>);
 
@@ -41,10 +41,31 @@ impl Peace {
     }
 }
 
-/// What went wrong, and how long the server asked for peace after it.
+/// The pause that an answer asks for.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+struct Wait {
+    lasts: Duration,
+    status: StatusCode,
+    /// It is meant for all requests, and not for this one alone.
+    is_for_all: bool,
+}
+
+impl Wait {
+    /// Only 429 speaks of whoever asks; 503 may be the trouble of one object. A server that a redirect led to speaks for
+    /// itself and not for the one that is mounted (`is_own`).
+    fn of(status: StatusCode, is_own: bool, headers: &HeaderMap) -> Option<Self> {
+        Some(Self {
+            lasts: asked_wait(headers)?,
+            status,
+            is_for_all: is_own && status == StatusCode::TOO_MANY_REQUESTS,
+        })
+    }
+}
+
+/// What went wrong, and the pause that was asked for after it.
 struct Setback {
     why: String,
-    wait: Option<(Duration, StatusCode)>,
+    wait: Option<Wait>,
 }
 
 /// The patience of one fetch, one question, one listing.
@@ -89,9 +110,10 @@ impl<'a> Patience<'a> {
             let left = self.deadline.saturating_duration_since(Instant::now());
             let limit = self.limit().min(left).max(SHORTEST_TRY);
             match self.connections.ask(question, limit).await {
-                Ok(Reply::Answer(_, response)) if retry::is_transient(response.status()) => {
+                Ok(Reply::Answer(at, response)) if retry::is_transient(response.status()) => {
                     let status = response.status();
-                    let wait = asked_wait(response.headers()).map(|wait| (wait, status));
+                    let is_own = self.connections.is_own(&at);
+                    let wait = Wait::of(status, is_own, response.headers());
                     drain(*response).await;
                     let why = format!("it answers {status}");
                     self.pause_for(Setback { why, wait }).await?;
@@ -115,8 +137,12 @@ impl<'a> Patience<'a> {
             self.failures,
             setback.why
         );
-        if let Some((wait, status)) = setback.wait {
-            self.peace.keep(Instant::now() + wait, status);
+        match setback.wait {
+            Some(wait) if wait.is_for_all => {
+                self.peace.keep(Instant::now() + wait.lasts, wait.status);
+            }
+            Some(wait) => self.rest(wait.lasts, wait.status).await?,
+            None => {}
         }
         self.wait_for_peace().await?;
         let pause = retry::pause(self.failures, fastrand::f64());
@@ -129,14 +155,20 @@ impl<'a> Patience<'a> {
 
     async fn wait_for_peace(&self) -> Result<(), RemoteError> {
         while let Some((rest, status)) = self.peace.rest(Instant::now()) {
-            if Instant::now() + rest >= self.deadline {
-                let seconds = rest.as_secs_f64().ceil();
-                return Err(RemoteError::Unreachable(format!(
-                    "it answers {status} and asks for no requests for {seconds} s"
-                )));
-            }
-            tokio::time::sleep(rest).await;
+            self.rest(rest, status).await?;
         }
+        Ok(())
+    }
+
+    /// Waits as long as it was asked to, or says at once that the deadline comes first.
+    async fn rest(&self, rest: Duration, status: StatusCode) -> Result<(), RemoteError> {
+        if Instant::now() + rest >= self.deadline {
+            let seconds = rest.as_secs_f64().ceil();
+            return Err(RemoteError::Unreachable(format!(
+                "it answers {status} and asks for no requests for {seconds} s"
+            )));
+        }
+        tokio::time::sleep(rest).await;
         Ok(())
     }
 }

@@ -13,6 +13,20 @@ fn listing(json: &str) -> Act {
     say("200 OK", &[JSON, &length, DATE], json.as_bytes())
 }
 
+/// A certificate of an authority of which nobody has the key.
+const AUTHORITY: &str = "\
+-----BEGIN CERTIFICATE-----\n\
+MIIBmDCCAT+gAwIBAgIUeUIB+KbW+lBeRz/uWBC78s0FhEAwCgYIKoZIzj0EAwIw\n\
+FjEUMBIGA1UEAwwLbGFyZGVyIHRlc3QwIBcNMjYxMTIxMTEwNzUxWhgPMjEyNjEw\n\
+MjgxMTA3NTFaMBYxFDASBgNVBAMMC2xhcmRlciB0ZXN0MFkwEwYHKoZIzj0CAQYI\n\
+KoZIzj0DAQcDQgAEpAJ06PpmI1Tb/7l+HKpBIUcJQAzPT1xwS6ztIEx4TQgmzNMv\n\
+SC1nOe0M0kJoXQmh2/FyucDPwLXnI1wmTaKKj6NpMGcwHQYDVR0OBBYEFN0If4j4\n\
+VTYHO/z0qM5Ar9RvpPPIMB8GA1UdIwQYMBaAFN0If4j4VTYHO/z0qM5Ar9RvpPPI\n\
+MA8GA1UdEwEB/wQFMAMBAf8wFAYDVR0RBA0wC4IJbG9jYWxob3N0MAoGCCqGSM49\n\
+BAMCA0cAMEQCIAD9nAp0Ouvw5djppjZGT3UzHv6KmClDuG/7EXX3sVMkAiBsR0It\n\
+IqjiRbhG8yKnDtDUgS2++H6kRRUKp+/PyGxaXQ==\n\
+-----END CERTIFICATE-----\n";
+
 const ONE_FILE: &str =
     r#"[{ "name":"f", "type":"file", "mtime":"Wed, 01 Jan 2020 00:00:00 GMT", "size":36 }]"#;
 
@@ -187,17 +201,108 @@ async fn trouble_that_stays_ends_with_its_name() {
 
 #[tokio::test]
 async fn a_server_that_asks_for_peace_beyond_the_deadline_has_it() {
-    let script = vec![say("503 Service Unavailable", &["Retry-After: 60"], b"")];
+    let script = vec![say("429 Too Many Requests", &["Retry-After: 60"], b"")];
     let origin = Origin::start(script).await;
     let remote = origin.remote();
     for _ in 0..3 {
         let error = remote.stat(&name("f")).await.unwrap_err();
         assert!(
-            matches!(&error, RemoteError::Unreachable(why) if why.contains("503")),
+            matches!(&error, RemoteError::Unreachable(why) if why.contains("429")),
             "{error}"
         );
     }
     assert_eq!(origin.heads().len(), 1);
+}
+
+#[tokio::test]
+async fn the_trouble_of_one_file_or_of_another_server_silences_no_other_request() {
+    let later = "Retry-After: 3600";
+    let busy = Origin::start(vec![say("429 Too Many Requests", &[later], b"")]).await;
+    let away = format!("Location: {}g", busy.url);
+    let script = vec![
+        say("503 Service Unavailable", &[later], b""),
+        say("302 Found", &[&away, "Content-Length: 0"], b""),
+        say("200 OK", &["Content-Length: 36", TAG, DATE], b""),
+    ];
+    let origin = Origin::start(script).await;
+    let remote = origin.remote_at("", Duration::from_secs(20));
+    let began = std::time::Instant::now();
+    for status in ["503", "429"] {
+        let error = remote.stat(&name("f")).await.unwrap_err();
+        assert!(
+            matches!(&error, RemoteError::Unreachable(why) if why.contains(status)),
+            "{error}"
+        );
+    }
+    assert_eq!(remote.stat(&name("g")).await.unwrap().size, 36);
+    assert!(began.elapsed() < Duration::from_secs(10));
+    assert_eq!((origin.heads().len(), busy.heads().len()), (3, 1));
+}
+
+#[tokio::test]
+async fn a_request_waits_as_long_as_503_asks() {
+    let script = vec![
+        say("503 Service Unavailable", &["Retry-After: 1"], b""),
+        say("200 OK", &["Content-Length: 36", TAG, DATE], b""),
+    ];
+    let origin = Origin::start(script).await;
+    let began = std::time::Instant::now();
+    let remote = origin.remote_at("", Duration::from_secs(20));
+    assert_eq!(remote.stat(&name("f")).await.unwrap().size, 36);
+    assert!(began.elapsed() >= Duration::from_secs(1));
+}
+
+#[tokio::test]
+async fn what_is_no_web_server_is_asked_once() {
+    let script = (0..9)
+        .map(|_| Act::Say(b"SSH-2.0-x\r\n\r\n".to_vec()))
+        .collect();
+    let origin = Origin::start(script).await;
+    let error = origin.remote().look().await.unwrap_err();
+    assert!(error.to_string().contains("is no web server"), "{error}");
+    assert_eq!(origin.heads().len(), 1);
+}
+
+#[tokio::test]
+async fn a_web_server_that_stumbles_is_asked_again() {
+    let head = || say("200 OK", &["Content-Length: 36", TAG, DATE], b"");
+    let strange = Act::Say(b"left over\r\n\r\n".to_vec());
+    let origin = Origin::start(vec![head(), strange, head()]).await;
+    let remote = origin.remote();
+    for _ in 0..2 {
+        assert_eq!(remote.stat(&name("f")).await.unwrap().size, 36);
+    }
+    assert_eq!(origin.heads().len(), 3);
+}
+
+#[tokio::test]
+async fn a_server_without_tls_is_asked_once() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = Url::parse(&format!("https://{}/", listener.local_addr().unwrap())).unwrap();
+    let asked = Arc::new(Mutex::new(0));
+    let count = Arc::clone(&asked);
+    let task = tokio::spawn(async move {
+        while let Ok((mut connection, _)) = listener.accept().await {
+            *count.lock() += 1;
+            let mut hello = [0; 64];
+            let _ = connection.read(&mut hello).await;
+            let _ = connection
+                .write_all(b"HTTP/1.1 400 Bad Request\r\n\r\n")
+                .await;
+        }
+    });
+    // An authority of its own: the test must not depend on the certificates of this machine.
+    let ca = tempfile::NamedTempFile::new().unwrap();
+    std::fs::write(ca.path(), AUTHORITY).unwrap();
+    let settings = HttpSettings {
+        ca_file: Some(ca.path().into()),
+        ..settings()
+    };
+    let mut remote = HttpRemote::new(&url, settings).unwrap();
+    let error = remote.look().await.unwrap_err();
+    task.abort();
+    assert!(error.to_string().contains("does not speak TLS"), "{error}");
+    assert_eq!(*asked.lock(), 1);
 }
 
 #[tokio::test]
@@ -290,6 +395,19 @@ async fn a_look_at_a_server_that_lists_nothing_says_so() {
     };
     let mut remote = HttpRemote::new(&origin.url, open).unwrap();
     assert!(remote.look().await.unwrap()[0].contains("403"));
+}
+
+#[tokio::test]
+async fn a_look_at_a_server_that_only_redirects_fails() {
+    let circle = (0..20)
+        .map(|n| say("302 Found", &[&format!("Location: /{}", n % 2)], b""))
+        .collect();
+    let nowhere = vec![say("302 Found", &["Location: ftp://host/"], b"")];
+    for script in [circle, nowhere] {
+        let origin = Origin::start(script).await;
+        let error = origin.remote().look().await.unwrap_err();
+        assert!(matches!(error, RemoteError::Untrusted(_)), "{error}");
+    }
 }
 
 #[tokio::test]
