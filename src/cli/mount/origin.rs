@@ -121,9 +121,6 @@ pub(super) fn failure(plan: &Plan, error: &RemoteError) -> Failure {
         (Origin::Web(_), RemoteError::NotFound) => {
             format!("{cannot}: the server has nothing there")
         }
-        (Origin::Web(_), RemoteError::Unreachable(why)) if why.contains("UnknownIssuer") => {
-            format!("{cannot}: {error} (--ca-file names the certificate of an authority to trust)")
-        }
         _ => format!("{cannot}: {error}"),
     };
     Failure::new(Exit::Remote, sentence)

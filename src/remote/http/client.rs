@@ -192,7 +192,7 @@ impl Connections {
             Some(Trouble::Refused) => {
                 let said = sentence(error);
                 let hint = trouble::proxy_hint(url.scheme(), |name| std::env::var(name).ok());
-                Failure::Passing(hint.map_or(said.clone(), |hint| format!("{said} ({hint})")))
+                Failure::Passing(hint.map_or(said.clone(), |hint| format!("{said}; {hint}")))
             }
             None => Failure::Passing(sentence(error)),
         }

@@ -226,7 +226,7 @@ async fn the_trouble_of_one_file_or_of_another_server_silences_no_other_request(
     ];
     let origin = Origin::start(script).await;
     let remote = origin.remote_at("", Duration::from_secs(20));
-    let began = std::time::Instant::now();
+    let began = tokio::time::Instant::now();
     for status in ["503", "429"] {
         let error = remote.stat(&name("f")).await.unwrap_err();
         assert!(
@@ -246,7 +246,7 @@ async fn a_request_waits_as_long_as_503_asks() {
         say("200 OK", &["Content-Length: 36", TAG, DATE], b""),
     ];
     let origin = Origin::start(script).await;
-    let began = std::time::Instant::now();
+    let began = tokio::time::Instant::now();
     let remote = origin.remote_at("", Duration::from_secs(20));
     assert_eq!(remote.stat(&name("f")).await.unwrap().size, 36);
     assert!(began.elapsed() >= Duration::from_secs(1));
