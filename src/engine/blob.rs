@@ -13,12 +13,13 @@ use std::time::Duration;
 
 use parking_lot::{Mutex, RwLock};
 
+use super::belief::confirms;
 use super::flight::Flight;
 use super::source::Source;
 use super::{Cache, Job, Lane, Reader};
 use crate::format::{BlobKind, BlobRecord, decode_validator, encode_validator, version_tag};
 use crate::remote::RemoteError;
-use crate::units::{BlobKey, ChunkSize, Facts, FileKind, ObjectName, Tag, Timestamp, Validator};
+use crate::units::{BlobKey, ChunkSize, Facts, FileKind, ObjectName, Tag, Validator};
 
 /// A blob whose version changes more often than this before the first byte is served is being written: its readers get
 /// [`super::ReadError::Stale`] and may try again.
@@ -475,15 +476,6 @@ impl Blob {
         if let Some(watcher) = self.watcher.get() {
             watcher(event);
         }
-    }
-}
-
-/// Whether facts without a validator, of an object whose size is that of the record, confirm the record's version by
-/// their time. What the remote tells no time of was confirmed by nobody; only a stamp is believed without.
-fn confirms(recorded: &Validator, recorded_mtime: Timestamp, mtime: Timestamp) -> bool {
-    match recorded_mtime == Timestamp::UNKNOWN || mtime == Timestamp::UNKNOWN {
-        true => matches!(recorded, Validator::Stamp(_)),
-        false => recorded_mtime == mtime,
     }
 }
 

@@ -6,6 +6,7 @@
 //! in ARCHITECTURE.md.
 
 mod backlog;
+mod belief;
 mod blob;
 mod blobs;
 mod cache;

@@ -10,6 +10,7 @@
     reason = "a test that cannot go on has found its failure"
 )]
 
+mod ahead;
 mod check;
 mod crash;
 mod crowd;

@@ -420,7 +420,13 @@ async fn a_listing_is_of_the_directory_asked_for_or_none() {
     let origin = Origin::start(vec![page]).await;
     let error = origin.remote().list(&name("d")).await.unwrap_err();
     assert!(matches!(error, RemoteError::Unlistable(_)), "{error}");
-    assert!(origin.heads()[0].starts_with("get /d/ http"));
+    let head = origin.heads()[0].clone();
+    assert!(head.starts_with("get /d/ http"));
+    // Caddy would answer with JSON of its own.
+    assert!(
+        head.contains("accept: text/html") && !head.contains("json"),
+        "{head}"
+    );
     let origin = Origin::start(vec![say("404 Not Found", &[], b"")]).await;
     let error = origin.remote().list(&name("d")).await.unwrap_err();
     assert!(matches!(error, RemoteError::NotFound), "{error}");
