@@ -1,7 +1,7 @@
 //! Floor 3, beside the engine: the check of a cache's records, and their repair. It never imports the engine, so that a
 //! mistake there is not repeated here.
 //!
-//! `scan` gathers facts, `rules` (pure) turns them into findings, `repair` carries out what a finding says,
+//! `scan` and `deep` gather facts, `rules` (pure) turns them into findings, `repair` carries out what a finding says,
 //! `report` tells it. Invariants:
 //!
 //! * A repair frees records and clears presence; it never invents any. All that it can lose is a clean copy of remote
@@ -14,6 +14,7 @@
 //! an error value, and the crash store of the tests can be checked by the same code.
 
 mod clause;
+mod deep;
 mod facts;
 mod repair;
 mod report;
@@ -71,11 +72,58 @@ pub enum Mode {
     Repair,
 }
 
+/// How far a check goes.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Plan {
+    /// Whether every present block is read and compared with its checksum.
+    pub deep: bool,
+    /// How many threads read blocks; at least one does.
+    pub jobs: usize,
+}
+
+impl Plan {
+    /// Records and files alone.
+    pub const PLAIN: Self = Self {
+        deep: false,
+        jobs: 1,
+    };
+    /// Blocks as well, on this thread.
+    pub const DEEP: Self = Self {
+        deep: true,
+        jobs: 1,
+    };
+}
+
+/// What a check does one after the other.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Phase {
+    /// Every sector of the index is read and judged by itself.
+    Sectors,
+    /// The files are listed, and held against the slots.
+    Files,
+    /// Every present block is read and compared with its checksum.
+    Blocks,
+    /// The records are held against one another.
+    CrossChecks,
+}
+
+impl Phase {
+    /// Its name, for a person.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Sectors => "sectors",
+            Self::Files => "files",
+            Self::Blocks => "blocks",
+            Self::CrossChecks => "cross-checks",
+        }
+    }
+}
+
 /// How far a check has come.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Step {
     /// What is being read.
-    pub phase: &'static str,
+    pub phase: Phase,
     /// How much of it was read.
     pub done: u64,
     /// How much there is; 0 where that is not known.
@@ -101,9 +149,12 @@ pub enum CheckError {
     Cancelled,
 }
 
-/// Looks for whatever is wrong with a cache; `deep` reads every block as well. Nothing is written.
-pub fn check(disk: Disk<'_>, deep: bool, observe: Observer<'_>) -> Result<Report, CheckError> {
-    let facts = scan::scan(disk, deep, observe)?;
+/// Looks for whatever is wrong with a cache. Nothing is written.
+pub fn check(disk: Disk<'_>, plan: Plan, observe: Observer<'_>) -> Result<Report, CheckError> {
+    let mut facts = scan::scan(disk, observe)?;
+    if plan.deep {
+        deep::blocks(disk, plan.jobs, &mut facts, observe)?;
+    }
     let mut findings = rules::findings(&facts, disk.host);
     let mut lost = None;
     findings.retain(|finding| {
@@ -114,7 +165,7 @@ pub fn check(disk: Disk<'_>, deep: bool, observe: Observer<'_>) -> Result<Report
     });
     match lost {
         Some(error) => Err(error.into()),
-        None => Ok(Report::new(deep, &facts, findings)),
+        None => Ok(Report::new(plan.deep, &facts, findings)),
     }
 }
 
@@ -122,10 +173,10 @@ pub fn check(disk: Disk<'_>, deep: bool, observe: Observer<'_>) -> Result<Report
 pub fn run(
     disk: Disk<'_>,
     mode: Mode,
-    deep: bool,
+    plan: Plan,
     observe: Observer<'_>,
 ) -> Result<Report, CheckError> {
-    let mut report = check(disk, deep, observe)?;
+    let mut report = check(disk, plan, observe)?;
     if mode == Mode::Repair {
         repair(disk, &mut report, |_| true)?;
     }

@@ -25,14 +25,16 @@ pub struct Finding {
     pub place: String,
     /// What is wrong there, as a sentence.
     pub detail: String,
+    /// Bytes of cached data that are lost, or set aside, by putting it right.
+    pub bytes: u64,
     /// Whether it was put right.
     pub fixed: bool,
     /// What would put it right.
     #[serde(skip)]
     pub repair: Repair,
-    /// The sector that it is about, if it is about one.
+    /// The sectors that it is about.
     #[serde(skip)]
-    pub evidence: Option<Evidence>,
+    pub evidence: Vec<Evidence>,
 }
 
 /// What puts a finding right.
@@ -71,9 +73,10 @@ pub(super) fn findings(facts: &Facts, host: Option<HostIdentity>) -> Vec<Finding
             clause: Clause::FileStray,
             place: path.display().to_string(),
             detail: "it lies where no slot's file does".to_owned(),
+            bytes: 0,
             fixed: false,
             repair: Repair::Quarantine(path.clone()),
-            evidence: None,
+            evidence: Vec::new(),
         });
     }
     found
@@ -100,9 +103,10 @@ fn at_sector(
         clause,
         place,
         detail,
+        bytes: 0,
         fixed: false,
         repair,
-        evidence: Some(evidence),
+        evidence: vec![evidence],
     }
 }
 
@@ -172,11 +176,14 @@ fn sessions(facts: &Facts, found: &mut Vec<Finding>) {
         let other = facts
             .sessions
             .get(number as usize)
-            .map(SessionCopy::evidence);
+            .map(SessionCopy::evidence)
+            .into_iter()
+            .collect();
         found.push(Finding {
             clause: Clause::Session,
             place: "session".to_owned(),
             detail: format!("its epoch is {known}, but a record was written in epoch {newest}"),
+            bytes: 0,
             fixed: false,
             repair: Repair::Session(Box::new(written_to(number))),
             evidence: other,

@@ -10,12 +10,12 @@ use hashbrown::HashMap;
 
 use super::facts::{Bad, BlobFact, Evidence, Facts, SegmentSums, SessionCopy, SlotFact};
 use super::rules::Finding;
-use super::{CheckError, Disk, Observer, Step};
+use super::{CheckError, Disk, Observer, Phase, Step};
 use crate::format::{
     BlobKind, BlobRecord, Geometry, HeapCell, SECTOR_LEN, Sector, SectorError, SegmentHeader,
-    Session, SlotKind, SlotRecord, Superblock, block_crc,
+    Session, SlotKind, SlotRecord, Superblock,
 };
-use crate::storage::{ChunkFile, Storage};
+use crate::storage::Storage;
 use crate::units::{BlockMask, SlotId, Stamp, Uuid};
 
 /// The index is read in pieces of this many sectors.
@@ -28,7 +28,7 @@ const SECTOR: u64 = SECTOR_LEN as u64;
 type Read = Result<Sector, io::Error>;
 
 /// Gathers the facts. Errors where both superblocks are bad, the disk fails as a whole, or the observer says so.
-pub(super) fn scan(disk: Disk<'_>, deep: bool, observe: Observer<'_>) -> Result<Facts, CheckError> {
+pub(super) fn scan(disk: Disk<'_>, observe: Observer<'_>) -> Result<Facts, CheckError> {
     let mut facts = heads(disk.storage)?;
     let geometry = facts.superblock.geometry;
     let total = u64::from(geometry.n_slots())
@@ -36,11 +36,9 @@ pub(super) fn scan(disk: Disk<'_>, deep: bool, observe: Observer<'_>) -> Result<
         + u64::from(geometry.n_heap());
     let mut scan = Scan {
         disk,
-        deep,
         observe,
         done: 0,
         total,
-        block: Vec::new(),
     };
     for segment in 0..geometry.segments() {
         scan.segment(&mut facts, segment)?;
@@ -49,15 +47,18 @@ pub(super) fn scan(disk: Disk<'_>, deep: bool, observe: Observer<'_>) -> Result<
     Ok(facts)
 }
 
-/// Whether a finding's sector still reads as it did.
+/// Whether the sectors that a finding is about still read as they did.
 pub(super) fn stands(storage: &dyn Storage, finding: &Finding) -> io::Result<bool> {
-    let Some(evidence) = finding.evidence else {
-        return Ok(true);
-    };
-    let again = read_sectors(storage, evidence.offset, 1)?;
-    Ok(again
-        .iter()
-        .all(|read| fingerprint(read) == evidence.fingerprint))
+    for evidence in &finding.evidence {
+        let again = read_sectors(storage, evidence.offset, 1)?;
+        if again
+            .iter()
+            .any(|read| fingerprint(read) != evidence.fingerprint)
+        {
+            return Ok(false);
+        }
+    }
+    Ok(true)
 }
 
 /// Reads one sector of the heads.
@@ -154,11 +155,9 @@ fn heads(storage: &dyn Storage) -> Result<Facts, CheckError> {
 
 struct Scan<'a, 'o> {
     disk: Disk<'a>,
-    deep: bool,
     observe: Observer<'o>,
     done: u64,
     total: u64,
-    block: Vec<u8>,
 }
 
 impl Scan<'_, '_> {
@@ -170,26 +169,22 @@ impl Scan<'_, '_> {
         self.table(
             geometry.slot_table_offset(segment),
             slots,
-            |scan, n, read, evidence| {
-                scan.slot(facts, uuid, SlotId(segment * slots + n), read, evidence);
+            |n, read, evidence| {
+                slot(facts, uuid, SlotId(segment * slots + n), read, evidence);
             },
         )?;
         let blobs = geometry.blobs_per_segment();
         self.table(
             geometry.blob_table_offset(segment),
             blobs,
-            |_, n, read, evidence| {
+            |n, read, evidence| {
                 blob(facts, uuid, segment * blobs + n, read, evidence);
             },
         )?;
         let cells = geometry.heap_per_segment();
-        self.table(
-            geometry.heap_offset(segment),
-            cells,
-            |_, n, read, evidence| {
-                heap(facts, uuid, segment * cells + n, read, evidence);
-            },
-        )?;
+        self.table(geometry.heap_offset(segment), cells, |n, read, evidence| {
+            heap(facts, uuid, segment * cells + n, read, evidence);
+        })?;
         let unreadable = |bad: &[Bad]| {
             bad.iter()
                 .filter(|b| b.evidence.fingerprint.is_none())
@@ -206,7 +201,7 @@ impl Scan<'_, '_> {
         &mut self,
         start: u64,
         count: u32,
-        mut each: impl FnMut(&mut Self, u32, Read, Evidence),
+        mut each: impl FnMut(u32, Read, Evidence),
     ) -> Result<(), CheckError> {
         let mut next = 0;
         while next < u64::from(count) {
@@ -217,7 +212,6 @@ impl Scan<'_, '_> {
                 let fingerprint = fingerprint(&read);
                 let n = u32::try_from(n).unwrap_or_default();
                 each(
-                    self,
                     n,
                     read,
                     Evidence {
@@ -228,87 +222,16 @@ impl Scan<'_, '_> {
             }
             next += len;
             self.done += len;
-            self.tell("records", self.done, self.total)?;
+            self.tell(Phase::Sectors, self.done, self.total)?;
         }
         Ok(())
     }
 
-    fn tell(&mut self, phase: &'static str, done: u64, total: u64) -> Result<(), CheckError> {
+    fn tell(&mut self, phase: Phase, done: u64, total: u64) -> Result<(), CheckError> {
         match (self.observe)(Step { phase, done, total }) {
             std::ops::ControlFlow::Continue(()) => Ok(()),
             std::ops::ControlFlow::Break(()) => Err(CheckError::Cancelled),
         }
-    }
-
-    fn slot(
-        &mut self,
-        facts: &mut Facts,
-        uuid: Uuid,
-        slot: SlotId,
-        read: Read,
-        evidence: Evidence,
-    ) {
-        let offset = evidence.offset;
-        let record = match decode(&read, |s| unless_blank(SlotRecord::decode(s, uuid, offset))) {
-            Ok(Some(record)) => record,
-            Ok(None) => return,
-            Err(why) => {
-                return facts.bad_slots.push(Bad {
-                    number: slot.0,
-                    evidence,
-                    why,
-                });
-            }
-        };
-        facts.last_epoch = facts.last_epoch.max(record.stamp.epoch());
-        let used = record.kind != SlotKind::Free;
-        if let Some(sums) = facts.sums.last_mut() {
-            sums.allocated += u64::from(record.alloc_4k) << 12;
-            sums.used_slots += u32::from(used);
-        }
-        if !used {
-            return;
-        }
-        let bad_blocks = match self.deep {
-            true => self.blocks(facts, slot, &record),
-            false => BlockMask::NONE,
-        };
-        facts.slots.push(SlotFact {
-            slot,
-            evidence,
-            kind: record.kind,
-            stamp: record.stamp,
-            tag: record.tag,
-            chunk_no: record.chunk_no,
-            chunk: record.chunk,
-            valid_len: record.valid_len,
-            present: record.present,
-            bad_blocks,
-        });
-    }
-
-    /// Reads every present block of a slot; the blocks whose bytes do not give their checksum.
-    fn blocks(&mut self, facts: &mut Facts, slot: SlotId, record: &SlotRecord) -> BlockMask {
-        let file = ChunkFile {
-            slot,
-            generation: record.generation,
-        };
-        let mut bad = BlockMask::NONE;
-        for block in record.present.iter() {
-            let len = record.chunk.block_len(u64::from(record.valid_len), block);
-            let offset = u64::from(block) * record.chunk.block_size();
-            self.block
-                .resize(usize::try_from(len).unwrap_or_default(), 0);
-            let read = self.disk.storage.read_chunk(file, offset, &mut self.block);
-            let whole = read.is_ok_and(|read| read == self.block.len());
-            let crc = block_crc(record.tag, record.chunk_no, block, &self.block);
-            if !whole || record.crc_of(block) != Some(crc) {
-                bad = bad.with(BlockMask::one(block));
-            }
-            facts.blocks_read += 1;
-            facts.bytes_read += len;
-        }
-        bad
     }
 
     fn files(&mut self, facts: &mut Facts) -> Result<(), CheckError> {
@@ -318,8 +241,44 @@ impl Scan<'_, '_> {
             None => strays.push(found.path),
         })?;
         strays.sort();
-        self.tell("files", facts.files.len() as u64, 0)
+        self.tell(Phase::Files, facts.files.len() as u64, 0)
     }
+}
+
+fn slot(facts: &mut Facts, uuid: Uuid, slot: SlotId, read: Read, evidence: Evidence) {
+    let offset = evidence.offset;
+    let record = match decode(&read, |s| unless_blank(SlotRecord::decode(s, uuid, offset))) {
+        Ok(Some(record)) => record,
+        Ok(None) => return,
+        Err(why) => {
+            return facts.bad_slots.push(Bad {
+                number: slot.0,
+                evidence,
+                why,
+            });
+        }
+    };
+    facts.last_epoch = facts.last_epoch.max(record.stamp.epoch());
+    let used = record.kind != SlotKind::Free;
+    if let Some(sums) = facts.sums.last_mut() {
+        sums.allocated += u64::from(record.alloc_4k) << 12;
+        sums.used_slots += u32::from(used);
+    }
+    if !used {
+        return;
+    }
+    facts.slots.push(SlotFact {
+        slot,
+        evidence,
+        kind: record.kind,
+        stamp: record.stamp,
+        tag: record.tag,
+        chunk_no: record.chunk_no,
+        chunk: record.chunk,
+        valid_len: record.valid_len,
+        present: record.present,
+        bad_blocks: BlockMask::NONE,
+    });
 }
 
 fn blob(facts: &mut Facts, uuid: Uuid, number: u32, read: Read, evidence: Evidence) {

@@ -10,7 +10,7 @@ use std::process::ExitCode;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use crate::check::{self, CheckError, Clause, Disk, Report, Step, exit};
+use crate::check::{self, CheckError, Clause, Disk, Plan, Report, Step, exit};
 use crate::storage::{CacheDir, CacheDirError, read_holder};
 use clap::Parser;
 use indicatif::{ProgressBar, ProgressStyle};
@@ -134,7 +134,11 @@ fn examine(options: &Options, talk: &mut Talk<'_>) -> Result<u8, Failure> {
     };
     let cache = open(&options.cache, mode)?;
     let disk = Disk::of(&cache).on(cache.host());
-    let mut report = scan(disk, options.deep, &talk.cancelled)?;
+    let plan = Plan {
+        deep: options.deep,
+        jobs: 1,
+    };
+    let mut report = scan(disk, plan, &talk.cancelled)?;
     let wanted = match mode {
         Mode::Look => Vec::new(),
         Mode::Repair => Clause::ALL.to_vec(),
@@ -184,12 +188,12 @@ fn open(path: &Path, mode: Mode) -> Result<CacheDir, Failure> {
     })
 }
 
-fn scan(disk: Disk<'_>, deep: bool, cancelled: &AtomicBool) -> Result<Report, Failure> {
+fn scan(disk: Disk<'_>, plan: Plan, cancelled: &AtomicBool) -> Result<Report, Failure> {
     let style = ProgressStyle::with_template("{msg} [{wide_bar}] {percent}% {eta}");
     let bar =
         ProgressBar::new(0).with_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()));
-    let result = check::check(disk, deep, &mut |Step { phase, done, total }| {
-        bar.set_message(phase);
+    let result = check::check(disk, plan, &mut |Step { phase, done, total }| {
+        bar.set_message(phase.name());
         bar.set_length(total.max(done));
         bar.set_position(done);
         match cancelled.load(Ordering::Relaxed) {

@@ -3,7 +3,7 @@
 use std::fs;
 use std::ops::ControlFlow;
 
-use larder::check::{CheckError, Clause, Disk, Mode, Report, check, exit, repair, run};
+use larder::check::{CheckError, Clause, Disk, Mode, Plan, Report, check, exit, repair, run};
 use larder::format::{
     BlobKind, BlobRecord, Geometry, HeapCell, HeapKind, SegmentHeader, Session, SessionState,
     SlotFlags, SlotKind, SlotRecord, Superblock, blob_segment_hash, block_crc, slot_hash,
@@ -170,7 +170,7 @@ impl Rig {
     }
 
     fn run(&self, mode: Mode) -> Report {
-        run(Disk::of(&self.store), mode, true, &mut |_| {
+        run(Disk::of(&self.store), mode, Plan::DEEP, &mut |_| {
             ControlFlow::Continue(())
         })
         .unwrap()
@@ -393,7 +393,7 @@ fn presence_without_bytes_is_cleared() {
     let mut byte = [0];
     rig.store.read_chunk(file, 5000, &mut byte).unwrap();
     rig.store.write_chunk(file, 5000, &[!byte[0]]).unwrap();
-    let quick = check(Disk::of(&rig.store), false, &mut |_| {
+    let quick = check(Disk::of(&rig.store), Plan::PLAIN, &mut |_| {
         ControlFlow::Continue(())
     })
     .unwrap();
@@ -433,7 +433,10 @@ fn a_wrong_byte_of_this_boot_stands_alone() {
             )
             .unwrap();
         let disk = Disk::of(&rig.store).on(host);
-        let report = run(disk, Mode::Repair, true, &mut |_| ControlFlow::Continue(())).unwrap();
+        let report = run(disk, Mode::Repair, Plan::DEEP, &mut |_| {
+            ControlFlow::Continue(())
+        })
+        .unwrap();
         assert_eq!(
             report.by_clause().collect::<Vec<_>>(),
             [(Clause::BlockCrc, 1, 1)]
@@ -465,18 +468,22 @@ fn superblocks_that_contradict_each_other_become_one() {
 #[test]
 fn a_dead_disk_a_bad_superblock_and_a_user_end_it() {
     let rig = Rig::new();
-    let result = check(Disk::of(&rig.store), true, &mut |_| ControlFlow::Break(()));
+    let result = check(Disk::of(&rig.store), Plan::DEEP, &mut |_| {
+        ControlFlow::Break(())
+    });
     assert!(matches!(result, Err(CheckError::Cancelled)));
     rig.write(0, &[0; 512]);
     rig.write(4096, &[0; 512]);
-    let result = check(Disk::of(&rig.store), true, &mut |_| {
+    let result = check(Disk::of(&rig.store), Plan::DEEP, &mut |_| {
         ControlFlow::Continue(())
     });
     assert!(matches!(result, Err(CheckError::Superblock(_))));
     let geometry = Geometry::new(4096, 16, 16, 1).unwrap();
     let dying = CrashStore::format(geometry, 1 << 24, 1);
     dying.faults(|f| f.operations_left = Some(9));
-    let result = check(Disk::of(&dying), true, &mut |_| ControlFlow::Continue(()));
+    let result = check(Disk::of(&dying), Plan::DEEP, &mut |_| {
+        ControlFlow::Continue(())
+    });
     assert!(matches!(result, Err(CheckError::Io(_))), "{result:?}");
 }
 
@@ -513,7 +520,7 @@ fn stray_files_of_a_real_directory_are_quarantined() {
         .unwrap();
     fs::write(dir.path().join("chunks/00/0000/00000001x"), b"stray").unwrap();
     let mut observe = |_| ControlFlow::Continue(());
-    let report = run(Disk::of(&cache), Mode::Repair, true, &mut observe).unwrap();
+    let report = run(Disk::of(&cache), Mode::Repair, Plan::DEEP, &mut observe).unwrap();
     assert_eq!(
         report.by_clause().collect::<Vec<_>>(),
         [(Clause::FileStray, 1, 1)]
@@ -524,7 +531,7 @@ fn stray_files_of_a_real_directory_are_quarantined() {
         b"stray"
     );
     assert!(dir.path().join("chunks/00/0000/00000001").exists());
-    let again = run(Disk::of(&cache), Mode::Repair, true, &mut observe).unwrap();
+    let again = run(Disk::of(&cache), Mode::Repair, Plan::DEEP, &mut observe).unwrap();
     assert_eq!(again.exit_code(), exit::CLEAN);
 }
 
@@ -561,7 +568,7 @@ fn whatever_the_damage_a_second_look_finds_nothing() {
         }
         let run = |mode| {
             let disk = Disk::of(&store);
-            run(disk, mode, true, &mut |_| ControlFlow::Continue(()))
+            run(disk, mode, Plan::DEEP, &mut |_| ControlFlow::Continue(()))
         };
         let first = run(Mode::Repair).unwrap_or_else(|error| panic!("seed {seed}: {error}"));
         assert_eq!(first.open(), 0, "seed {seed}: {first}");

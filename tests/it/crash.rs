@@ -10,7 +10,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-use larder::check::{self, Disk, Mode};
+use larder::check::{self, Disk, Mode, Plan};
 use larder::testing::{CrashStore, Fate, Rng};
 
 use crate::model::{for_each_seed, number_from_env, operate, tick};
@@ -102,14 +102,14 @@ fn look_at(world: &World, disk: CrashStore, seed: u64, tally: &Tally) {
 fn check_twice(disk: &CrashStore) {
     let go_on = &mut |_: check::Step| ControlFlow::Continue(());
     let first =
-        check::run(Disk::of(disk), Mode::Repair, true, go_on).expect("a cut disk is checked");
+        check::run(Disk::of(disk), Mode::Repair, Plan::DEEP, go_on).expect("a cut disk is checked");
     assert!(
         first.exit_code() <= 1,
         "the first check mends everything: {:?}",
         first.findings
     );
-    let second =
-        check::run(Disk::of(disk), Mode::Repair, true, go_on).expect("a mended disk is checked");
+    let second = check::run(Disk::of(disk), Mode::Repair, Plan::DEEP, go_on)
+        .expect("a mended disk is checked");
     assert_eq!(
         second.exit_code(),
         0,

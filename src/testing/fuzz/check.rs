@@ -5,7 +5,7 @@
 
 use std::ops::ControlFlow;
 
-use crate::check::{Disk, Mode, run};
+use crate::check::{Disk, Mode, Plan, run};
 use crate::format::{
     BlobKind, BlobRecord, Geometry, SECTOR_LEN, Sector, Session, SessionState, SlotFlags, SlotKind,
     SlotRecord, Superblock, block_crc, reseal,
@@ -37,8 +37,9 @@ pub fn check(data: &[u8]) {
         return;
     }
     let observe = &mut |_| ControlFlow::Continue(());
-    run(Disk::of(&store), Mode::Repair, true, observe).expect("the store has no other faults");
-    let second = run(Disk::of(&store), Mode::Check, true, observe);
+    run(Disk::of(&store), Mode::Repair, Plan::DEEP, observe)
+        .expect("the store has no other faults");
+    let second = run(Disk::of(&store), Mode::Check, Plan::DEEP, observe);
     let left = second.expect("the store has no other faults").findings;
     assert!(
         left.is_empty(),
