@@ -1,15 +1,20 @@
 //! Replays what the fuzzers start from (`fuzz/corpus/`) and what they once found (`fuzz/regressions/`).
 
+use std::io::ErrorKind;
 use std::path::PathBuf;
 
 use crate::golden_writer;
 use crate::tree::root;
 
-/// The inputs of a target in one of the two folders, by name.
+/// The inputs of a target in one of the two folders, by name; none where the fuzzer has not found anything yet.
 fn inputs(folder: &str, target: &str) -> Vec<(PathBuf, Vec<u8>)> {
     let folder = root().join("fuzz").join(folder).join(target);
-    std::fs::read_dir(&folder)
-        .unwrap_or_else(|error| panic!("{}: {error}", folder.display()))
+    let entries = match std::fs::read_dir(&folder) {
+        Ok(entries) => entries,
+        Err(error) if error.kind() == ErrorKind::NotFound => return Vec::new(),
+        Err(error) => panic!("{}: {error}", folder.display()),
+    };
+    entries
         .map(|entry| entry.unwrap().path())
         .map(|path| (path.clone(), std::fs::read(path).unwrap()))
         .collect()
@@ -17,14 +22,10 @@ fn inputs(folder: &str, target: &str) -> Vec<(PathBuf, Vec<u8>)> {
 
 fn replay(target: &str, run: fn(&[u8])) {
     for folder in ["corpus", "regressions"] {
-        replay_folder(folder, target, run);
-    }
-}
-
-fn replay_folder(folder: &str, target: &str, run: fn(&[u8])) {
-    for (path, data) in inputs(folder, target) {
-        let outcome = std::panic::catch_unwind(|| run(&data));
-        assert!(outcome.is_ok(), "{}: see the panic above", path.display());
+        for (path, data) in inputs(folder, target) {
+            let outcome = std::panic::catch_unwind(|| run(&data));
+            assert!(outcome.is_ok(), "{}: see the panic above", path.display());
+        }
     }
 }
 
@@ -48,17 +49,18 @@ fn check() {
 }
 
 #[test]
+fn open() {
+    assert!(!inputs("corpus", "open").is_empty());
+    replay("open", larder::testing::fuzz::open);
+}
+
+#[test]
 fn listing() {
     assert!(
         inputs("corpus", "listing").len() >= 8,
         "a seed for every kind of listing"
     );
-    // The fuzzer has found nothing yet; what it finds is committed, and with it this folder.
-    if root().join("fuzz/regressions/listing").exists() {
-        replay("listing", larder::testing::fuzz::listing);
-    } else {
-        replay_folder("corpus", "listing", larder::testing::fuzz::listing);
-    }
+    replay("listing", larder::testing::fuzz::listing);
 }
 
 /// One seed for every type of sector: the first of its kind in the golden cache.
@@ -81,4 +83,19 @@ fn write_seeds() {
     };
     let path = root().join("fuzz/corpus/decode/seed-LdHC");
     std::fs::write(path, cell.encode(golden_writer::uuid(), 65536)).unwrap();
+}
+
+/// The target sees: with every checksum taken for right, its seeds bring wrong bytes.
+#[test]
+fn open_catches_the_unsafe_variant() {
+    let _unsafe = larder::testing::trust_every_checksum();
+    let caught = inputs("corpus", "open")
+        .iter()
+        .filter(|(_, data)| std::panic::catch_unwind(|| larder::testing::fuzz::open(data)).is_err())
+        .count();
+    eprintln!("the variant that trusts every checksum was caught by {caught} of the seeds");
+    assert!(
+        caught > 0,
+        "wrong bytes were read, and the target has seen nothing"
+    );
 }

@@ -1,9 +1,12 @@
 //! What the fuzz targets run, so that an ordinary test can replay their inputs.
 
 mod check;
+mod damage;
 mod decode;
 mod listing;
+mod open;
 
 pub use check::check;
 pub use decode::decode;
 pub use listing::listing;
+pub use open::open;

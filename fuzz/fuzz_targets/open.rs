@@ -1,0 +1,5 @@
+//! The engine on a small cache that the input damages; see `larder::testing::fuzz`.
+
+#![no_main]
+
+libfuzzer_sys::fuzz_target!(|data: &[u8]| larder::testing::fuzz::open(data));
