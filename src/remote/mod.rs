@@ -9,9 +9,9 @@ mod http;
 mod slow;
 
 pub use dir::{DirRemote, DirSettings, WallClock};
-#[cfg(feature = "testing")]
-pub use http::listing_probe;
 pub use http::{Credentials, HttpRemote, HttpSettings, SettingsError};
+#[cfg(feature = "testing")]
+pub use http::{listing_probe, probe as answer_probe};
 pub use slow::{SlowRemote, SlowSettings};
 
 use std::future::Future;

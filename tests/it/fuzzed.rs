@@ -55,6 +55,12 @@ fn open() {
 }
 
 #[test]
+fn answer() {
+    assert!(inputs("corpus", "answer").len() >= 4);
+    replay("answer", larder::testing::fuzz::answer);
+}
+
+#[test]
 fn listing() {
     assert!(
         inputs("corpus", "listing").len() >= 8,

@@ -23,6 +23,9 @@ mod validator;
 mod web;
 
 #[cfg(feature = "testing")]
+pub mod probe;
+
+#[cfg(feature = "testing")]
 pub use listing::probe as listing_probe;
 
 use std::path::PathBuf;
