@@ -37,6 +37,9 @@ use crate::units::{SlotId, Uuid};
 pub struct Faults {
     /// A read that may not wait is refused although the bytes are in memory.
     pub refuse_now: u16,
+    /// A read that may not wait gives what it had to bring in from the disk as if it had been in memory: a kernel that
+    /// does not account.
+    pub unaccounted: bool,
     /// A page comes from the disk with one bit flipped; the next time it may come right.
     pub lies: u16,
     /// A read errs with EIO.
@@ -351,6 +354,9 @@ fn read_now(
 ) -> NowRead {
     if rng.chance(faults.refuse_now) {
         return NowRead::Refused;
+    }
+    if faults.unaccounted && rng.chance(128) {
+        return NowRead::Bytes(file.read(offset, buf, faults.lies, rng));
     }
     file.read_now(offset, buf, faults.lies, rng)
         .map_or(NowRead::Refused, NowRead::Bytes)
