@@ -13,6 +13,7 @@ use super::flush::Flusher;
 use super::gate::Gate;
 use super::reclaim::Reclaim;
 use super::slots::{Lookup, Slots};
+use super::stop::{LastStop, same_run};
 use super::trouble::Trouble;
 use super::{ChunkPolicy, Clock, Config, Executor, Fetcher, Job, Lane, OpenError, Source};
 use crate::format::{
@@ -49,6 +50,7 @@ pub struct Cache {
     trouble: Trouble,
     pub(super) backlog: Backlog,
     session: Session,
+    last_stop: LastStop,
     flush_under_way: AtomicBool,
     closed: AtomicBool,
 }
@@ -74,7 +76,7 @@ impl Cache {
             return Err(OpenError::Length { actual, expected });
         }
         let headers = read_headers(&*storage, uuid, &geometry)?;
-        let session = next_session(&*storage, uuid, &headers, &ground)?;
+        let (session, last_stop) = next_session(&*storage, uuid, &headers, &ground)?;
         if !read_only {
             // The first copy is synced before a stamp of the new epoch is used; the second follows, so that no single
             // damaged sector can bring an old epoch back.
@@ -108,6 +110,7 @@ impl Cache {
             config,
             disk,
             session,
+            last_stop,
         }))
     }
 
@@ -192,8 +195,14 @@ impl Cache {
             slots: u64::from(self.disk.geometry.n_slots()),
             slots_used,
             segments_loaded,
+            last_stop: self.last_stop,
             ..self.counters.snapshot()
         }
+    }
+
+    /// How the last use of the cache ended.
+    pub fn last_stop(&self) -> LastStop {
+        self.last_stop
     }
 
     /// The cache's own number.
@@ -267,13 +276,13 @@ fn read_headers(
 }
 
 /// The session of this mount: an epoch above every one that is known, and the first epoch of this boot and this mount of
-/// the disk.
+/// the disk. And how the one before it ended.
 fn next_session(
     storage: &dyn Storage,
     uuid: Uuid,
     headers: &[Option<SegmentHeader>],
     ground: &Ground,
-) -> Result<Session, OpenError> {
+) -> Result<(Session, LastStop), OpenError> {
     let copies = [
         sector(storage, Geometry::session_offset(0))?,
         sector(storage, Geometry::session_offset(1))?,
@@ -294,24 +303,19 @@ fn next_session(
         return Err(OpenError::Epochs(epoch));
     }
     let host = ground.host;
-    // A boot, or a mount of the disk, that the machine does not tell equals no other: nobody knows what happened since.
-    let told = host.boot_id != [0; 16] && host.disk_mount_id != 0;
-    let same_boot = last.filter(|s| {
-        told && s.boot_id == host.boot_id
-            && s.host_id == host.host_id
-            && s.disk_mount_id == host.disk_mount_id
-    });
-    Ok(Session {
+    let same_run = last.filter(|session| same_run(session, &host));
+    let next = Session {
         state: SessionState::Open,
         sequence: last.map_or(0, |session| session.sequence) + 1,
         epoch,
-        trusted_epoch: same_boot.map_or(epoch, |session| session.trusted_epoch),
+        trusted_epoch: same_run.map_or(epoch, |session| session.trusted_epoch),
         boot_id: host.boot_id,
         host_id: host.host_id,
         disk_mount_id: host.disk_mount_id,
         started_at: ground.clock.wall().as_secs(),
         pid: host.pid,
-    })
+    };
+    Ok((next, LastStop::of(last.as_ref(), &host)))
 }
 
 fn write_session(storage: &dyn Storage, uuid: Uuid, session: &Session) -> io::Result<()> {

@@ -26,6 +26,18 @@ pub struct Config {
     pub readahead_far: u64,
     /// How long a version that the remote has no validator for is believed to be the current one while its size stays.
     pub unvalidated_ttl: Duration,
+    /// How often a block's bytes are compared with their checksum.
+    pub verify: Verify,
+}
+
+/// How often a block's bytes are compared with their checksum.
+#[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
+pub enum Verify {
+    /// Once for as long as they stay in memory.
+    #[default]
+    First,
+    /// At every read.
+    Always,
 }
 
 impl Default for Config {
@@ -38,6 +50,7 @@ impl Default for Config {
             readahead_max: 16 << 20,
             readahead_far: 64 << 20,
             unvalidated_ttl: Duration::from_secs(3600),
+            verify: Verify::First,
         }
     }
 }

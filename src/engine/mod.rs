@@ -33,13 +33,14 @@ mod reclaim;
 mod slot;
 mod slots;
 mod source;
+mod stop;
 mod trouble;
 mod verify;
 
 pub use blob::{Blob, BlobEvent, BlobInfo};
 pub use cache::{Cache, Ground};
 pub use clock::{Clock, SystemClock};
-pub use config::{ChunkPolicy, ChunkRule, Config};
+pub use config::{ChunkPolicy, ChunkRule, Config, Verify};
 pub use counters::Stats;
 pub use embed::{EmbedError, OpenedCache};
 pub use error::{OpenError, ReadError};
@@ -48,6 +49,7 @@ pub use fetch::FetchJob;
 pub use network::Network;
 pub use read::Reader;
 pub use source::Source;
+pub use stop::LastStop;
 pub use trouble::Trouble;
 
 use bytes::Bytes;

@@ -69,7 +69,7 @@ fn look_at(world: &World, disk: CrashStore, seed: u64, tally: &Tally) {
         Arc::new(disk),
         world.origin.clone(),
         rng,
-        world.chunk(),
+        world.setup(),
         200,
     );
     for object in 0..after.origin.objects.len() {
