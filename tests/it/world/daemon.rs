@@ -49,6 +49,9 @@ impl Storage for Reach {
     fn read_chunk_now(&self, file: ChunkFile, offset: u64, buf: &mut [u8]) -> io::Result<NowRead> {
         self.store()?.read_chunk_now(file, offset, buf)
     }
+    fn read_chunk_cold(&self, file: ChunkFile, offset: u64, buf: &mut [u8]) -> io::Result<usize> {
+        self.store()?.read_chunk_cold(file, offset, buf)
+    }
     fn write_chunk(&self, file: ChunkFile, offset: u64, data: &[u8]) -> io::Result<u64> {
         self.store()?.write_chunk(file, offset, data)
     }
