@@ -12,6 +12,7 @@ use super::disk::Disk;
 use super::flush::Flusher;
 use super::gate::Gate;
 use super::reclaim::Reclaim;
+use super::scrub::Scrub;
 use super::slots::{Lookup, Slots};
 use super::stop::{LastStop, same_run};
 use super::trouble::Trouble;
@@ -47,6 +48,7 @@ pub struct Cache {
     pub(super) deadlines: Deadlines,
     pub(super) flusher: Flusher,
     pub(super) reclaim: Reclaim,
+    pub(super) scrub: Scrub,
     trouble: Trouble,
     pub(super) backlog: Backlog,
     session: Session,
@@ -93,7 +95,7 @@ impl Cache {
             ..session
         };
         let disk = Arc::new(Disk::new(storage, uuid, geometry, read_only, session.epoch));
-        Ok(Arc::new(Self {
+        let cache = Arc::new(Self {
             slots: Slots::new(Arc::clone(&disk), session.trusted_epoch, &headers),
             blobs: Blobs::new(Arc::clone(&disk)),
             capacity: superblock.capacity,
@@ -102,6 +104,7 @@ impl Cache {
             deadlines: Deadlines::default(),
             flusher: Flusher::default(),
             reclaim: Reclaim::default(),
+            scrub: Scrub::default(),
             trouble: Trouble::default(),
             backlog: Backlog::default(),
             flush_under_way: AtomicBool::new(false),
@@ -111,7 +114,9 @@ impl Cache {
             disk,
             session,
             last_stop,
-        }))
+        });
+        cache.scrub_after_stop();
+        Ok(cache)
     }
 
     /// Attaches a remote. `identity` and `salt` go into every key; `chunks` chooses the chunk size of new versions.
@@ -142,6 +147,7 @@ impl Cache {
             );
             self.gate.forgive(true);
         }
+        self.scrub_on();
         if self.is_closed() || self.flush_under_way.swap(true, Ordering::AcqRel) {
             return;
         }
@@ -196,6 +202,7 @@ impl Cache {
             slots_used,
             segments_loaded,
             last_stop: self.last_stop,
+            scrub: self.scrub_stats(),
             ..self.counters.snapshot()
         }
     }

@@ -28,6 +28,8 @@ pub struct Config {
     pub unvalidated_ttl: Duration,
     /// How often a block's bytes are compared with their checksum.
     pub verify: Verify,
+    /// Bytes a second of the scrub that begins by itself after a power cut; 0 is no limit, `None` is no scrub.
+    pub scrub_rate: Option<u64>,
 }
 
 /// How often a block's bytes are compared with their checksum.
@@ -51,6 +53,7 @@ impl Default for Config {
             readahead_far: 64 << 20,
             unvalidated_ttl: Duration::from_secs(3600),
             verify: Verify::First,
+            scrub_rate: Some(32 << 20),
         }
     }
 }

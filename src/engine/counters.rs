@@ -4,7 +4,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use serde::{Deserialize, Serialize};
 
-use super::LastStop;
+use super::{LastStop, ScrubStats};
 
 macro_rules! counters {
     ($($(#[$doc:meta])* $name:ident,)*) => {
@@ -30,6 +30,8 @@ macro_rules! counters {
             pub segments_loaded: u64,
             /// How the last use of the cache ended.
             pub last_stop: LastStop,
+            /// The scrub that is under way, or the last one.
+            pub scrub: ScrubStats,
         }
 
         impl Counters {

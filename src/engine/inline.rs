@@ -135,7 +135,7 @@ impl Blob {
                 return None;
             }
             place.copy_from_slice(whole.get(from..from + place.len())?);
-            state.verified = state.verified.with(BlockMask::one(n));
+            state.verify(BlockMask::one(n));
             self.cache().counters.blocks_checked.add(1);
             Some(())
         })

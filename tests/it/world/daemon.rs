@@ -71,6 +71,8 @@ impl Storage for Reach {
 pub(crate) struct Setup {
     pub(crate) chunk: ChunkSize,
     pub(crate) verify: Verify,
+    /// Bytes a second of the scrub after a cut.
+    pub(crate) scrub_rate: Option<u64>,
 }
 
 impl Setup {
@@ -78,16 +80,23 @@ impl Setup {
     pub(crate) const PLAIN: Self = Self {
         chunk: ChunkSize::MIN,
         verify: Verify::First,
+        scrub_rate: None,
     };
 
-    /// Chunks of 64 KiB to 512 KiB (blocks of 4 and 8 KiB); in a quarter of the worlds every read is checked.
+    /// Chunks of 64 KiB to 512 KiB (blocks of 4 and 8 KiB); in a quarter of the worlds every read is checked, and in most a
+    /// scrub follows a cut.
     pub(super) fn draw(rng: &mut Rng) -> Self {
         let chunk = ChunkSize::from_log2(16 + u8::try_from(rng.below(4)).unwrap()).unwrap();
         let verify = match rng.chance(64) {
             true => Verify::Always,
             false => Verify::First,
         };
-        Self { chunk, verify }
+        let scrub_rate = [None, Some(0), Some(1 << 20)][rng.index(3)];
+        Self {
+            chunk,
+            verify,
+            scrub_rate,
+        }
     }
 }
 
@@ -129,6 +138,7 @@ impl Daemon {
             readahead_max: 64 << 10,
             readahead_far: 64 << 10,
             verify: setup.verify,
+            scrub_rate: setup.scrub_rate,
             ..Config::default()
         };
         let cache = Cache::open(ground, config).expect("a cache that survived is opened");
