@@ -333,7 +333,7 @@ impl Walk {
                 return;
             }
         }
-        let (next, slots) = cache.slots.from_place(self.segment, self.place, PLACES);
+        let (next, slots) = cache.slots.slots_from(self.segment, self.place, PLACES);
         for slot in slots {
             let work = Work::new(&slot, self.kind == ScrubKind::Suspect);
             if work.is_none() {

@@ -4,8 +4,9 @@
 //! nobody takes the slot away, so that what it finds is so. Its read may bring pages in (some file systems read through the
 //! page cache whatever they are asked): its blocks lose their verified bit before, and get none until it is over.
 //!
-//! A suspect slot keeps its suspicion until every block of it held. While a slot is suspect nobody fills it, so what held
-//! in one piece still does in the next; whoever touches it first meanwhile checks it whole, and the scrub is spared the rest.
+//! A suspect slot keeps its suspicion until every block of it held. While a slot is suspect nobody fills it, so what
+//! held in one piece still does in the next; whoever touches it first meanwhile checks it whole, and the scrub is spared
+//! the rest.
 
 use std::sync::Arc;
 

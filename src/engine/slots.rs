@@ -143,7 +143,7 @@ impl Slots {
 
     /// The slots at the next `most` places of a loaded segment, from `place` on, and the place behind them; none at the
     /// segment's end.
-    pub(super) fn from_place(
+    pub(super) fn slots_from(
         &self,
         number: u32,
         place: u32,

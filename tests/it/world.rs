@@ -5,14 +5,16 @@
 
 mod daemon;
 
+use std::ops::ControlFlow;
 use std::sync::Arc;
 use std::time::Duration;
 
 use crate::origin::{Origin, Stream};
 use bytes::Bytes;
+use larder::check::{self, Disk, Mode, Plan};
 use larder::engine::{Blob, ReadError, Reader};
 use larder::format::Geometry;
-use larder::testing::{CrashStore, Rng};
+use larder::testing::{CrashStore, Fate, Faults, Rng};
 use larder::units::ByteRange;
 use parking_lot::Mutex;
 
@@ -27,6 +29,26 @@ pub(crate) fn tiny_geometry() -> Geometry {
 pub(crate) const TINY_CAPACITY: u64 = 77 * 1024 + 6 * 65536;
 
 pub(crate) const TIMEOUT: Duration = Duration::from_secs(30);
+
+/// Checks and repairs the disk; a second look finds nothing.
+pub(crate) fn check_twice(disk: &CrashStore, plan: Plan) {
+    let mut run = || {
+        let go_on = &mut |_: check::Step| ControlFlow::Continue(());
+        check::run(Disk::of(disk), Mode::Repair, plan, go_on).expect("any disk is checked")
+    };
+    let (first, second) = (run(), run());
+    assert!(
+        first.exit_code() <= 1,
+        "the first check mends everything: {:?}",
+        first.findings
+    );
+    assert_eq!(
+        second.exit_code(),
+        0,
+        "the second check finds: {:?}",
+        second.findings
+    );
+}
 
 /// A position in an object as an index.
 pub(crate) fn place(offset: u64) -> usize {
@@ -316,6 +338,27 @@ impl World {
         // With a failing disk the stop is not clean, and that is all.
         let _ = self.daemon().cache.close();
         self.daemon.take().unwrap().kill();
+        self.daemon = Some(Daemon::start(&self.store, self.boot, self.setup));
+    }
+
+    /// A clean stop, an orderly reboot and a new daemon: nothing that was written is lost.
+    pub(crate) fn reboot(&mut self) {
+        self.calm();
+        let _ = self.daemon().cache.close();
+        let disk = self.store.crash_with(|_| Fate::Keep);
+        self.boot_from(disk);
+    }
+
+    /// The daemon is stopped, cleanly or not, and cachefsck goes over the disk before the next one.
+    pub(crate) fn check(&mut self, plan: Plan) {
+        if self.rng.chance(128) {
+            self.calm();
+            let _ = self.daemon().cache.close();
+        }
+        self.forget_readers();
+        self.daemon.take().unwrap().kill();
+        self.store.faults(|faults| *faults = Faults::default());
+        check_twice(&self.store, plan);
         self.daemon = Some(Daemon::start(&self.store, self.boot, self.setup));
     }
 

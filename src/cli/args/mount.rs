@@ -8,7 +8,7 @@ use clap::Args;
 use clap::builder::BoolishValueParser;
 
 use crate::cli::quantity::{
-    parse_chunk_policy, parse_duration, parse_positive_duration, parse_rate, parse_size,
+    ScrubRate, parse_chunk_policy, parse_duration, parse_positive_duration, parse_rate, parse_size,
 };
 use crate::cli::secret::Hidden;
 use crate::engine::{ChunkPolicy, Verify};
@@ -88,6 +88,10 @@ pub(in crate::cli) struct MountArgs {
     /// always, at every read that reaches larder. What the kernel has in its own page cache reaches nobody
     #[arg(long, value_name = "WHEN", value_enum, default_value = "first")]
     pub verify: VerifyWhen,
+    /// How fast what was cached is checked after a power cut, a second and for the whole mount; readers go first. Or max,
+    /// or off: then it is checked when it is read
+    #[arg(long, value_name = "SIZE", default_value = "32M", value_parser = ScrubRate::parse)]
+    pub scrub_rate: ScrubRate,
     /// Sent to the web server with every request; can be given several times
     #[arg(
         long,

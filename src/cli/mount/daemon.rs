@@ -193,6 +193,7 @@ impl Daemon {
             timeout: args.timeout,
             unvalidated_ttl: args.unvalidated_ttl,
             verify: args.verify.into(),
+            scrub_rate: args.scrub_rate.limit(),
             ..Config::default()
         };
         let cache =
