@@ -1,10 +1,10 @@
 //! Crash enumeration: the power goes at any moment of a run, and the disk keeps any part of what was not synced.
 //!
 //! Each moment is cut in many ways; while few changes are pending, in every way that keeps or drops them
-//! whole. Each disk that a cut leaves is opened, read from end to end, filled further and read again. Each is checked
-//! and repaired as well, and a second check must find nothing: a copy of it, most often, so that what is read is what the cut
-//! left; else itself, and sometimes the power goes again in the midst of the repair. `LARDER_CRASH_SECONDS=n` goes on for so long (the soak), and
-//! `LARDER_MODEL_SEED=n` replays one run.
+//! whole. Each disk that a cut leaves is opened, read from end to end, filled further and read again. Each is checked and
+//! repaired as well, and a second check must find nothing: a copy of it, most often, so that what is read is what the cut
+//! left; else itself, and sometimes the power goes again in the midst of the repair. `LARDER_CRASH_SECONDS=n` goes on for so
+//! long (the soak), and `LARDER_MODEL_SEED=n` replays one run.
 
 use std::ops::ControlFlow;
 use std::sync::Arc;
