@@ -32,7 +32,7 @@ pub(crate) const TIMEOUT: Duration = Duration::from_secs(30);
 
 /// Checks and repairs the disk; a second look finds nothing.
 pub(crate) fn check_twice(disk: &CrashStore, plan: Plan) {
-    let mut run = || {
+    let run = || {
         let go_on = &mut |_: check::Step| ControlFlow::Continue(());
         check::run(Disk::of(disk), Mode::Repair, plan, go_on).expect("any disk is checked")
     };

@@ -129,8 +129,8 @@ fn a_cut_is_followed_by_a_scrub() {
     assert!(fs::read(mounted.path("f")).unwrap() == right, "wrong bytes");
 }
 
-/// C5. With `--verify=always` every read that reaches larder compares what it gives with its checksum; what the kernel has in its
-/// own page cache does not reach larder.
+/// C5. With `--verify=always` every read that reaches larder compares what it gives with its checksum; what the kernel
+/// has in its own page cache does not reach larder.
 #[test]
 fn always_is_every_read_that_reaches_larder() {
     let stage = Stage::new();
@@ -159,8 +159,8 @@ fn always_is_every_read_that_reaches_larder() {
     }
 }
 
-/// C6. `larder scrub` compares everything that is cached with its checksums, on the disk itself; readers go first, and what does
-/// not hold is forgotten, and never a reader's error.
+/// C6. `larder scrub` compares everything that is cached with its checksums, on the disk itself; readers go first, and
+/// what does not hold is forgotten, and never a reader's error.
 #[test]
 fn a_scrub_finds_what_is_wrong_on_the_disk() {
     let stage = Stage::new();
