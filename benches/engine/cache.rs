@@ -9,7 +9,7 @@ use std::sync::{Arc, Mutex};
 
 use bytes::Bytes;
 use criterion::{BatchSize, Criterion, Throughput};
-use larder::engine::{Cache, ChunkPolicy, Config, Ground, Reader, Source};
+use larder::engine::{Cache, ChunkPolicy, Config, Ground, Reader, Source, Verify};
 use larder::format::{FORMAT_MINOR, Features, Geometry, Superblock};
 use larder::remote::Sink;
 use larder::storage::CacheDir;
@@ -58,9 +58,14 @@ struct Rig {
 
 impl Rig {
     fn open(dir: &TempDir) -> Self {
+        Self::open_with(dir, Verify::First)
+    }
+
+    fn open_with(dir: &TempDir, verify: Verify) -> Self {
         // Readahead would have a fill measure more than what it asks for.
         let config = Config {
             readahead_max: 0,
+            verify,
             ..Config::default()
         };
         let storage = CacheDir::open(dir.path()).expect("the directory was just made");
@@ -153,10 +158,15 @@ fn facts() -> Facts {
 }
 
 pub(crate) fn hits(c: &mut Criterion) {
+    hits_with(c, "cached hit", Verify::First);
+    hits_with(c, "cached hit, always checked", Verify::Always);
+}
+
+fn hits_with(c: &mut Criterion, group: &str, verify: Verify) {
     let dir = cache_dir(1 << 30);
-    let rig = Rig::open(&dir);
+    let rig = Rig::open_with(&dir, verify);
     let reader = rig.filled();
-    let mut group = c.benchmark_group("cached hit");
+    let mut group = c.benchmark_group(group);
     for (name, len) in [("4K", 4 << 10), ("128K", 128 << 10)] {
         let mut buf = vec![0; len];
         let mut rng = Rng::new(2);

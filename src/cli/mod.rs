@@ -14,6 +14,7 @@ mod mounts;
 mod netrc;
 mod output;
 mod quantity;
+mod scrub;
 mod secret;
 mod stats;
 mod umount;
@@ -67,6 +68,7 @@ fn run(cli: &args::Cli, given: &Given) -> Result<(), Failure> {
         args::Command::Umount(args) => umount::run(args),
         args::Command::Stats(args) => stats::run(args),
         args::Command::Info(args) => info::run(args),
+        args::Command::Scrub(args) => scrub::run(args),
         args::Command::Demo(args) => demo::run(args),
         args::Command::Completions(args) => complete(args.shell),
     }

@@ -38,6 +38,43 @@ pub(super) fn parse_rate(text: &str) -> Result<u64, String> {
     }
 }
 
+/// Reads a rate of the scrub in bytes a second, where `max`, which is 0, is no limit.
+pub(super) fn parse_scrub_rate(text: &str) -> Result<u64, String> {
+    match text.trim() {
+        "max" => Ok(0),
+        text => parse_rate(text).map_err(|e| format!("{e}, or 'max'")),
+    }
+}
+
+/// The rate of the scrub that begins by itself.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum ScrubRate {
+    /// None begins.
+    Off,
+    /// So many bytes a second; 0 is no limit.
+    Limit(u64),
+}
+
+impl ScrubRate {
+    /// Reads a rate, `max` or `off`.
+    pub(super) fn parse(text: &str) -> Result<Self, String> {
+        match text.trim() {
+            "off" => Ok(Self::Off),
+            text => parse_scrub_rate(text)
+                .map(Self::Limit)
+                .map_err(|e| format!("{e} or 'off'")),
+        }
+    }
+
+    /// The rate, if there is to be a scrub.
+    pub(super) fn limit(self) -> Option<u64> {
+        match self {
+            Self::Off => None,
+            Self::Limit(rate) => Some(rate),
+        }
+    }
+}
+
 /// Reads a size: `65536`, `512M`, `10G`, `1.5T`, `1GiB`. K, M, G and T are powers of 1024.
 pub(super) fn parse_size(text: &str) -> Result<u64, String> {
     let way_out = "write a number and K, M, G or T (powers of 1024), as in 512M or 10G";
@@ -162,6 +199,18 @@ mod tests {
                 "{error}"
             );
         }
+    }
+
+    #[test]
+    fn a_scrub_has_a_rate_or_none() {
+        assert_eq!(parse_scrub_rate("32M"), Ok(32 << 20));
+        assert_eq!(parse_scrub_rate("max"), Ok(0));
+        assert!(parse_scrub_rate("0").unwrap_err().contains("'max'"));
+        let limit = |text| ScrubRate::parse(text).map(ScrubRate::limit);
+        assert_eq!(limit("off"), Ok(None));
+        assert_eq!(limit("1G"), Ok(Some(1 << 30)));
+        assert_eq!(limit("max"), Ok(Some(0)));
+        assert!(limit("fast").unwrap_err().contains("'off'"));
     }
 
     #[test]

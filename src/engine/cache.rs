@@ -12,7 +12,9 @@ use super::disk::Disk;
 use super::flush::Flusher;
 use super::gate::Gate;
 use super::reclaim::Reclaim;
+use super::scrub::Scrub;
 use super::slots::{Lookup, Slots};
+use super::stop::{LastStop, same_run};
 use super::trouble::Trouble;
 use super::{ChunkPolicy, Clock, Config, Executor, Fetcher, Job, Lane, OpenError, Source};
 use crate::format::{
@@ -46,9 +48,11 @@ pub struct Cache {
     pub(super) deadlines: Deadlines,
     pub(super) flusher: Flusher,
     pub(super) reclaim: Reclaim,
+    pub(super) scrub: Scrub,
     trouble: Trouble,
     pub(super) backlog: Backlog,
     session: Session,
+    last_stop: LastStop,
     flush_under_way: AtomicBool,
     closed: AtomicBool,
 }
@@ -74,7 +78,7 @@ impl Cache {
             return Err(OpenError::Length { actual, expected });
         }
         let headers = read_headers(&*storage, uuid, &geometry)?;
-        let session = next_session(&*storage, uuid, &headers, &ground)?;
+        let (session, last_stop) = next_session(&*storage, uuid, &headers, &ground)?;
         if !read_only {
             // The first copy is synced before a stamp of the new epoch is used; the second follows, so that no single
             // damaged sector can bring an old epoch back.
@@ -91,7 +95,7 @@ impl Cache {
             ..session
         };
         let disk = Arc::new(Disk::new(storage, uuid, geometry, read_only, session.epoch));
-        Ok(Arc::new(Self {
+        let cache = Arc::new(Self {
             slots: Slots::new(Arc::clone(&disk), session.trusted_epoch, &headers),
             blobs: Blobs::new(Arc::clone(&disk)),
             capacity: superblock.capacity,
@@ -100,6 +104,7 @@ impl Cache {
             deadlines: Deadlines::default(),
             flusher: Flusher::default(),
             reclaim: Reclaim::default(),
+            scrub: Scrub::default(),
             trouble: Trouble::default(),
             backlog: Backlog::default(),
             flush_under_way: AtomicBool::new(false),
@@ -108,7 +113,10 @@ impl Cache {
             config,
             disk,
             session,
-        }))
+            last_stop,
+        });
+        cache.scrub_after_stop();
+        Ok(cache)
     }
 
     /// Attaches a remote. `identity` and `salt` go into every key; `chunks` chooses the chunk size of new versions.
@@ -139,6 +147,7 @@ impl Cache {
             );
             self.gate.forgive(true);
         }
+        self.scrub_on();
         if self.is_closed() || self.flush_under_way.swap(true, Ordering::AcqRel) {
             return;
         }
@@ -192,8 +201,15 @@ impl Cache {
             slots: u64::from(self.disk.geometry.n_slots()),
             slots_used,
             segments_loaded,
+            last_stop: self.last_stop,
+            scrub: self.scrub_stats(),
             ..self.counters.snapshot()
         }
+    }
+
+    /// How the last use of the cache ended.
+    pub fn last_stop(&self) -> LastStop {
+        self.last_stop
     }
 
     /// The cache's own number.
@@ -267,13 +283,13 @@ fn read_headers(
 }
 
 /// The session of this mount: an epoch above every one that is known, and the first epoch of this boot and this mount of
-/// the disk.
+/// the disk. And how the one before it ended.
 fn next_session(
     storage: &dyn Storage,
     uuid: Uuid,
     headers: &[Option<SegmentHeader>],
     ground: &Ground,
-) -> Result<Session, OpenError> {
+) -> Result<(Session, LastStop), OpenError> {
     let copies = [
         sector(storage, Geometry::session_offset(0))?,
         sector(storage, Geometry::session_offset(1))?,
@@ -294,24 +310,19 @@ fn next_session(
         return Err(OpenError::Epochs(epoch));
     }
     let host = ground.host;
-    // A boot, or a mount of the disk, that the machine does not tell equals no other: nobody knows what happened since.
-    let told = host.boot_id != [0; 16] && host.disk_mount_id != 0;
-    let same_boot = last.filter(|s| {
-        told && s.boot_id == host.boot_id
-            && s.host_id == host.host_id
-            && s.disk_mount_id == host.disk_mount_id
-    });
-    Ok(Session {
+    let same_run = last.filter(|session| same_run(session, &host));
+    let next = Session {
         state: SessionState::Open,
         sequence: last.map_or(0, |session| session.sequence) + 1,
         epoch,
-        trusted_epoch: same_boot.map_or(epoch, |session| session.trusted_epoch),
+        trusted_epoch: same_run.map_or(epoch, |session| session.trusted_epoch),
         boot_id: host.boot_id,
         host_id: host.host_id,
         disk_mount_id: host.disk_mount_id,
         started_at: ground.clock.wall().as_secs(),
         pid: host.pid,
-    })
+    };
+    Ok((next, LastStop::of(last.as_ref(), &host)))
 }
 
 fn write_session(storage: &dyn Storage, uuid: Uuid, session: &Session) -> io::Result<()> {

@@ -26,6 +26,20 @@ pub struct Config {
     pub readahead_far: u64,
     /// How long a version that the remote has no validator for is believed to be the current one while its size stays.
     pub unvalidated_ttl: Duration,
+    /// How often a block's bytes are compared with their checksum.
+    pub verify: Verify,
+    /// Bytes a second of the scrub that begins by itself after a power cut; 0 is no limit, `None` is no scrub.
+    pub scrub_rate: Option<u64>,
+}
+
+/// How often a block's bytes are compared with their checksum.
+#[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
+pub enum Verify {
+    /// Once for as long as they stay in memory.
+    #[default]
+    First,
+    /// At every read.
+    Always,
 }
 
 impl Default for Config {
@@ -38,6 +52,8 @@ impl Default for Config {
             readahead_max: 16 << 20,
             readahead_far: 64 << 20,
             unvalidated_ttl: Duration::from_secs(3600),
+            verify: Verify::First,
+            scrub_rate: Some(32 << 20),
         }
     }
 }

@@ -4,6 +4,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use serde::{Deserialize, Serialize};
 
+use super::{LastStop, ScrubStats};
+
 macro_rules! counters {
     ($($(#[$doc:meta])* $name:ident,)*) => {
         /// The counters since the cache was opened.
@@ -26,6 +28,10 @@ macro_rules! counters {
             pub slots_used: u64,
             /// Segments of the index that are loaded.
             pub segments_loaded: u64,
+            /// How the last use of the cache ended.
+            pub last_stop: LastStop,
+            /// The scrub that is under way, or the last one.
+            pub scrub: ScrubStats,
         }
 
         impl Counters {

@@ -21,6 +21,11 @@ pub enum Lane {
 pub trait Executor: Send + Sync + 'static {
     /// Runs the job soon. Gives it back where the lane is full.
     fn submit(&self, lane: Lane, job: Job) -> Result<(), Job>;
+
+    /// Whether jobs of [`Lane::Read`] wait for a thread: then work that nobody waits for is to wait as well.
+    fn has_waiting_reads(&self) -> bool {
+        false
+    }
 }
 
 /// Threads for disk work.
@@ -79,6 +84,11 @@ fn run_one(job: Job) {
 }
 
 impl Executor for DiskPool {
+    fn has_waiting_reads(&self) -> bool {
+        let lanes = self.lanes.lock();
+        lanes.as_ref().is_some_and(|(read, _)| !read.is_empty())
+    }
+
     fn submit(&self, lane: Lane, job: Job) -> Result<(), Job> {
         let lanes = self.lanes.lock();
         match (&*lanes, lane) {

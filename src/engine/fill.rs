@@ -127,7 +127,8 @@ impl Fill {
         state.present = state.present.with(mask);
         // Only what was absent is vouched for. A block that was present already may have been read since the write, and a
         // read that was refused or is still going on may have brought an older page in.
-        state.verified = state.verified.with(absent.without(state.checking));
+        let vouched = absent.without(state.checking);
+        state.verify(vouched);
         drop(state);
         cache.slots.account(slot.tag, slot.chunk_no, before, taken);
         cache.flusher.note(&slot);

@@ -4,6 +4,7 @@
 
 use std::cell::RefCell;
 
+use super::Verify;
 use super::blob::{Blob, Plan};
 use super::op::offset_in;
 use super::slot::{Slot, SlotState};
@@ -41,7 +42,12 @@ impl Blob {
         if state.retired || state.suspect || !state.present.holds(wanted) {
             return None;
         }
-        if state.verified.holds(wanted) {
+        // Where every read is checked, nothing counts as verified.
+        let believed = match self.cache().config.verify {
+            Verify::First => state.verified,
+            Verify::Always => BlockMask::NONE,
+        };
+        if believed.holds(wanted) {
             return self.read_verified(slot, &mut state, start, buf);
         }
         for n in wanted.iter() {
@@ -52,7 +58,7 @@ impl Blob {
             let part = block.clip(ByteRange::at(start, buf.len() as u64));
             let place = buf.get_mut(offset_in(ByteRange::at(start, 0), part.start)..)?;
             let place = place.get_mut(..offset_in(part, part.end))?;
-            match state.verified.has(n) {
+            match believed.has(n) {
                 true => self.read_verified(slot, &mut state, part.start, place)?,
                 false => {
                     self.check_now(slot, &mut state, n, offset_in(block, part.start), place)?
@@ -129,7 +135,7 @@ impl Blob {
                 return None;
             }
             place.copy_from_slice(whole.get(from..from + place.len())?);
-            state.verified = state.verified.with(BlockMask::one(n));
+            state.verify(BlockMask::one(n));
             self.cache().counters.blocks_checked.add(1);
             Some(())
         })

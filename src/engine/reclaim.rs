@@ -173,6 +173,7 @@ impl Cache {
                 present: BlockMask::NONE,
                 verified: BlockMask::NONE,
                 checking: BlockMask::NONE,
+                scrubbing: BlockMask::NONE,
                 retired: false,
                 suspect: false,
                 stamp: self.disk.stamp(),
@@ -241,7 +242,8 @@ impl Cache {
         let left = FreePlace::of(slot);
         {
             let mut state = slot.state.lock();
-            if state.retired {
+            // A check that is under way would bring pages in that the next tenant has never checked.
+            if state.retired || !state.checking.is_empty() {
                 return false;
             }
             state.retire();

@@ -4,8 +4,8 @@
 //!
 //! * `verified` means: in the page cache since it was checked. Whatever may bring other bytes into the page cache (a
 //!   refused read that must not wait, a read from disk) happens with `state` locked, or on blocks whose verified bit is
-//!   clear and whose `checking` bit is set (nobody but the end of that read sets the former while the latter is set); so no
-//!   reader finds the bit set over bytes that nobody checked.
+//!   clear and whose `checking` or `scrubbing` bit is set (nobody sets the former while the latter is set, but the end of
+//!   that very check); so no reader finds the bit set over bytes that nobody checked.
 //! * `tenancy` is locked while data or the sector is written, until the system call returns. A slot whose lock is held
 //!   is no victim, and a retired slot is written by nobody of the old tenancy.
 //! * `crcs` are in memory exactly while the sector on disk lacks some of them (the slot is dirty).
@@ -48,6 +48,8 @@ pub(super) struct SlotState {
     pub(super) verified: BlockMask,
     /// Blocks that a pool job is reading from disk.
     pub(super) checking: BlockMask,
+    /// Blocks that the scrub is reading: nobody may call them verified.
+    pub(super) scrubbing: BlockMask,
     /// The slot belongs to another tenant now.
     pub(super) retired: bool,
     /// Stamped in another boot: checked whole before it is read or filled.
@@ -76,6 +78,7 @@ impl Slot {
                 present: record.present,
                 verified: BlockMask::NONE,
                 checking: BlockMask::NONE,
+                scrubbing: BlockMask::NONE,
                 retired: false,
                 suspect: record.stamp.epoch() < trusted_epoch,
                 stamp: record.stamp,
@@ -134,6 +137,12 @@ impl Slot {
 }
 
 impl SlotState {
+    /// Notes that these blocks were checked and have been in the page cache since.
+    pub(super) fn verify(&mut self, blocks: BlockMask) {
+        let sound = blocks.and(self.present).without(self.scrubbing);
+        self.verified = self.verified.with(sound);
+    }
+
     /// Ends the tenancy in memory: from here on no reader is answered from the slot.
     pub(super) fn retire(&mut self) {
         self.retired = true;

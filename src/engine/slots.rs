@@ -120,24 +120,44 @@ impl Slots {
 
     /// Loads the segment of a chunk if it is not loaded. Waits for the disk.
     pub(super) fn load_for(&self, tag: Tag, chunk_no: u64) -> io::Result<()> {
-        self.load(self.disk.geometry.segment_of(slot_hash(tag, chunk_no)))
+        let number = self.disk.geometry.segment_of(slot_hash(tag, chunk_no));
+        self.load(number).map(|_| ())
     }
 
-    /// Loads every segment that is not loaded, for a count of the whole.
-    pub(super) fn load(&self, number: u32) -> io::Result<()> {
+    /// Loads a segment if it is not loaded; whether it was not.
+    pub(super) fn load(&self, number: u32) -> io::Result<bool> {
         let Some(segment) = self.segments.get(number as usize) else {
-            return Ok(());
+            return Ok(false);
         };
         let _loading = segment.loading.lock();
         if segment.table.read().is_some() {
-            return Ok(());
+            return Ok(false);
         }
         let table = Table::read(&self.disk, number, self.trusted_epoch)?;
         segment
             .allocated
             .store(table.allocated(), Ordering::Relaxed);
         *segment.table.write() = Some(table);
-        Ok(())
+        Ok(true)
+    }
+
+    /// The slots at the next `most` places of a loaded segment, from `place` on, and the place behind them; none at the
+    /// segment's end.
+    pub(super) fn slots_from(
+        &self,
+        number: u32,
+        place: u32,
+        most: usize,
+    ) -> (Option<u32>, Vec<Arc<Slot>>) {
+        let segment = self.segments.get(number as usize);
+        let table = segment.map(|segment| segment.table.read());
+        let Some(table) = table.as_ref().and_then(|table| table.as_ref()) else {
+            return (None, Vec::new());
+        };
+        let rest = table.places.get(place as usize..).unwrap_or_default();
+        let slots = rest.iter().take(most).flatten().cloned().collect();
+        let next = (rest.len() > most).then(|| place + u32::try_from(most).unwrap_or_default());
+        (next, slots)
     }
 
     /// Runs `change` on the loaded table of a chunk's segment; `None` where it is not loaded.

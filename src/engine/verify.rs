@@ -5,6 +5,7 @@
 //! that was stamped in another boot is checked whole, and one bad block drops it.
 
 use std::io;
+use std::ops::Range;
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -59,7 +60,7 @@ impl Check {
                 let passed = good
                     .iter()
                     .fold(BlockMask::NONE, |m, (n, _)| m.with(BlockMask::one(*n)));
-                state.verified = state.verified.with(passed.and(state.present));
+                state.verify(passed);
             }
         }
         let chunk = self.slot.chunk;
@@ -109,9 +110,11 @@ fn read_blocks(cache: &Arc<Cache>, slot: &Arc<Slot>, blocks: BlockMask) -> Vec<(
     let Some(crcs) = checksums(cache, slot) else {
         return Vec::new();
     };
-    let (good, bad) = compare(cache, slot, blocks, &crcs);
+    let Compared { good, bad, .. } = compare(cache, slot, blocks, &crcs, ReadFrom::Memory);
     if !bad.is_empty() {
-        forget(cache, slot, bad);
+        cache.counters.blocks_bad.add(u64::from(bad.count()));
+        let _tenancy = slot.tenancy.lock();
+        forget_held(cache, slot, bad);
     }
     good
 }
@@ -166,10 +169,14 @@ pub(super) fn make_trusted(cache: &Cache, slot: &Arc<Slot>) -> Option<()> {
     for run in present.runs() {
         for n in run {
             // Block by block, so that a large chunk does not take its size in memory.
-            let (good, _) = compare(cache, slot, BlockMask::one(n), &record.crcs);
-            if good.is_empty() {
-                bad = bad.with(BlockMask::one(n));
-            }
+            let found = compare(
+                cache,
+                slot,
+                BlockMask::one(n),
+                &record.crcs,
+                ReadFrom::Memory,
+            );
+            bad = bad.with(found.bad);
         }
     }
     if !bad.is_empty() {
@@ -177,38 +184,66 @@ pub(super) fn make_trusted(cache: &Cache, slot: &Arc<Slot>) -> Option<()> {
         cache.forget_slot(slot);
         return None;
     }
-    let mut state = slot.state.lock();
-    state.suspect = false;
-    if cache.disk.read_only {
-        return Some(());
-    }
-    // The new stamp is one of this boot; it reaches the sector with the next flush, checksums and all.
-    state.stamp = cache.disk.stamp();
-    state.crcs = Some(Box::new(record.crcs));
-    drop(state);
-    cache.flusher.note(slot);
+    trust(cache, slot, Box::new(record.crcs));
     Some(())
 }
 
+/// A suspect slot held against these checksums, whole. Called with the tenancy locked.
+pub(super) fn trust(cache: &Cache, slot: &Arc<Slot>, crcs: Box<[u32; 64]>) {
+    let mut state = slot.state.lock();
+    state.suspect = false;
+    if cache.disk.read_only {
+        return;
+    }
+    // The new stamp is one of this boot; it reaches the sector with the next flush, checksums and all.
+    state.stamp = cache.disk.stamp();
+    state.crcs = Some(crcs);
+    drop(state);
+    cache.flusher.note(slot);
+}
+
+/// Where the bytes that are checked come from.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum ReadFrom {
+    /// The page cache, which brings in what it does not have.
+    Memory,
+    /// The disk, as far as that can be had.
+    Disk,
+}
+
+/// What a comparison found.
+#[derive(Default)]
+pub(super) struct Compared {
+    pub(super) good: Vec<(u32, Bytes)>,
+    pub(super) bad: BlockMask,
+    /// Bytes that were read.
+    pub(super) read: u64,
+    /// A read failed; its blocks are among the bad ones.
+    pub(super) failed: bool,
+}
+
 /// Reads runs of blocks and compares each with its checksum: those that fit, and those that do not.
-fn compare(
+pub(super) fn compare(
     cache: &Cache,
     slot: &Slot,
     blocks: BlockMask,
     crcs: &[u32; 64],
-) -> (Vec<(u32, Bytes)>, BlockMask) {
+    from: ReadFrom,
+) -> Compared {
     let per_read = u32::try_from(READ_MAX / slot.chunk.block_size())
         .unwrap_or(1)
         .max(1);
-    let (mut good, mut bad) = (Vec::new(), BlockMask::NONE);
+    let mut found = Compared::default();
     for run in blocks.runs() {
         let mut first = run.start;
         while first < run.end {
             let end = run.end.min(first + per_read);
-            let bytes = read_run(cache, slot, first, end).unwrap_or_else(|error| {
+            let bytes = read_run(cache, slot, first..end, from).unwrap_or_else(|error| {
                 cache.disk_failed("reading a chunk", &error);
+                found.failed = true;
                 Bytes::new()
             });
+            found.read += bytes.len() as u64;
             let start = u64::from(first) * slot.chunk.block_size();
             let got = ByteRange::at(start, bytes.len() as u64);
             for n in first..end {
@@ -221,35 +256,33 @@ fn compare(
                 let crc = crcs.get(n as usize).copied();
                 match block {
                     Some(block) if crc == Some(block_crc(slot.tag, slot.chunk_no, n, &block)) => {
-                        good.push((n, block));
+                        found.good.push((n, block));
                     }
-                    _ => bad = bad.with(BlockMask::one(n)),
+                    _ => found.bad = found.bad.with(BlockMask::one(n)),
                 }
             }
             first = end;
         }
     }
-    cache.counters.blocks_checked.add(good.len() as u64);
-    (good, bad)
+    cache.counters.blocks_checked.add(found.good.len() as u64);
+    found
 }
 
-fn read_run(cache: &Cache, slot: &Slot, first: u32, end: u32) -> io::Result<Bytes> {
-    let len: usize = (first..end).map(|n| slot.block_len(n)).sum();
-    let mut buffer = vec![0; len];
-    let start = u64::from(first) * slot.chunk.block_size();
-    let got = cache
-        .ground
-        .storage
-        .read_chunk(slot.file(), start, &mut buffer)?;
+fn read_run(cache: &Cache, slot: &Slot, run: Range<u32>, from: ReadFrom) -> io::Result<Bytes> {
+    let start = u64::from(run.start) * slot.chunk.block_size();
+    let mut buffer = vec![0; run.map(|n| slot.block_len(n)).sum()];
+    let storage = &cache.ground.storage;
+    let got = match from {
+        ReadFrom::Memory => storage.read_chunk(slot.file(), start, &mut buffer)?,
+        ReadFrom::Disk => storage.read_chunk_cold(slot.file(), start, &mut buffer)?,
+    };
     buffer.truncate(got);
     Ok(buffer.into())
 }
 
 /// Forgets blocks that did not pass. The sector on disk may claim them for a little longer; their checksum still does
-/// not fit.
-fn forget(cache: &Cache, slot: &Arc<Slot>, bad: BlockMask) {
-    cache.counters.blocks_bad.add(u64::from(bad.count()));
-    let _tenancy = slot.tenancy.lock();
+/// not fit. Called with the tenancy locked.
+pub(super) fn forget_held(cache: &Cache, slot: &Arc<Slot>, bad: BlockMask) {
     if cache.load_crcs(slot).is_none() {
         return;
     }

@@ -309,8 +309,11 @@ impl Filesystem for Glue {
         });
     }
 
-    fn getxattr(&self, _: &Request, ino: INodeNo, name: &OsStr, size: u32, reply: ReplyXattr) {
+    fn getxattr(&self, req: &Request, ino: INodeNo, name: &OsStr, size: u32, reply: ReplyXattr) {
         guarded("getxattr", || {
+            if let Some(answer) = self.vfs.request(ino.0, name.as_bytes(), req.uid()) {
+                return reply_sized(reply, size, answer);
+            }
             self.vfs.xattr(ino.0, name.as_bytes(), move |answer| {
                 reply_sized(reply, size, answer);
             });

@@ -270,6 +270,10 @@ impl Storage for CacheDir {
         }
     }
 
+    fn read_chunk_cold(&self, file: ChunkFile, offset: u64, buf: &mut [u8]) -> io::Result<usize> {
+        self.read_direct(file, offset, buf)
+    }
+
     fn write_chunk(&self, file: ChunkFile, offset: u64, data: &[u8]) -> io::Result<u64> {
         self.may_write()?;
         let open = self.existing_or_new(file)?;

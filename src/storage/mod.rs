@@ -13,6 +13,7 @@
 mod create;
 mod descriptors;
 mod dir;
+mod direct;
 mod error;
 mod files;
 mod host;
@@ -95,6 +96,13 @@ pub trait Storage: Send + Sync + 'static {
     /// the file where no descriptor is at hand: that is cheap on a local disk, and inline answers work right after a
     /// restart. 0 bytes where the file does not exist.
     fn read_chunk_now(&self, file: ChunkFile, offset: u64, buf: &mut [u8]) -> io::Result<NowRead>;
+
+    /// As [`Storage::read_chunk`], but from the disk rather than from memory where that can be had, so that what readers use
+    /// stays in memory. What was written before and is only in memory so far is seen too. It may go through memory all
+    /// the same, and then brings in what it reads.
+    fn read_chunk_cold(&self, file: ChunkFile, offset: u64, buf: &mut [u8]) -> io::Result<usize> {
+        self.read_chunk(file, offset, buf)
+    }
 
     /// Writes to a chunk file, making it first where it does not exist. Returns the bytes that the file now takes on
     /// disk.

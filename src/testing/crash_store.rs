@@ -19,39 +19,18 @@
 
 use std::collections::BTreeMap;
 use std::io;
-use std::ops::Range;
 use std::path::{Path, PathBuf};
 
 use parking_lot::Mutex;
 use rustix::io::Errno;
 
 use super::fates::{Change, Durable, Fate, INDEX};
+use super::faults::Faults;
 use super::mem_file::MemFile;
 use super::rng::Rng;
 use crate::format::{FORMAT_MINOR, Features, Geometry, Superblock};
 use crate::storage::{ChunkFile, ChunkFiles, FoundFile, NowRead, Space, Storage};
 use crate::units::{SlotId, Uuid};
-
-/// What goes wrong while the store is in use. The default is nothing. Chances are in 256 cases.
-#[derive(Clone, PartialEq, Eq, Debug, Default)]
-pub struct Faults {
-    /// A read that may not wait is refused although the bytes are in memory.
-    pub refuse_now: u16,
-    /// A page comes from the disk with one bit flipped; the next time it may come right.
-    pub lies: u16,
-    /// A read errs with EIO.
-    pub read_errors: u16,
-    /// A write errs with EIO, and a prefix of it may have landed.
-    pub write_errors: u16,
-    /// Whatever needs new space errs with ENOSPC; overwriting works.
-    pub full: bool,
-    /// Dirty pages of these slots' files are dropped where they should be written back.
-    pub failing_writeback: Range<u32>,
-    /// The same for the index.
-    pub failing_index_writeback: bool,
-    /// After so many more operations the disk is dead: every operation errs with EIO.
-    pub operations_left: Option<u64>,
-}
 
 /// The store. See the head of this file for what it can do.
 #[derive(Debug)]
@@ -352,6 +331,9 @@ fn read_now(
     if rng.chance(faults.refuse_now) {
         return NowRead::Refused;
     }
+    if faults.unaccounted && rng.chance(128) {
+        return NowRead::Bytes(file.read(offset, buf, faults.lies, rng));
+    }
     file.read_now(offset, buf, faults.lies, rng)
         .map_or(NowRead::Refused, NowRead::Bytes)
 }
@@ -429,6 +411,28 @@ impl Storage for CrashStore {
         Ok(state.file(file.slot).map_or(NowRead::Bytes(0), |open| {
             read_now(open, at, buf, &faults, &mut rng)
         }))
+    }
+
+    fn read_chunk_cold(&self, file: ChunkFile, offset: u64, buf: &mut [u8]) -> io::Result<usize> {
+        // Some file systems read through the page cache whatever they are asked.
+        if self.state.lock().rng.chance(64) {
+            return self.read_chunk(file, offset, buf);
+        }
+        let state = &mut *self.state.lock();
+        state.operation(state.faults.read_errors)?;
+        let fails = State::writeback_fails(&state.faults, file.slot);
+        let at = place(offset)?;
+        let got = state
+            .file(file.slot)
+            .map_or(0, |open| open.read_cold(at, buf, fails));
+        if got > 0 && state.rng.chance(state.faults.lies) {
+            let place = state.rng.index(got);
+            buf.iter_mut()
+                .skip(place)
+                .take(1)
+                .for_each(|byte| *byte ^= 1);
+        }
+        Ok(got)
     }
 
     fn write_chunk(&self, file: ChunkFile, offset: u64, data: &[u8]) -> io::Result<u64> {

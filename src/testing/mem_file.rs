@@ -73,6 +73,18 @@ impl MemFile {
         len
     }
 
+    /// Reads from the disk, which is brought up to date first unless that `fails`; nothing becomes resident.
+    pub(super) fn read_cold(&mut self, offset: usize, buf: &mut [u8], fails: bool) -> usize {
+        let len = buf.len().min(self.live.len().saturating_sub(offset));
+        for page in pages_of(offset, len) {
+            self.write_back(page, fails);
+        }
+        buf.iter_mut().take(len).for_each(|byte| *byte = 0);
+        let end = self.disk.len().min(offset + len);
+        copy(buf, self.disk.get(offset..end).unwrap_or_default());
+        len
+    }
+
     /// Reads what is resident from the first byte on; `None` where the first byte is not. In half of all cases the
     /// pages that are missing have been loaded by the time that the caller looks again.
     pub(super) fn read_now(

@@ -6,14 +6,16 @@ mod crash_store;
 #[cfg(test)]
 mod crash_store_tests;
 mod fates;
+mod faults;
 pub mod fuzz;
 mod mem_file;
 pub mod origin;
 mod rng;
 pub mod sim;
 
-pub use crash_store::{CrashStore, Faults};
+pub use crash_store::CrashStore;
 pub use fates::Fate;
+pub use faults::Faults;
 pub use rng::Rng;
 
 use crate::format::unsafe_variant::TRUST_ALL;

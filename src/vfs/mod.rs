@@ -20,6 +20,7 @@ mod listing;
 mod names;
 mod number;
 mod options;
+mod request;
 mod silence;
 mod table;
 mod xattr;

@@ -6,7 +6,9 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-use larder::engine::{Cache, ChunkPolicy, Clock, Config, DiskPool, Ground, Network, SystemClock};
+use larder::engine::{
+    Cache, ChunkPolicy, Clock, Config, DiskPool, Ground, Network, SystemClock, Verify,
+};
 use larder::fuse::{FuseMount, MountSettings};
 use larder::remote::{DirRemote, DirSettings, Remote, SlowRemote, SlowSettings};
 use larder::storage::{CacheDir, CreateOptions};
@@ -26,6 +28,9 @@ pub(crate) struct Wish {
     pub(crate) timeout: Duration,
     pub(crate) stats: Arc<dyn Fn() -> String + Send + Sync>,
     pub(crate) options: Vec<String>,
+    pub(crate) verify: Verify,
+    /// The boot that the machine claims to be in; its own where `None`.
+    pub(crate) boot: Option<u8>,
     /// Puts a remote of the test's own before the origin.
     pub(crate) wrap: Wrap,
 }
@@ -44,6 +49,8 @@ impl Default for Wish {
             timeout: Duration::from_secs(30),
             stats: Arc::new(|| "{}".to_owned()),
             options: Vec::new(),
+            verify: Verify::First,
+            boot: None,
             wrap: Box::new(|remote| remote),
         }
     }
@@ -96,6 +103,7 @@ pub(crate) struct Mounted {
     mountpoint: PathBuf,
     ticking: Arc<AtomicBool>,
     ticker: Option<JoinHandle<()>>,
+    closes: bool,
 }
 
 impl Mounted {
@@ -110,14 +118,17 @@ impl Mounted {
         };
         let storage = CacheDir::open_or_create(&cache_path, &options, &mut |_| {}).unwrap();
         let executor = Arc::new(DiskPool::new(2, 2, 4096).unwrap());
+        let mut host = storage.host();
+        host.boot_id = wish.boot.map_or(host.boot_id, |boot| [boot; 16]);
         let ground = Ground {
-            host: storage.host(),
+            host,
             storage: Arc::new(storage),
             executor: Arc::clone(&executor) as _,
             clock: Arc::clone(&clock),
         };
         let config = Config {
             timeout: wish.timeout,
+            verify: wish.verify,
             ..Config::default()
         };
         let cache = Cache::open(ground, config).unwrap();
@@ -166,12 +177,22 @@ impl Mounted {
             mountpoint,
             ticking,
             ticker: Some(ticker),
+            closes: true,
         }
     }
 
     /// A path in the mount.
     pub(crate) fn path(&self, path: impl AsRef<Path>) -> PathBuf {
         self.mountpoint.join(path)
+    }
+
+    /// Ends as a machine does whose power goes: nothing is closed.
+    pub(crate) fn cut(mut self) {
+        drop(self.mount.take());
+        self.ticking.store(false, Ordering::Relaxed);
+        let _ = self.ticker.take().map(JoinHandle::join);
+        self.executor.shut_down();
+        self.closes = false;
     }
 
     /// How many data bytes came from the origin so far.
@@ -187,7 +208,9 @@ impl Drop for Mounted {
         let _ = self.ticker.take().map(JoinHandle::join);
         // As the daemon does it: what is on its way to the disk comes first.
         self.executor.shut_down();
-        let _ = self.cache.close();
+        if self.closes {
+            let _ = self.cache.close();
+        }
     }
 }
 

@@ -95,3 +95,19 @@ fn a_panic_is_one_io_error() {
     }
     assert_eq!(fs::read(mounted.path("f")).unwrap(), b"alive");
 }
+
+/// Reading is for everybody, but only root and the daemon's own user may have the cache scrubbed.
+#[test]
+fn requests_are_for_the_daemons_user() {
+    let stage = Stage::new();
+    let mounted = stage.mount(Wish::default());
+    let ask = |ino, name: &str, uid| mounted.vfs.request(ino, name.as_bytes(), uid);
+    let start = "user.larder.scrub.start.0";
+    let stranger = ask(1, start, 12_345);
+    assert_eq!(stranger, Some(Err(rustix::io::Errno::PERM)));
+    assert_eq!(mounted.cache.stats().scrub.passes, 0);
+    assert!(matches!(ask(1, start, 0), Some(Ok(_))));
+    assert_eq!(mounted.cache.stats().scrub.passes, 1);
+    assert_eq!(ask(2, start, 0), None, "only the root takes requests");
+    assert_eq!(ask(1, "user.larder.stats", 0), None);
+}

@@ -4,10 +4,10 @@ use std::sync::Arc;
 
 use larder::format::Geometry;
 use larder::testing::{CrashStore, Rng};
-use larder::units::{ByteRange, ChunkSize};
+use larder::units::ByteRange;
 
 use crate::origin::Origin;
-use crate::world::World;
+use crate::world::{Setup, World};
 
 /// A cache of eight segments, which are loaded as they are touched: what is read ahead lies in others than what was read.
 #[test]
@@ -20,7 +20,7 @@ fn what_lies_in_unloaded_segments_is_read_ahead_too() {
         let mut origin = Origin::new(&mut rng, OBJECTS);
         origin.objects[object].indivisible = false;
         origin.replace_with_len(object, 150_000, &mut rng);
-        let mut world = World::over(store, origin, rng, ChunkSize::MIN, 1);
+        let mut world = World::over(store, origin, rng, Setup::PLAIN, 1);
         let handle = world.open(object);
         world.read(handle, ByteRange::new(0, 4096));
         world.drain();

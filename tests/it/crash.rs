@@ -1,20 +1,21 @@
 //! Crash enumeration: the power goes at any moment of a run, and the disk keeps any part of what was not synced.
 //!
 //! Each moment is cut in many ways; while few changes are pending, in every way that keeps or drops them
-//! whole. Each disk that a cut leaves is opened, read from end to end, filled further and read again; some are checked
-//! first, and a second check must find nothing. `LARDER_CRASH_SECONDS=n` goes on for so long (the soak), and
-//! `LARDER_MODEL_SEED=n` replays one run.
+//! whole. Each disk that a cut leaves is opened, read from end to end, filled further and read again. Each is checked and
+//! repaired as well, and a second check must find nothing: a copy of it, most often, so that what is read is what the cut
+//! left; else itself, and sometimes the power goes again in the midst of the repair. `LARDER_CRASH_SECONDS=n` goes on for so
+//! long (the soak), and `LARDER_MODEL_SEED=n` replays one run.
 
 use std::ops::ControlFlow;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-use larder::check::{self, Disk, Mode, Plan};
+use larder::check::{self, Disk, Plan};
 use larder::testing::{CrashStore, Fate, Rng};
 
-use crate::model::{for_each_seed, number_from_env, operate, tick};
-use crate::world::World;
+use crate::model::{for_each_seed, number_from_env, operate, some_plan, tick};
+use crate::world::{World, check_twice};
 
 const RUNS: u64 = 300;
 const MOMENTS: u64 = 8;
@@ -61,15 +62,29 @@ fn run(seed: u64, tally: &Tally) {
 /// Opens what a cut left, in a new boot, and judges every byte of it.
 fn look_at(world: &World, disk: CrashStore, seed: u64, tally: &Tally) {
     let mut rng = Rng::new(seed);
-    if rng.chance(64) {
-        check_twice(&disk);
-        tally.checked.fetch_add(1, Ordering::Relaxed);
-    }
+    let plan = some_plan(&mut rng);
+    let disk = match rng.below(8) {
+        0 | 1 => {
+            check_twice(&disk, plan);
+            disk
+        }
+        2 => {
+            let disk = cut_in_repair(&disk, plan, &mut rng);
+            check_twice(&disk, plan);
+            disk
+        }
+        _ => {
+            // What is read is what the cut left, unchecked.
+            check_twice(&disk.crash_with(|_| Fate::Keep), plan);
+            disk
+        }
+    };
+    tally.checked.fetch_add(1, Ordering::Relaxed);
     let mut after = World::over(
         Arc::new(disk),
         world.origin.clone(),
         rng,
-        world.chunk(),
+        world.setup(),
         200,
     );
     for object in 0..after.origin.objects.len() {
@@ -98,27 +113,19 @@ fn look_at(world: &World, disk: CrashStore, seed: u64, tally: &Tally) {
     tally.reads.fetch_add(after.reads_judged, Ordering::Relaxed);
 }
 
-/// Repairs the disk; a second look finds nothing.
-fn check_twice(disk: &CrashStore) {
+/// The power goes in the midst of a repair, or right after one: of what it wrote any part is left.
+fn cut_in_repair(disk: &CrashStore, plan: Plan, rng: &mut Rng) -> CrashStore {
     let go_on = &mut |_: check::Step| ControlFlow::Continue(());
-    let first =
-        check::run(Disk::of(disk), Mode::Repair, Plan::DEEP, go_on).expect("a cut disk is checked");
-    assert!(
-        first.exit_code() <= 1,
-        "the first check mends everything: {:?}",
-        first.findings
-    );
-    let second = check::run(Disk::of(disk), Mode::Repair, Plan::DEEP, go_on)
-        .expect("a mended disk is checked");
-    assert_eq!(
-        second.exit_code(),
-        0,
-        "the second check finds: {:?}",
-        second.findings
-    );
+    let mut report = check::check(Disk::of(disk), plan, go_on).expect("a cut disk is checked");
+    let left = rng.chance(192).then(|| rng.below(8));
+    disk.faults(|faults| faults.operations_left = left);
+    // Where the disk dies it fails, and that is all.
+    let _ = check::repair(Disk::of(disk), &mut report, |_| true);
+    disk.crash(rng.next_u64())
 }
 
-/// Seeds that a soak has found, and what they found.
+/// Seeds that a soak has found, and what they found. A seed is a run of the rig as it is: the first was found before the
+/// worlds had scrubs and checks in them.
 const FOUND: &[(u64, &str)] = &[(
     9_000_000_579,
     "a read past a slow disk ended where the version ended that it was planned for",
@@ -151,28 +158,42 @@ fn no_power_cut_serves_a_wrong_byte() {
     );
 }
 
-/// The soak: further seeds until the budget is used up. Without a budget it looks at a handful.
+/// The soak: further seeds, on as many threads as there are processors, until the budget is used up. Without a budget it
+/// looks at a handful.
 #[test]
 fn the_soak_goes_on_within_its_budget() {
     let budget = Duration::from_secs(number_from_env("LARDER_CRASH_SECONDS").unwrap_or(1));
     let first = number_from_env("LARDER_CRASH_FIRST_SEED").unwrap_or(1 << 32);
     #[expect(clippy::disallowed_methods, reason = "the budget is one of real time")]
     let begun = Instant::now();
-    let tally = Tally::default();
-    let mut seed = first;
-    while begun.elapsed() < budget {
-        if let Err(panic) = std::panic::catch_unwind(|| run(seed, &tally)) {
-            eprintln!("replay with LARDER_MODEL_SEED={seed}");
-            std::panic::resume_unwind(panic);
+    let (tally, next, violations) = (Tally::default(), AtomicU64::new(first), AtomicU64::new(0));
+    let worker = || {
+        while begun.elapsed() < budget && violations.load(Ordering::Relaxed) == 0 {
+            let seed = next.fetch_add(1, Ordering::Relaxed);
+            if std::panic::catch_unwind(|| run(seed, &tally)).is_err() {
+                violations.fetch_add(1, Ordering::Relaxed);
+                eprintln!("replay with LARDER_MODEL_SEED={seed}");
+            }
         }
-        seed += 1;
-    }
+    };
+    let threads = std::thread::available_parallelism().map_or(1, usize::from);
+    std::thread::scope(|scope| {
+        for _ in 0..threads {
+            scope.spawn(worker);
+        }
+    });
+    let count = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
     eprintln!(
-        "soak: seeds {first}..{seed}, {} crash states, {} reads judged, 0 violations",
-        tally.states.load(Ordering::Relaxed),
-        tally.reads.load(Ordering::Relaxed),
+        "soak: seeds {first}..{}, {} crash states, {} checked twice, {} reads judged, {} violations, {} s on {threads} threads",
+        count(&next),
+        count(&tally.states),
+        count(&tally.checked),
+        count(&tally.reads),
+        count(&violations),
+        begun.elapsed().as_secs(),
     );
-    assert!(tally.states.load(Ordering::Relaxed) > 0);
+    assert_eq!(count(&violations), 0, "the seed is above");
+    assert!(count(&tally.states) > 0);
 }
 
 /// The rig sees: with every checksum taken for right, it finds wrong bytes within a few runs.

@@ -3,11 +3,12 @@
 
 use std::time::Duration;
 
-use larder::testing::trust_every_checksum;
+use larder::engine::Verify;
+use larder::testing::{Rng, trust_every_checksum};
 use larder::units::ByteRange;
 
 use crate::model::tick;
-use crate::world::World;
+use crate::world::{Setup, World};
 
 const WHOLE: ByteRange = ByteRange {
     start: 0,
@@ -26,7 +27,10 @@ fn closes_a_hole(scenario: impl Fn() + std::panic::UnwindSafe + std::panic::RefU
 
 /// A world of one-chunk objects whose slots have all had an earlier tenant.
 fn reused_world(seed: u64) -> World {
-    let mut world = World::new(seed);
+    reused(World::with(Rng::new(seed), Setup::PLAIN))
+}
+
+fn reused(mut world: World) -> World {
     for round in 0..3 {
         for object in 0..world.origin.objects.len() {
             let len = 40_000 + 1000 * object + round;
@@ -138,4 +142,38 @@ fn pages_that_a_refused_read_brings_in() {
             world.drain();
         }
     });
+}
+
+/// The one hole that `first` leaves open: on a kernel that does not account, a read that must not wait can bring an
+/// evicted page in and pass it off as one that was in memory all along. `always` does not care where a page was.
+#[test]
+fn a_page_that_was_brought_in_unheard() {
+    let scenario = |verify| {
+        let setup = Setup {
+            verify,
+            ..Setup::PLAIN
+        };
+        let mut world = reused(World::with(Rng::new(5), setup));
+        for object in 0..world.origin.objects.len() {
+            world
+                .origin
+                .replace_with_len(object, 40_000, &mut world.rng);
+        }
+        world.store.faults(|faults| {
+            faults.failing_writeback = 0..8;
+            faults.unaccounted = true;
+        });
+        for seed in 0..20 {
+            world.read_all();
+            world.store.evict(seed);
+        }
+        world.daemon().cache.stats()
+    };
+    let stats = scenario(Verify::Always);
+    assert!(
+        stats.blocks_bad > 0 && stats.reads_inline > 0,
+        "nothing was lost: {stats:?}"
+    );
+    let first = std::panic::catch_unwind(|| scenario(Verify::First));
+    assert!(first.is_err(), "the scenario does not reach the hole");
 }

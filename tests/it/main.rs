@@ -23,6 +23,7 @@ mod golden_writer;
 mod holes;
 mod model;
 mod origin;
+mod scrub;
 mod sick_disk;
 mod spec;
 mod storm;

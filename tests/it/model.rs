@@ -4,6 +4,7 @@
 
 use std::time::Duration;
 
+use larder::check::Plan;
 use larder::testing::Rng;
 use larder::units::ByteRange;
 
@@ -38,7 +39,7 @@ pub(crate) fn for_each_seed(runs: u64, body: impl Fn(u64) + std::panic::RefUnwin
 /// One operation, chosen by the seed.
 pub(crate) fn operate(world: &mut World) {
     let objects = world.origin.objects.len();
-    match world.rng.below(100) {
+    match world.rng.below(112) {
         0..12 => {
             let object = world.rng.index(objects);
             world.open(object);
@@ -82,7 +83,25 @@ pub(crate) fn operate(world: &mut World) {
         95..97 => world.power_cut(),
         97..98 => tick(world, Duration::from_secs(3)),
         98..99 => tick(world, Duration::from_secs(31)),
+        99..103 => {
+            let rate = [0, 0, 1 << 20][world.rng.index(3)];
+            world.daemon().cache.scrub(rate);
+        }
+        103..104 => world.daemon().cache.stop_scrub(),
+        104..106 => world.reboot(),
+        106..109 => {
+            let plan = some_plan(&mut world.rng);
+            world.check(plan);
+        }
         _ => world.calm(),
+    }
+}
+
+/// A check of records and files, or of the blocks as well.
+pub(crate) fn some_plan(rng: &mut Rng) -> Plan {
+    match rng.chance(128) {
+        true => Plan::DEEP,
+        false => Plan::PLAIN,
     }
 }
 
@@ -126,25 +145,41 @@ fn faults(world: &mut World) {
 /// and the origin, kills, restarts and power cuts in between; and afterwards everything can be read.
 #[test]
 fn the_engine_agrees_with_the_model() {
-    for_each_seed(RUNS, |seed| {
-        let mut world = World::new(seed);
-        for _ in 0..OPERATIONS {
-            operate(&mut world);
-        }
-        world
-            .store
-            .faults(|faults| *faults = larder::testing::Faults::default());
-        world.daemon().executor.limit_writes(None);
-        for object in &mut world.origin.objects {
-            object.being_written = false;
-        }
-        world.calm();
-        world.read_all();
-        tick(&mut world, Duration::from_millis(100));
-        world.restart();
-        world.store.evict_all();
-        world.read_all();
-        let empty = world.origin.objects.iter().all(|o| o.now().data.is_empty());
-        assert!(world.reads_judged > 0 || empty);
+    for_each_seed(RUNS, run);
+}
+
+fn run(seed: u64) {
+    let mut world = World::new(seed);
+    for _ in 0..OPERATIONS {
+        operate(&mut world);
+    }
+    world
+        .store
+        .faults(|faults| *faults = larder::testing::Faults::default());
+    world.daemon().executor.limit_writes(None);
+    for object in &mut world.origin.objects {
+        object.being_written = false;
+    }
+    world.calm();
+    world.read_all();
+    tick(&mut world, Duration::from_millis(100));
+    world.restart();
+    world.store.evict_all();
+    world.read_all();
+    let empty = world.origin.objects.iter().all(|o| o.now().data.is_empty());
+    assert!(world.reads_judged > 0 || empty);
+}
+
+/// The rig sees: with every checksum taken for right, it finds wrong bytes within its runs.
+#[test]
+fn the_unsafe_variant_is_caught() {
+    let caught = (0..RUNS).find(|seed| {
+        let _unsafe = larder::testing::trust_every_checksum();
+        std::panic::catch_unwind(|| run(*seed)).is_err()
     });
+    eprintln!("the variant that trusts every checksum was caught in run {caught:?}");
+    assert!(
+        caught.is_some(),
+        "{RUNS} runs without checksums, and the model has seen nothing"
+    );
 }

@@ -8,11 +8,11 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use larder::engine::{
-    Cache, ChunkPolicy, Config, DiskPool, FetchJob, Fetcher, Ground, ReadError, Reader, Source,
-    SystemClock,
+    Cache, ChunkPolicy, Config, DiskPool, Executor, FetchJob, Fetcher, Ground, Job, Lane,
+    ReadError, Reader, Source, SystemClock, Verify,
 };
 use larder::storage::HostIdentity;
-use larder::testing::{CrashStore, Rng};
+use larder::testing::{CrashStore, Rng, trust_every_checksum};
 use larder::units::{ByteRange, ChunkSize};
 use parking_lot::Mutex;
 
@@ -46,8 +46,31 @@ struct Storm {
     inline: AtomicU64,
 }
 
+/// The disk pool, on whose threads every checksum is taken for right if that is asked for.
+struct Pool {
+    pool: DiskPool,
+    trusting: bool,
+}
+
+impl Executor for Pool {
+    fn submit(&self, lane: Lane, job: Job) -> Result<(), Job> {
+        if !self.trusting {
+            return self.pool.submit(lane, job);
+        }
+        let job = Box::new(move || {
+            let _unsafe = trust_every_checksum();
+            job();
+        });
+        self.pool.submit(lane, job)
+    }
+
+    fn has_waiting_reads(&self) -> bool {
+        self.pool.has_waiting_reads()
+    }
+}
+
 impl Storm {
-    fn new(seed: u64) -> Self {
+    fn new(seed: u64, verify: Verify, trusting: bool) -> Self {
         let mut rng = Rng::new(seed);
         let store = Arc::new(CrashStore::format(tiny_geometry(), TINY_CAPACITY, seed));
         let origin = Arc::new(Mutex::new(Origin::new(&mut rng, 4)));
@@ -56,7 +79,10 @@ impl Storm {
         }
         let ground = Ground {
             storage: Arc::clone(&store) as Arc<dyn larder::storage::Storage>,
-            executor: Arc::new(DiskPool::new(3, 2, 64).unwrap()),
+            executor: Arc::new(Pool {
+                pool: DiskPool::new(3, 2, 64).unwrap(),
+                trusting,
+            }),
             clock: Arc::new(SystemClock::default()),
             host: HostIdentity {
                 boot_id: [1; 16],
@@ -64,7 +90,11 @@ impl Storm {
                 ..HostIdentity::default()
             },
         };
-        let cache = Cache::open(ground, Config::default()).unwrap();
+        let config = Config {
+            verify,
+            ..Config::default()
+        };
+        let cache = Cache::open(ground, config).unwrap();
         let server = Server {
             origin: Arc::clone(&origin),
             rng: Mutex::new(rng),
@@ -156,10 +186,16 @@ impl Storm {
         }
     }
 
-    /// Ticks, and replaces objects now and then.
+    /// Ticks, replaces objects and begins a scrub now and then.
     fn changer(&self, mut rng: Rng) {
         while self.go_on() {
             self.cache.tick();
+            match rng.below(60) {
+                0..6 => self.cache.scrub(0),
+                6 => self.cache.scrub(1 << 20),
+                7 => self.cache.stop_scrub(),
+                _ => {}
+            }
             if rng.chance(60) {
                 let object = rng.index(4);
                 self.origin
@@ -171,16 +207,14 @@ impl Storm {
     }
 }
 
-/// Four readers, an evictor whose disk loses pages, and a changing origin agree on every byte.
-#[test]
-fn readers_in_a_storm_get_the_right_bytes() {
-    let seconds = crate::model::number_from_env("LARDER_STORM_SECONDS").unwrap_or(4);
-    let storm = Storm::new(7);
+/// Lets four readers, an evictor whose disk loses pages and a changing origin at one cache, until the time is over or a
+/// reader has seen a wrong byte.
+fn blow(storm: &Storm, seconds: u64, trusting: bool) {
     std::thread::scope(|scope| {
         for seed in 0..4 {
-            let storm = &storm;
             scope.spawn(move || {
                 let _over = OnDrop(&storm.over);
+                let _unsafe = trusting.then(trust_every_checksum);
                 storm.reader(Rng::new(seed));
             });
         }
@@ -193,17 +227,45 @@ fn readers_in_a_storm_get_the_right_bytes() {
         }
         storm.over.store(true, Ordering::Relaxed);
     });
-    let (reads, inline) = (storm.reads.into_inner(), storm.inline.into_inner());
-    let stats = storm.cache.stats();
-    eprintln!(
-        "{reads} reads judged, {inline} inline, {} bad blocks, {stats:?}",
-        stats.blocks_bad
-    );
+}
+
+/// Four readers, an evictor whose disk loses pages, a scrub and a changing origin agree on every byte.
+#[test]
+fn readers_in_a_storm_get_the_right_bytes() {
+    let seconds = crate::model::number_from_env("LARDER_STORM_SECONDS").unwrap_or(4);
+    for (verify, seconds) in [
+        (Verify::First, seconds),
+        (Verify::Always, seconds.div_ceil(2)),
+    ] {
+        let storm = Storm::new(7, verify, false);
+        blow(&storm, seconds, false);
+        let (reads, inline) = (storm.reads.into_inner(), storm.inline.into_inner());
+        let stats = storm.cache.stats();
+        eprintln!(
+            "{verify:?}: {reads} reads judged, {inline} inline, {} bad blocks, {stats:?}",
+            stats.blocks_bad
+        );
+        assert!(
+            reads > 250 && inline > 50,
+            "the storm was a breeze: {reads} reads, {inline} inline"
+        );
+        assert!(stats.blocks_bad > 0, "no page was ever lost");
+        assert!(stats.scrub.passes > 0, "nothing was scrubbed");
+    }
+}
+
+/// The rig sees: with every checksum taken for right, some reader gets a wrong byte within seconds.
+#[test]
+fn the_unsafe_variant_is_caught() {
+    let storm = Storm::new(7, Verify::First, true);
+    let blown = std::panic::AssertUnwindSafe(|| blow(&storm, 30, true));
+    let caught = std::panic::catch_unwind(blown).is_err();
+    let reads = storm.reads.load(Ordering::Relaxed);
+    eprintln!("the variant that trusts every checksum was caught after {reads} reads");
     assert!(
-        reads > 500 && inline > 100,
-        "the storm was a breeze: {reads} reads, {inline} inline"
+        caught,
+        "{reads} reads without checksums, and the storm has seen nothing"
     );
-    assert!(stats.blocks_bad > 0, "no page was ever lost");
 }
 
 /// Ends the storm when a reader ends, for whatever reason.

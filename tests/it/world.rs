@@ -3,20 +3,22 @@
 //! The oracle: a reader gets the bytes of the one version that its blob serves, or an error that something in this world
 //! explains. A failing cache explains no error at all. Everything follows from the seed.
 
-use std::io;
+mod daemon;
+
+use std::ops::ControlFlow;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use crate::origin::{Origin, Stream};
 use bytes::Bytes;
-use larder::engine::{Blob, Cache, ChunkPolicy, Config, Ground, ReadError, Reader, Source};
+use larder::check::{self, Disk, Mode, Plan};
+use larder::engine::{Blob, ReadError, Reader};
 use larder::format::Geometry;
-use larder::storage::{ChunkFile, HostIdentity, NowRead, Space, Storage};
-use larder::testing::sim::{SimClock, SimExecutor, SimFetcher};
-use larder::testing::{CrashStore, Faults, Rng};
-use larder::units::{ByteRange, ChunkSize, SlotId};
+use larder::testing::{CrashStore, Fate, Faults, Rng};
+use larder::units::ByteRange;
 use parking_lot::Mutex;
+
+pub(crate) use self::daemon::{Daemon, Setup};
 
 /// Eight slots, so that reuse happens all the time.
 pub(crate) fn tiny_geometry() -> Geometry {
@@ -28,119 +30,29 @@ pub(crate) const TINY_CAPACITY: u64 = 77 * 1024 + 6 * 65536;
 
 pub(crate) const TIMEOUT: Duration = Duration::from_secs(30);
 
+/// Checks and repairs the disk; a second look finds nothing.
+pub(crate) fn check_twice(disk: &CrashStore, plan: Plan) {
+    let run = || {
+        let go_on = &mut |_: check::Step| ControlFlow::Continue(());
+        check::run(Disk::of(disk), Mode::Repair, plan, go_on).expect("any disk is checked")
+    };
+    let (first, second) = (run(), run());
+    assert!(
+        first.exit_code() <= 1,
+        "the first check mends everything: {:?}",
+        first.findings
+    );
+    assert_eq!(
+        second.exit_code(),
+        0,
+        "the second check finds: {:?}",
+        second.findings
+    );
+}
+
 /// A position in an object as an index.
 pub(crate) fn place(offset: u64) -> usize {
     usize::try_from(offset).unwrap()
-}
-
-/// The disk as one daemon sees it: a killed daemon reaches it no more.
-struct Reach {
-    store: Arc<CrashStore>,
-    alive: AtomicBool,
-}
-
-impl Reach {
-    fn store(&self) -> io::Result<&CrashStore> {
-        match self.alive.load(Ordering::Relaxed) {
-            true => Ok(&self.store),
-            false => Err(io::Error::other("this daemon was killed")),
-        }
-    }
-}
-
-impl Storage for Reach {
-    fn index_len(&self) -> io::Result<u64> {
-        self.store()?.index_len()
-    }
-    fn read_index(&self, offset: u64, buf: &mut [u8]) -> io::Result<()> {
-        self.store()?.read_index(offset, buf)
-    }
-    fn read_index_now(&self, offset: u64, buf: &mut [u8]) -> io::Result<NowRead> {
-        self.store()?.read_index_now(offset, buf)
-    }
-    fn write_index(&self, offset: u64, data: &[u8]) -> io::Result<()> {
-        self.store()?.write_index(offset, data)
-    }
-    fn sync_index(&self) -> io::Result<()> {
-        self.store()?.sync_index()
-    }
-    fn read_chunk(&self, file: ChunkFile, offset: u64, buf: &mut [u8]) -> io::Result<usize> {
-        self.store()?.read_chunk(file, offset, buf)
-    }
-    fn read_chunk_now(&self, file: ChunkFile, offset: u64, buf: &mut [u8]) -> io::Result<NowRead> {
-        self.store()?.read_chunk_now(file, offset, buf)
-    }
-    fn write_chunk(&self, file: ChunkFile, offset: u64, data: &[u8]) -> io::Result<u64> {
-        self.store()?.write_chunk(file, offset, data)
-    }
-    fn remove_chunk(&self, slot: SlotId) -> io::Result<()> {
-        self.store()?.remove_chunk(slot)
-    }
-    fn sync_all(&self) -> io::Result<()> {
-        self.store()?.sync_all()
-    }
-    fn space(&self) -> io::Result<Space> {
-        self.store()?.space()
-    }
-}
-
-/// One run of the daemon.
-pub(crate) struct Daemon {
-    reach: Arc<Reach>,
-    pub(crate) cache: Arc<Cache>,
-    pub(crate) source: Arc<Source>,
-    pub(crate) executor: Arc<SimExecutor>,
-    pub(crate) fetcher: Arc<SimFetcher>,
-    pub(crate) clock: Arc<SimClock>,
-}
-
-impl Daemon {
-    /// Opens the cache in the boot of this number, on a disk without faults.
-    pub(crate) fn start(store: &Arc<CrashStore>, boot: u8, chunk: ChunkSize) -> Self {
-        store.faults(|faults| *faults = Faults::default());
-        let reach = Arc::new(Reach {
-            store: Arc::clone(store),
-            alive: AtomicBool::new(true),
-        });
-        let (executor, fetcher) = (Arc::<SimExecutor>::default(), Arc::<SimFetcher>::default());
-        let clock = Arc::<SimClock>::default();
-        let host = HostIdentity {
-            boot_id: [boot; 16],
-            disk_mount_id: 1,
-            ..HostIdentity::default()
-        };
-        let ground = Ground {
-            storage: Arc::clone(&reach) as Arc<dyn Storage>,
-            executor: Arc::new(Arc::clone(&executor)),
-            clock: Arc::new(Arc::clone(&clock)),
-            host,
-        };
-        let config = Config {
-            timeout: TIMEOUT,
-            fetch_budget: 300_000,
-            request_max: 100_000,
-            readahead_max: 64 << 10,
-            readahead_far: 64 << 10,
-            ..Config::default()
-        };
-        let cache = Cache::open(ground, config).expect("a cache that survived is opened");
-        let policy = ChunkPolicy::Fixed(chunk);
-        let source = cache.source("sim:", "", Arc::new(Arc::clone(&fetcher)), policy);
-        Self {
-            reach,
-            cache,
-            source,
-            executor,
-            fetcher,
-            clock,
-        }
-    }
-
-    /// Ends the daemon at once: whatever it had not done is never done.
-    pub(crate) fn kill(self) {
-        self.reach.alive.store(false, Ordering::Relaxed);
-        drop(self.executor.kill());
-    }
 }
 
 /// A reader's open handle.
@@ -174,7 +86,7 @@ pub(crate) struct World {
     pending: Vec<Pending>,
     streams: Vec<Stream>,
     boot: u8,
-    chunk: ChunkSize,
+    setup: Setup,
     /// Errors of the origin were injected since the last quiet moment.
     origin_failed: bool,
     pub(crate) reads_judged: u64,
@@ -183,10 +95,15 @@ pub(crate) struct World {
 impl World {
     pub(crate) fn new(seed: u64) -> Self {
         let mut rng = Rng::new(seed);
+        let setup = Setup::draw(&mut rng);
+        Self::with(rng, setup)
+    }
+
+    /// A world of this kind.
+    pub(crate) fn with(mut rng: Rng, setup: Setup) -> Self {
         let store = CrashStore::format(tiny_geometry(), TINY_CAPACITY, rng.next_u64());
-        let chunk = ChunkSize::from_log2(16 + u8::try_from(rng.below(2)).unwrap()).unwrap();
         let origin = Origin::new(&mut rng, 5);
-        Self::over(Arc::new(store), origin, rng, chunk, 1)
+        Self::over(Arc::new(store), origin, rng, setup, 1)
     }
 
     /// A world that goes on from this disk, in the boot of this number.
@@ -194,10 +111,10 @@ impl World {
         store: Arc<CrashStore>,
         origin: Origin,
         rng: Rng,
-        chunk: ChunkSize,
+        setup: Setup,
         boot: u8,
     ) -> Self {
-        let daemon = Some(Daemon::start(&store, boot, chunk));
+        let daemon = Some(Daemon::start(&store, boot, setup));
         Self {
             rng,
             origin,
@@ -207,7 +124,7 @@ impl World {
             pending: Vec::new(),
             streams: Vec::new(),
             boot,
-            chunk,
+            setup,
             origin_failed: false,
             reads_judged: 0,
         }
@@ -217,8 +134,8 @@ impl World {
         self.daemon.as_ref().unwrap()
     }
 
-    pub(crate) fn chunk(&self) -> ChunkSize {
-        self.chunk
+    pub(crate) fn setup(&self) -> Setup {
+        self.setup
     }
 
     /// Opens an object in its present version.
@@ -411,7 +328,7 @@ impl World {
     pub(crate) fn kill(&mut self) {
         self.forget_readers();
         self.daemon.take().unwrap().kill();
-        self.daemon = Some(Daemon::start(&self.store, self.boot, self.chunk));
+        self.daemon = Some(Daemon::start(&self.store, self.boot, self.setup));
     }
 
     /// A clean stop and a new daemon.
@@ -421,7 +338,28 @@ impl World {
         // With a failing disk the stop is not clean, and that is all.
         let _ = self.daemon().cache.close();
         self.daemon.take().unwrap().kill();
-        self.daemon = Some(Daemon::start(&self.store, self.boot, self.chunk));
+        self.daemon = Some(Daemon::start(&self.store, self.boot, self.setup));
+    }
+
+    /// A clean stop, an orderly reboot and a new daemon: nothing that was written is lost.
+    pub(crate) fn reboot(&mut self) {
+        self.calm();
+        let _ = self.daemon().cache.close();
+        let disk = self.store.crash_with(|_| Fate::Keep);
+        self.boot_from(disk);
+    }
+
+    /// The daemon is stopped, cleanly or not, and cachefsck goes over the disk before the next one.
+    pub(crate) fn check(&mut self, plan: Plan) {
+        if self.rng.chance(128) {
+            self.calm();
+            let _ = self.daemon().cache.close();
+        }
+        self.forget_readers();
+        self.daemon.take().unwrap().kill();
+        self.store.faults(|faults| *faults = Faults::default());
+        check_twice(&self.store, plan);
+        self.daemon = Some(Daemon::start(&self.store, self.boot, self.setup));
     }
 
     /// A power cut, and a boot.
@@ -436,7 +374,7 @@ impl World {
         self.daemon.take().unwrap().kill();
         self.store = Arc::new(disk);
         self.boot = self.boot.wrapping_add(1);
-        self.daemon = Some(Daemon::start(&self.store, self.boot, self.chunk));
+        self.daemon = Some(Daemon::start(&self.store, self.boot, self.setup));
     }
 
     /// Reads every object from end to end in pieces of random size, and judges all of it.

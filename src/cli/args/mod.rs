@@ -13,7 +13,7 @@ use clap::{Args, Parser, Subcommand};
 use self::command::options_of_mount;
 pub(super) use self::command::{Misunderstood, parse};
 pub(super) use self::mount::MountArgs;
-use super::quantity::{parse_duration, parse_size};
+use super::quantity::{parse_duration, parse_scrub_rate, parse_size};
 
 const EXAMPLES: &str = "\
 Examples:
@@ -21,6 +21,7 @@ Examples:
   larder mount https://example.org/data/ /mnt/data --cache-size 100G --cache-dir /ssd/larder
   larder stats /mnt/fast                        what the cache did
   larder info /mnt/fast/some/file               what it knows of one file
+  larder scrub /mnt/fast                        check everything that is cached
   larder umount /mnt/fast
   larder demo                                   see it work, in a minute
 
@@ -47,6 +48,8 @@ pub(super) enum Command {
     Stats(StatsArgs),
     /// Show what the cache knows of a file on a mount
     Info(InfoArgs),
+    /// Check everything that is cached against its checksums, and forget what does not hold
+    Scrub(ScrubArgs),
     /// Make a sample tree, put it behind a simulated slow web server, mount it and show what the cache does
     Demo(DemoArgs),
     /// Print what a shell needs to complete larder's commands and options
@@ -74,6 +77,35 @@ pub(super) struct StatsArgs {
     #[arg(value_name = "DIR|CACHE")]
     pub path: PathBuf,
     /// As one JSON object
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// `larder scrub`.
+#[derive(Args, Debug)]
+#[command(after_help = "\
+Examples:
+  larder scrub /mnt/fast                 the daemon of the mount does it; Ctrl-C leaves it to it
+  larder scrub --rate 50M /mnt/fast
+  larder scrub --stop /mnt/fast
+  larder scrub /var/cache/larder         a cache directory; one that nobody uses is scrubbed by this command
+
+What does not hold is forgotten, and fetched again when it is asked for. It reads the disk, not what is in memory.
+Exit codes: 0 done, whether something was healed or not; 1 stopped, or the disk failed; 3 and 4 as for larder.")]
+pub(super) struct ScrubArgs {
+    /// A mount point, or a cache directory
+    #[arg(value_name = "DIR|CACHE")]
+    pub path: PathBuf,
+    /// The most that is read a second, or max; readers of the mount go first in any case
+    #[arg(long, value_name = "SIZE", default_value = "max", value_parser = parse_scrub_rate)]
+    pub rate: u64,
+    /// End the scrub that is under way
+    #[arg(long, conflicts_with_all = ["rate", "no_wait", "json"])]
+    pub stop: bool,
+    /// Leave it to the daemon, and do not look on
+    #[arg(short = 'b', long, conflicts_with = "json")]
+    pub no_wait: bool,
+    /// Tell the result as one JSON object
     #[arg(long)]
     pub json: bool,
 }

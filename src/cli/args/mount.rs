@@ -8,11 +8,29 @@ use clap::Args;
 use clap::builder::BoolishValueParser;
 
 use crate::cli::quantity::{
-    parse_chunk_policy, parse_duration, parse_positive_duration, parse_rate, parse_size,
+    ScrubRate, parse_chunk_policy, parse_duration, parse_positive_duration, parse_rate, parse_size,
 };
 use crate::cli::secret::Hidden;
-use crate::engine::ChunkPolicy;
+use crate::engine::{ChunkPolicy, Verify};
 use crate::vfs::MetadataTtl;
+
+/// When blocks are checked.
+#[derive(clap::ValueEnum, Clone, Copy, PartialEq, Eq, Debug)]
+pub(in crate::cli) enum VerifyWhen {
+    /// Once for as long as they stay in memory.
+    First,
+    /// At every read.
+    Always,
+}
+
+impl From<VerifyWhen> for Verify {
+    fn from(when: VerifyWhen) -> Self {
+        match when {
+            VerifyWhen::First => Self::First,
+            VerifyWhen::Always => Self::Always,
+        }
+    }
+}
 
 /// `larder mount`.
 #[derive(Args, Debug, Clone)]
@@ -66,6 +84,14 @@ pub(in crate::cli) struct MountArgs {
     /// A version of a web file that the server gives neither an ETag nor a time is believed in for so long
     #[arg(long, value_name = "TIME", default_value = "1h", value_parser = parse_duration)]
     pub unvalidated_ttl: Duration,
+    /// When a cached block is compared with its checksum: at its first use (once for as long as it stays in memory), or
+    /// always, at every read that reaches larder. What the kernel has in its own page cache reaches nobody
+    #[arg(long, value_name = "WHEN", value_enum, default_value = "first")]
+    pub verify: VerifyWhen,
+    /// How fast what was cached is checked after a power cut, a second and for the whole mount; readers go first. Or max,
+    /// or off: then it is checked when it is read
+    #[arg(long, value_name = "SIZE", default_value = "32M", value_parser = ScrubRate::parse)]
+    pub scrub_rate: ScrubRate,
     /// Sent to the web server with every request; can be given several times
     #[arg(
         long,

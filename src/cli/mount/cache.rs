@@ -75,7 +75,7 @@ fn ignored(args: &MountArgs, cache: &CacheDir) -> Option<String> {
 }
 
 /// The failure of a directory that was not opened.
-pub(super) fn failure(error: &CacheDirError) -> Failure {
+pub(in crate::cli) fn failure(error: &CacheDirError) -> Failure {
     match error {
         CacheDirError::Locked { .. } => Failure::new(
             Exit::InUse,
@@ -91,7 +91,7 @@ pub(super) fn failure(error: &CacheDirError) -> Failure {
 }
 
 /// The failure of a cache that the engine did not open.
-pub(super) fn engine_failure(dir: &Path, error: &OpenError) -> Failure {
+pub(in crate::cli) fn engine_failure(dir: &Path, error: &OpenError) -> Failure {
     Failure::new(
         Exit::Cache,
         format_args!("cannot open the cache in {}: {error}", dir.display()),

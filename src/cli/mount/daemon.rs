@@ -49,6 +49,9 @@ pub(super) fn run(args: &MountArgs, plan: &Plan, reporter: &mut Reporter) -> Res
         reporter.tell(Report::Note(note.clone()))?;
     }
     let daemon = Daemon::open(args, plan, disk, network, looked)?;
+    if let Some(sentence) = daemon.cache.last_stop().sentence() {
+        reporter.tell(Report::Note(format!("cache: {sentence}")))?;
+    }
     let served = mount_and_serve(&daemon, args, plan, reporter, &notes);
     // A mount that failed leaves a closed cache as well.
     daemon.close();
@@ -74,6 +77,9 @@ fn mount_and_serve(
     announce(plan, reporter)?;
     for note in notes {
         tracing::warn!("{note}");
+    }
+    if let Some(sentence) = daemon.cache.last_stop().sentence() {
+        tracing::info!("{sentence}");
     }
     serve(mount, signals)
 }
@@ -186,6 +192,8 @@ impl Daemon {
         let config = Config {
             timeout: args.timeout,
             unvalidated_ttl: args.unvalidated_ttl,
+            verify: args.verify.into(),
+            scrub_rate: args.scrub_rate.limit(),
             ..Config::default()
         };
         let cache =

@@ -10,6 +10,7 @@ mod plan;
 mod report;
 mod web;
 
+pub(super) use cache::{engine_failure, failure as cache_failure};
 pub(super) use plan::need_fuse;
 
 use self::plan::Plan;

@@ -5,5 +5,6 @@ mod demo;
 mod life;
 mod refuse;
 pub(crate) mod rig;
+mod scrub;
 mod user;
 mod web;

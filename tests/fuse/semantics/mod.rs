@@ -2,6 +2,7 @@
 
 mod failure;
 mod names;
+mod power;
 mod surprises;
 mod versions;
 mod web;

@@ -1,0 +1,272 @@
+//! `larder scrub`: goes through what is cached, and forgets what does not hold. On a mount its daemon does it, and this
+//! command looks on; a cache that nobody uses is opened here.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use super::args::ScrubArgs;
+use super::error::{Exit, Failure};
+use super::output::{Progress, say};
+use super::{mount, mounts};
+use crate::engine::{
+    Cache, Config, DiskPool, Ground, ScrubEnd, ScrubState, ScrubStats, SystemClock,
+};
+use crate::storage::{CacheDir, read_holder};
+
+/// How often a daemon is asked how far it has come.
+const POLL: Duration = Duration::from_millis(200);
+/// How often the engine is told that time passes.
+const TICK: Duration = Duration::from_millis(20);
+
+/// Runs the command.
+pub(super) fn run(args: &ScrubArgs) -> Result<(), Failure> {
+    let shown = args.path.display();
+    let path = mounts::full_path(&args.path)
+        .map_err(|e| Failure::failed(format_args!("cannot look at {shown}: {e}")))?;
+    match mount_of(&path)? {
+        Some(mount) if args.stop => stop(&mount),
+        Some(mount) => live(args, &mount),
+        None if args.stop => say!("nobody uses the cache in {shown}: no scrub is under way"),
+        None if args.no_wait => Err(Failure::new(
+            Exit::Usage,
+            format_args!(
+                "nobody uses the cache in {shown}, so there is no daemon to leave the scrub to: leave --no-wait out"
+            ),
+        )),
+        None => at_rest(args, &path),
+    }
+}
+
+/// The mount whose daemon has the cache: `path` itself, or the one that uses the cache directory `path`. `None` where
+/// nobody uses it.
+fn mount_of(path: &Path) -> Result<Option<PathBuf>, Failure> {
+    if mounts::larder_at(path)?.is_some() {
+        return Ok(Some(path.to_owned()));
+    }
+    let shown = path.display();
+    let holder = read_holder(path)
+        .map_err(|e| Failure::new(Exit::Cache, format_args!("cannot look at {shown}: {e}")))?;
+    match holder {
+        None => Ok(None),
+        Some(holder) => match holder.mounts.first() {
+            Some(mount) => Ok(Some(mount.clone())),
+            None => Err(Failure::new(
+                Exit::InUse,
+                format_args!(
+                    "{shown} is in use by {holder}, which serves no mount: try again when it has ended"
+                ),
+            )),
+        },
+    }
+}
+
+/// Asks the daemon of a mount for something.
+fn ask(mount: &Path, request: &str) -> Result<ScrubStats, Failure> {
+    let shown = mount.display();
+    let name = format!("user.larder.scrub.{request}");
+    let answer = match mounts::attribute(mount, &name) {
+        Ok(answer) => answer,
+        Err(e) if e.kind() == std::io::ErrorKind::PermissionDenied => {
+            return Err(Failure::failed(format_args!(
+                "only root and the user who mounted {shown} may scrub its cache"
+            )));
+        }
+        Err(e) => {
+            return Err(Failure::failed(format_args!(
+                "cannot ask the mount at {shown}: {e}"
+            )));
+        }
+    };
+    let stats = answer.and_then(|answer| serde_json::from_slice(&answer).ok());
+    stats.ok_or_else(|| {
+        Failure::failed(format_args!(
+            "the daemon of {shown} knows no scrub: it is of an earlier version, mount it anew"
+        ))
+    })
+}
+
+fn stop(mount: &Path) -> Result<(), Failure> {
+    let before = scrub_of(mount)?;
+    ask(mount, "stop")?;
+    match before.state {
+        ScrubState::Idle => say!("no scrub is under way"),
+        _ => say!("the scrub is stopped"),
+    }
+}
+
+/// How far the daemon of a mount has come.
+fn scrub_of(mount: &Path) -> Result<ScrubStats, Failure> {
+    let mut stats = mounts::stats_of(mount)?;
+    serde_json::from_value(stats["scrub"].take()).map_err(|e| {
+        Failure::failed(format_args!(
+            "the daemon of {} tells nothing of a scrub: {e}",
+            mount.display()
+        ))
+    })
+}
+
+/// Has the daemon scrub, and looks on.
+fn live(args: &ScrubArgs, mount: &Path) -> Result<(), Failure> {
+    let shown = mount.display();
+    let number = ask(mount, &format!("start.{}", args.rate))?.passes;
+    if args.no_wait {
+        return say!("the daemon of {shown} scrubs: `larder stats {shown}` shows how far it is");
+    }
+    let interrupted = interrupts()?;
+    let mut progress = Progress::new("scrub");
+    let ended = loop {
+        let stats = scrub_of(mount)?;
+        if stats.passes != number || stats.state == ScrubState::Idle {
+            break stats;
+        }
+        progress.update(stats.done_bytes, stats.total_bytes);
+        if interrupted.load(Ordering::Relaxed) {
+            progress.finish();
+            return say!(
+                "the daemon of {shown} goes on scrubbing: `larder scrub --stop {shown}` ends that"
+            );
+        }
+        std::thread::sleep(POLL);
+    };
+    progress.finish();
+    tell(args, &ended, number)
+}
+
+/// Scrubs a cache that nobody uses, in this process.
+fn at_rest(args: &ScrubArgs, path: &Path) -> Result<(), Failure> {
+    let disk = CacheDir::open(path).map_err(|e| mount::cache_failure(&e))?;
+    let pool = Arc::new(DiskPool::for_one_disk()?);
+    let ground = Ground {
+        host: disk.host(),
+        storage: Arc::new(disk),
+        executor: Arc::clone(&pool) as _,
+        clock: Arc::new(SystemClock::default()),
+    };
+    let config = Config {
+        scrub_rate: None,
+        ..Config::default()
+    };
+    let cache = Cache::open(ground, config).map_err(|e| mount::engine_failure(path, &e))?;
+    let interrupted = interrupts()?;
+    cache.scrub(args.rate);
+    let number = cache.stats().scrub.passes;
+    let mut progress = Progress::new("scrub");
+    while cache.stats().scrub.state != ScrubState::Idle {
+        if interrupted.load(Ordering::Relaxed) {
+            cache.stop_scrub();
+        }
+        let scrub = cache.stats().scrub;
+        progress.update(scrub.done_bytes, scrub.total_bytes);
+        std::thread::sleep(TICK);
+        cache.tick();
+    }
+    progress.finish();
+    let ended = cache.stats().scrub;
+    pool.shut_down();
+    cache.close().map_err(|e| {
+        Failure::new(
+            Exit::Cache,
+            format_args!("the cache in {} could not be closed: {e}", path.display()),
+        )
+    })?;
+    tell(args, &ended, number)
+}
+
+/// Set by Ctrl-C and SIGTERM.
+fn interrupts() -> Result<Arc<AtomicBool>, Failure> {
+    let interrupted = Arc::new(AtomicBool::new(false));
+    for signal in [signal_hook::consts::SIGINT, signal_hook::consts::SIGTERM] {
+        signal_hook::flag::register(signal, Arc::clone(&interrupted))?;
+    }
+    Ok(interrupted)
+}
+
+/// Tells what came of pass `number`.
+fn tell(args: &ScrubArgs, scrub: &ScrubStats, number: u64) -> Result<(), Failure> {
+    if args.json {
+        say!(
+            "{}",
+            serde_json::to_string(scrub).map_err(std::io::Error::other)?
+        )?;
+    }
+    if scrub.passes != number {
+        return Err(Failure::failed("another scrub has taken this one's place"));
+    }
+    match scrub.ended {
+        Some(ScrubEnd::Finished) if args.json => Ok(()),
+        Some(ScrubEnd::Finished) => say!("{}", summary(scrub)),
+        Some(ScrubEnd::DiskFailed) => Err(Failure::failed(
+            "the cache disk gave nothing any more: the scrub has given up",
+        )),
+        Some(ScrubEnd::Stopped) | None => Err(Failure::failed(format_args!(
+            "the scrub was stopped before its end; {}",
+            summary(scrub)
+        ))),
+    }
+}
+
+fn summary(scrub: &ScrubStats) -> String {
+    let ScrubStats {
+        checked_blocks: good,
+        bad_blocks: bad,
+        dropped_slots: dropped,
+        ..
+    } = scrub;
+    match (bad, dropped) {
+        (0, 0) => format!("{good} blocks hold: nothing was wrong"),
+        _ => format!(
+            "{good} blocks hold; {bad} did not and were forgotten, {dropped} chunks were dropped: they are fetched again \
+             when they are asked for"
+        ),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::storage::CreateOptions;
+
+    fn args(path: &Path) -> ScrubArgs {
+        ScrubArgs {
+            path: path.to_owned(),
+            rate: 0,
+            stop: false,
+            no_wait: false,
+            json: false,
+        }
+    }
+
+    #[test]
+    fn a_cache_at_rest_is_scrubbed_and_closed() {
+        let dir = tempfile::tempdir().unwrap();
+        let refused = run(&args(dir.path())).unwrap_err();
+        assert_eq!(refused.exit, Exit::Cache);
+        let options = CreateOptions {
+            capacity: 16 << 20,
+            slots: None,
+            files: None,
+        };
+        drop(CacheDir::open_or_create(dir.path(), &options, &mut |_| {}).unwrap());
+        run(&args(dir.path())).unwrap();
+        let waits = ScrubArgs {
+            no_wait: true,
+            ..args(dir.path())
+        };
+        assert_eq!(run(&waits).unwrap_err().exit, Exit::Usage);
+        let _held = CacheDir::open(dir.path()).unwrap();
+        assert_eq!(run(&args(dir.path())).unwrap_err().exit, Exit::InUse);
+    }
+
+    #[test]
+    fn what_was_healed_is_told() {
+        let mut scrub = ScrubStats {
+            checked_blocks: 7,
+            ..ScrubStats::default()
+        };
+        assert!(summary(&scrub).contains("nothing was wrong"));
+        scrub.bad_blocks = 2;
+        assert!(summary(&scrub).contains("2 did not and were forgotten"));
+    }
+}

@@ -1,0 +1,179 @@
+//! What a reader sees after the power went, and of the checks that there are for that.
+
+use std::fs;
+use std::os::fd::AsFd;
+use std::os::unix::fs::FileExt;
+use std::path::{Path, PathBuf};
+
+use larder::engine::{LastStop, ScrubEnd, ScrubKind, Verify};
+
+use super::super::cli::rig::wait_until;
+use super::super::mounted::{Mounted, Stage, Wish, content};
+
+const LEN: usize = 3 << 20;
+
+/// A mount in the boot of this number.
+fn mount(stage: &Stage, boot: u8, verify: Verify) -> Mounted {
+    stage.mount(Wish {
+        boot: Some(boot),
+        verify,
+        ..Wish::default()
+    })
+}
+
+/// A stage whose file `f` is wholly cached, and on disk; the machine goes down without a word.
+fn cut_after_reading(stage: &Stage) -> Vec<u8> {
+    let right = content(1, LEN);
+    fs::write(stage.origin("f"), &right).unwrap();
+    let mounted = mount(stage, 1, Verify::First);
+    assert_eq!(fs::read(mounted.path("f")).unwrap(), right);
+    wait_until("all of it was written", || {
+        let stats = mounted.cache.stats();
+        stats.blocks_filled >= 48 && chunk_files(&stage.path("cache")).len() == 1
+    });
+    // Two ticks: what is present is in the index.
+    std::thread::sleep(std::time::Duration::from_millis(200));
+    mounted.cut();
+    right
+}
+
+fn chunk_files(cache: &Path) -> Vec<PathBuf> {
+    let mut found = Vec::new();
+    let mut dirs = vec![cache.join("chunks")];
+    while let Some(dir) = dirs.pop() {
+        for entry in fs::read_dir(dir).unwrap().map(Result::unwrap) {
+            match entry.file_type().unwrap().is_dir() {
+                true => dirs.push(entry.path()),
+                false => found.push(entry.path()),
+            }
+        }
+    }
+    found
+}
+
+/// What a cut does: some pages of the file never reached the disk.
+fn damage(stage: &Stage) {
+    for path in chunk_files(&stage.path("cache")) {
+        let file = fs::OpenOptions::new().write(true).open(path).unwrap();
+        file.write_all_at(&[0; 8192], 1 << 20).unwrap();
+    }
+}
+
+/// C1. After a power cut a mount answers at once, however large the cache is: nothing is gone through first.
+#[test]
+fn a_mount_after_a_cut_goes_through_nothing() {
+    let stage = Stage::new();
+    cut_after_reading(&stage);
+    let options = larder::storage::CreateOptions {
+        capacity: 256 << 20,
+        slots: None,
+        files: None,
+    };
+    let path = stage.path("cache");
+    let disk = larder::storage::CacheDir::open_or_create(&path, &options, &mut |_| {}).unwrap();
+    let ground = larder::engine::Ground {
+        host: larder::storage::HostIdentity {
+            boot_id: [2; 16],
+            ..disk.host()
+        },
+        storage: std::sync::Arc::new(disk),
+        executor: std::sync::Arc::new(larder::engine::DiskPool::for_one_disk().unwrap()),
+        clock: std::sync::Arc::new(larder::engine::SystemClock::default()),
+    };
+    let cache = larder::engine::Cache::open(ground, larder::engine::Config::default()).unwrap();
+    let stats = cache.stats();
+    assert_eq!(stats.last_stop, LastStop::PowerCut);
+    assert_eq!((stats.segments_loaded, stats.blocks_checked), (0, 0));
+}
+
+/// C2. After a power cut every byte that is read is right: a cached block is checked before its first use, and what the cut
+/// damaged is fetched again.
+#[test]
+fn what_a_cut_damaged_is_fetched_again() {
+    let stage = Stage::new();
+    let right = cut_after_reading(&stage);
+    damage(&stage);
+    let mounted = mount(&stage, 2, Verify::First);
+    assert_eq!(mounted.cache.last_stop(), LastStop::PowerCut);
+    assert!(fs::read(mounted.path("f")).unwrap() == right, "wrong bytes");
+    assert!(mounted.cache.stats().blocks_bad > 0, "nothing was damaged");
+    assert!(mounted.fetched() > 0);
+}
+
+/// C3. A power cut loses nothing of the cache but what had not reached the disk, and the chunks that are damaged by that.
+#[test]
+fn what_reached_the_disk_is_still_cached() {
+    let stage = Stage::new();
+    let right = cut_after_reading(&stage);
+    let mounted = mount(&stage, 2, Verify::First);
+    assert!(fs::read(mounted.path("f")).unwrap() == right, "wrong bytes");
+    assert_eq!(mounted.fetched(), 0);
+}
+
+/// C4. After a power cut the cache is gone through in the background, at `--scrub-rate`, and what is damaged in it is
+/// forgotten before somebody reads it.
+#[test]
+fn a_cut_is_followed_by_a_scrub() {
+    let stage = Stage::new();
+    let right = cut_after_reading(&stage);
+    damage(&stage);
+    let mounted = mount(&stage, 2, Verify::First);
+    let scrub = || mounted.cache.stats().scrub;
+    wait_until("the scrub is over", || scrub().ended.is_some());
+    let done = scrub();
+    assert_eq!(
+        (done.kind, done.ended),
+        (Some(ScrubKind::Suspect), Some(ScrubEnd::Finished))
+    );
+    assert_eq!((done.dropped_slots, mounted.fetched()), (1, 0));
+    assert!(fs::read(mounted.path("f")).unwrap() == right, "wrong bytes");
+}
+
+/// C5. With `--verify=always` every read that reaches larder compares what it gives with its checksum; what the kernel
+/// has in its own page cache does not reach larder.
+#[test]
+fn always_is_every_read_that_reaches_larder() {
+    let stage = Stage::new();
+    let right = content(2, 65_536);
+    fs::write(stage.origin("f"), &right).unwrap();
+    let checked_by_a_read = |mounted: &Mounted, forget: bool| {
+        let file = fs::File::open(mounted.path("f")).unwrap();
+        if forget {
+            rustix::fs::fadvise(file.as_fd(), 0, None, rustix::fs::Advice::DontNeed).unwrap();
+        }
+        let before = mounted.cache.stats().blocks_checked;
+        let mut bytes = vec![0; right.len()];
+        file.read_exact_at(&mut bytes, 0).unwrap();
+        assert_eq!(bytes, right);
+        mounted.cache.stats().blocks_checked - before
+    };
+    for (verify, always) in [(Verify::First, false), (Verify::Always, true)] {
+        let mounted = mount(&stage, 1, verify);
+        fs::read(mounted.path("f")).unwrap();
+        wait_until("it is cached", || {
+            mounted.cache.stats().blocks_filled > 0 || mounted.fetched() == 0
+        });
+        checked_by_a_read(&mounted, true);
+        assert_eq!(checked_by_a_read(&mounted, true) > 0, always);
+        assert_eq!(checked_by_a_read(&mounted, false), 0);
+    }
+}
+
+/// C6. `larder scrub` compares everything that is cached with its checksums, on the disk itself; readers go first, and
+/// what does not hold is forgotten, and never a reader's error.
+#[test]
+fn a_scrub_finds_what_is_wrong_on_the_disk() {
+    let stage = Stage::new();
+    let right = cut_after_reading(&stage);
+    let mounted = mount(&stage, 1, Verify::First);
+    damage(&stage);
+    mounted.cache.scrub(0);
+    wait_until("the scrub is over", || {
+        mounted.cache.stats().scrub.ended.is_some()
+    });
+    let done = mounted.cache.stats().scrub;
+    assert_eq!(done.ended, Some(ScrubEnd::Finished));
+    assert_eq!((done.bad_blocks, done.dropped_slots), (1, 0), "{done:?}");
+    assert!(done.checked_blocks > 40, "{done:?}");
+    assert!(fs::read(mounted.path("f")).unwrap() == right, "wrong bytes");
+}
