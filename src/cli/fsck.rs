@@ -412,10 +412,9 @@ mod tests {
             exit::UNCORRECTED,
             "looking works beside a daemon"
         );
-        for copy in 0..2 {
-            cache
-                .write_index(Geometry::superblock_offset(copy), &[0; 512])
-                .unwrap();
+        let backup = cache.superblock().geometry.backup_offset();
+        for offset in [0, 4096, backup] {
+            cache.write_index(offset, &[0; 512]).unwrap();
         }
         drop(cache);
         assert_eq!(rig.run(&["-p"]).0, exit::UNCORRECTED);

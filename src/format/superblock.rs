@@ -101,6 +101,11 @@ impl Superblock {
             .seal(MAGIC_BYTES, Self::seed(offset))
     }
 
+    /// Whether all of it is known here: the reserved fields of a newer minor version would be lost by a rewrite.
+    pub fn may_be_rewritten(&self) -> bool {
+        is_known(self.minor)
+    }
+
     /// What is to be written over copy `copy` so that it says the same and outranks this one. A sequence number that
     /// cannot be raised begins anew: the other copy then goes on to hold.
     #[must_use]
@@ -174,12 +179,7 @@ impl Superblock {
         exact(CRC_ID, u64::from(read.u8(CRC_ID)), u64::from(CRC_ID_IEEE))?;
         exact(TAG_ID, u64::from(read.u8(TAG_ID)), u64::from(TAG_ID_BLAKE3))?;
         let minor = read.u16(MINOR);
-        #[expect(
-            clippy::absurd_extreme_comparisons,
-            reason = "the rule holds for every minor version, though the first is 0"
-        )]
-        let known = minor <= FORMAT_MINOR;
-        if known {
+        if is_known(minor) {
             read.zero(RESERVED_A)?;
             read.zero(RESERVED_B)?;
         }
@@ -248,6 +248,14 @@ impl Superblock {
     fn seed(offset: u64) -> SectorSeed {
         Geometry::seed(Uuid::default(), offset)
     }
+}
+
+#[expect(
+    clippy::absurd_extreme_comparisons,
+    reason = "the rule holds for every minor version, though the first is 0"
+)]
+fn is_known(minor: u16) -> bool {
+    minor <= FORMAT_MINOR
 }
 
 fn bad_sequence(value: u64) -> SectorError {

@@ -14,9 +14,7 @@ use super::host::HostIdentity;
 use super::layout::{CHUNKS_NAME, INDEX_NAME};
 use super::lock::{LOCK_NAME, Lock, Taken};
 use super::refuse::{foreign_name, network_fs};
-use crate::format::{
-    FORMAT_MAJOR, FORMAT_MINOR, FeatureVerdict, Geometry, SECTOR_LEN, Sector, Superblock,
-};
+use crate::format::{FORMAT_MAJOR, FeatureVerdict, Geometry, SECTOR_LEN, Sector, Superblock};
 
 /// What an index must be to be opened.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -120,7 +118,7 @@ impl CacheDir {
             .map_err(CacheDirError::io("open", path.join(INDEX_NAME)))?
             .ok_or_else(|| CacheDirError::NoCache(path.into()))?;
         // A newer writer's reserved fields would be lost with the writing.
-        if headless && !read_only && demand == Demand::Whole && superblock.minor <= FORMAT_MINOR {
+        if headless && !read_only && demand == Demand::Whole && superblock.may_be_rewritten() {
             restore_heads(&index, &superblock).map_err(CacheDirError::io(
                 "write the superblock of",
                 path.join(INDEX_NAME),

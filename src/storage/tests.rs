@@ -98,6 +98,33 @@ fn one_superblock_is_enough() {
 }
 
 #[test]
+fn the_backup_brings_both_superblocks_back() {
+    let dir = tempfile::tempdir().unwrap();
+    let uuid = make(dir.path()).unwrap().superblock().uuid;
+    let index = fs::File::options()
+        .write(true)
+        .open(dir.path().join("index.larder"))
+        .unwrap();
+    for copy in 0..2 {
+        let offset = Geometry::superblock_offset(copy);
+        index.write_all_at(&[0; 512], offset).unwrap();
+    }
+    let looked = CacheDir::open_for_repair(dir.path()).unwrap();
+    let mut sector = [7; 512];
+    looked.read_index(0, &mut sector).unwrap();
+    assert_eq!(sector, [0; 512], "the checker writes nothing at opening");
+    drop(looked);
+    let opened = CacheDir::open(dir.path()).unwrap();
+    assert_eq!(opened.superblock().uuid, uuid);
+    for copy in 0..2 {
+        let offset = Geometry::superblock_offset(copy);
+        opened.read_index(offset, &mut sector).unwrap();
+        let found = Superblock::decode(&sector, copy).unwrap();
+        assert_eq!((found.uuid, found.sequence), (uuid, [2, 3][copy as usize]));
+    }
+}
+
+#[test]
 fn an_unfinished_index_is_removed() {
     let dir = tempfile::tempdir().unwrap();
     fs::write(dir.path().join("index.larder.new"), b"half").unwrap();

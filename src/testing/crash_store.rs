@@ -466,10 +466,8 @@ impl Storage for CrashStore {
     }
 }
 
-impl CrashStore {
-    fn slot_of(path: &Path) -> Option<SlotId> {
-        path.to_str()?.parse().ok().map(SlotId)
-    }
+fn slot_of(path: &Path) -> Option<SlotId> {
+    path.to_str()?.parse().ok().map(SlotId)
 }
 
 /// A slot's file has the slot's number for a path; nothing else lies in the store.
@@ -493,12 +491,12 @@ impl ChunkFiles for CrashStore {
 
     fn len_of(&self, path: &Path) -> io::Result<Option<u64>> {
         let state = &mut *self.state.lock();
-        let file = Self::slot_of(path).and_then(|slot| state.file(slot));
+        let file = slot_of(path).and_then(|slot| state.file(slot));
         Ok(file.map(|file| file.len() as u64))
     }
 
     fn quarantine(&self, path: &Path) -> io::Result<()> {
-        let slot = Self::slot_of(path).ok_or(io::Error::from(Errno::NOENT))?;
+        let slot = slot_of(path).ok_or(io::Error::from(Errno::NOENT))?;
         self.state.lock().remove(slot);
         Ok(())
     }

@@ -77,9 +77,9 @@ pub(super) fn sessions(facts: &Facts, found: &mut Vec<Finding>) {
                 let repair = written_to(copy.number);
                 found.push(Finding::bad(Clause::Session, "session copy", copy, repair));
             }
-            SessionCopy::Blank(_) if last.is_some() && both => {
+            SessionCopy::Blank(_) if both => {
                 let place = format!("session copy {number}");
-                let detail = "it is blank, and the other copy is not".to_owned();
+                let detail = "it is blank, though the cache was used".to_owned();
                 let finding = Finding::new(Clause::Session, place, detail, written_to(number));
                 found.push(finding.seen(all.iter().copied()));
             }
