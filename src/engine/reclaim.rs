@@ -6,6 +6,7 @@
 //! * A slot is taken from its tenant only with its write lock held, so that nobody of the old tenancy writes afterwards.
 //! * A superseded version that somebody has open keeps its slots.
 
+use std::io;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -189,12 +190,17 @@ impl Cache {
     /// nobody's meanwhile: a new tenant would lose its file.
     fn unlink_left(&self, tag: Tag, chunk_no: u64) -> Option<()> {
         let (id, left) = self.slots.with_table(tag, chunk_no, Table::take_left)??;
-        let gone = self.ground.storage.remove_chunk(id);
+        let empty = FreePlace {
+            generation: left.generation,
+            ..FreePlace::default()
+        };
+        // The record may still be that of a twin, which would be one of blocks without a file.
+        let gone = self
+            .write_free(id, left)
+            .and_then(|()| self.ground.storage.remove_chunk(id))
+            .and_then(|()| self.write_free(id, empty));
         let after = match &gone {
-            Ok(()) => FreePlace {
-                generation: left.generation,
-                ..FreePlace::default()
-            },
+            Ok(()) => empty,
             Err(_) => left,
         };
         self.slots
@@ -248,6 +254,10 @@ impl Cache {
             }
             state.retire();
         }
+        // The place may stay free for long, and the version be filled again elsewhere: its record must not be its twin.
+        if let Err(error) = self.write_free(slot.id, left) {
+            self.disk_failed("freeing a slot", &error);
+        }
         self.slots
             .with_table_of(slot, |table| table.remove(slot, left))
             .unwrap_or(false)
@@ -265,18 +275,23 @@ impl Cache {
             state.retire();
         }
         self.counters.slots_dropped.add(1);
-        let record = SlotRecord::free(
-            self.disk.stamp(),
-            left.generation,
-            left.alloc_4k,
-            left.flags,
-        );
         // The place is handed out only after the free record is written: the next tenant's sector must come later.
-        if let Err(error) = self.disk.write_slot(slot.id, &record) {
+        if let Err(error) = self.write_free(slot.id, left) {
             self.disk_failed("freeing a slot", &error);
         }
         self.slots
             .with_table_of(slot, |table| table.remove(slot, left));
+    }
+
+    /// Writes the record of a free place.
+    fn write_free(&self, id: SlotId, left: FreePlace) -> io::Result<()> {
+        let FreePlace {
+            generation,
+            alloc_4k,
+            flags,
+        } = left;
+        let record = SlotRecord::free(self.disk.stamp(), generation, alloc_4k, flags);
+        self.disk.write_slot(id, &record)
     }
 }
 

@@ -98,6 +98,33 @@ fn one_superblock_is_enough() {
 }
 
 #[test]
+fn the_backup_brings_both_superblocks_back() {
+    let dir = tempfile::tempdir().unwrap();
+    let uuid = make(dir.path()).unwrap().superblock().uuid;
+    let index = fs::File::options()
+        .write(true)
+        .open(dir.path().join("index.larder"))
+        .unwrap();
+    for copy in 0..2 {
+        let offset = Geometry::superblock_offset(copy);
+        index.write_all_at(&[0; 512], offset).unwrap();
+    }
+    let looked = CacheDir::open_for_repair(dir.path()).unwrap();
+    let mut sector = [7; 512];
+    looked.read_index(0, &mut sector).unwrap();
+    assert_eq!(sector, [0; 512], "the checker writes nothing at opening");
+    drop(looked);
+    let opened = CacheDir::open(dir.path()).unwrap();
+    assert_eq!(opened.superblock().uuid, uuid);
+    for copy in 0..2 {
+        let offset = Geometry::superblock_offset(copy);
+        opened.read_index(offset, &mut sector).unwrap();
+        let found = Superblock::decode(&sector, copy).unwrap();
+        assert_eq!((found.uuid, found.sequence), (uuid, [2, 3][copy as usize]));
+    }
+}
+
+#[test]
 fn an_unfinished_index_is_removed() {
     let dir = tempfile::tempdir().unwrap();
     fs::write(dir.path().join("index.larder.new"), b"half").unwrap();
@@ -393,7 +420,7 @@ fn stray_files_are_found_and_put_aside() {
     fs::create_dir_all(dir.path().join("chunks/00/0000/x2/deep")).unwrap();
     std::os::unix::fs::symlink("/etc", dir.path().join("chunks/00/0000/00000004")).unwrap();
     let mut found = Vec::new();
-    cache.list_chunks(&mut |file| found.push(file)).unwrap();
+    cache.list_files(&mut |file| found.push(file)).unwrap();
     let (slots, strays): (Vec<_>, Vec<_>) = found.into_iter().partition(|f| f.slot.is_some());
     assert_eq!(
         slots.iter().map(|f| (f.slot, f.len)).collect::<Vec<_>>(),
@@ -410,7 +437,7 @@ fn stray_files_are_found_and_put_aside() {
         ["00000004", "ffffffff", "x", "x2", "y", "y.1"]
     );
     let mut left = 0;
-    cache.list_chunks(&mut |_| left += 1).unwrap();
+    cache.list_files(&mut |_| left += 1).unwrap();
     assert_eq!(left, 1);
 }
 

@@ -2,8 +2,8 @@
 //!
 //! `tidy` holds the rules of the house, `spec` holds `format-spec.md` against the code, `golden` opens a cache that an
 //! earlier version wrote, `fuzzed` replays the inputs of the fuzzers,
-//! `check` damages caches and has them put right, `crowd` reads with many at once and from a cache that is full, `faults`
-//! reads from web servers that break off, stand still and lie.
+//! `check`, `repairs` and `damage` damage caches and have them put right, `beside` checks one at work, `crowd` reads with
+//! many at once and from a cache that is full, `faults` reads from web servers that break off, stand still and lie.
 
 #![expect(
     clippy::unwrap_used,
@@ -11,9 +11,11 @@
 )]
 
 mod ahead;
+mod beside;
 mod check;
 mod crash;
 mod crowd;
+mod damage;
 mod embed;
 mod faults;
 mod fuzzed;
@@ -23,6 +25,7 @@ mod golden_writer;
 mod holes;
 mod model;
 mod origin;
+mod repairs;
 mod scrub;
 mod sick_disk;
 mod spec;

@@ -166,27 +166,13 @@ fn the_chunk_sizes_are_those_of_the_code() {
 
 #[test]
 fn each_clause_of_a_finding_is_defined_once_and_used_as_defined() {
-    let defined: Vec<String> = table(&section("Clauses"), "clause")
+    let defined: Vec<String> = table(&section("What a checker finds"), "clause")
         .into_iter()
         .map(|row| row[0].clone())
         .collect();
     let unique: BTreeSet<&String> = defined.iter().collect();
     assert_eq!(unique.len(), defined.len());
-    let expected = [
-        "F-SUPER",
-        "F-SESSION",
-        "F-SEGMENT",
-        "F-SLOT-SECTOR",
-        "F-SLOT-TWIN",
-        "F-SLOT-PLACE",
-        "F-BLOB-SECTOR",
-        "F-BLOB-TWIN",
-        "F-BLOB-PLACE",
-        "F-HEAP-SECTOR",
-        "F-FILE-SHORT",
-        "F-FILE-STRAY",
-        "F-BLOCK-CRC",
-    ];
+    let expected: Vec<&str> = larder::check::Clause::ALL.iter().map(|c| c.id()).collect();
     assert_eq!(defined, expected);
     // What the checker's sources name as a clause must be one.
     for (path, source) in crate::tree::rust_files() {
@@ -325,6 +311,7 @@ fn places() -> Vec<(&'static str, String)> {
             geometry().blob_table_offset(1).to_string(),
         ),
         ("heap of segment 3", geometry().heap_offset(3).to_string()),
+        ("superblock backup", geometry().backup_offset().to_string()),
     ]
 }
 
@@ -357,6 +344,11 @@ fn checksums() -> Vec<(&'static str, String)> {
             "superblock copy 1 crc",
             sealed(&[0; 16], 4096, &write()[INDEX][4096..4608]),
         ),
+        ("superblock backup crc", {
+            let at = geometry().backup_offset();
+            let start = usize::try_from(at).unwrap();
+            sealed(&[0; 16], at, &write()[INDEX][start..start + 512])
+        }),
         ("slot crc", sealed(&uuid().0, offset, &sector)),
         ("first bytes of the chunk file", hex(&blob.block(0, 0)[..8])),
         ("block 0", block(0)),

@@ -26,7 +26,7 @@ pub(crate) fn tiny_geometry() -> Geometry {
 }
 
 /// Room for about six full chunks of 64 KiB besides the index.
-pub(crate) const TINY_CAPACITY: u64 = 77 * 1024 + 6 * 65536;
+pub(crate) const TINY_CAPACITY: u64 = 81 * 1024 + 6 * 65536;
 
 pub(crate) const TIMEOUT: Duration = Duration::from_secs(30);
 

@@ -53,7 +53,8 @@ pub fn check(data: &[u8]) {
 /// checked.
 fn opens(store: &CrashStore) -> bool {
     let copies = [0, 1].map(|copy| read(store, Geometry::superblock_offset(copy)));
-    let chosen = Superblock::choose(&copies);
+    let offset = geometry().backup_offset();
+    let chosen = Superblock::choose_or_backup(&copies, Some((&read(store, offset), offset)));
     chosen.is_ok_and(|superblock| store.index_len().ok() == Some(superblock.geometry.index_len()))
 }
 
@@ -89,7 +90,8 @@ fn damage(
         *byte = value;
     }
     if verb & 1 == 1 {
-        let owner = if place < 2 { Uuid::default() } else { uuid };
+        let super_block = place < 2 || offset == geometry().backup_offset();
+        let owner = if super_block { Uuid::default() } else { uuid };
         reseal(&mut sector, Geometry::seed(owner, offset));
     }
     store
@@ -118,9 +120,10 @@ fn places() -> Vec<u64> {
         Geometry::session_offset(1),
         Geometry::segment_header_offset(0),
     ];
+    let backup = geometry().backup_offset();
     let tables = geometry().slot_table_offset(0);
     let records = (0..3 * RECORDS).map(|n| tables + n * SECTOR_LEN as u64);
-    heads.into_iter().chain(records).collect()
+    heads.into_iter().chain(records).chain([backup]).collect()
 }
 
 /// A cache with a session, three chunks of two blobs, and their records.
@@ -129,7 +132,7 @@ fn cache() -> (CrashStore, Uuid) {
     let superblock = Superblock::decode(&read(&store, 0), 0).expect("the store was just made");
     let uuid = superblock.uuid;
     let session = Session {
-        state: SessionState::Open,
+        state: SessionState::Clean,
         sequence: 2,
         epoch: 2,
         trusted_epoch: 2,
@@ -139,11 +142,18 @@ fn cache() -> (CrashStore, Uuid) {
         started_at: 0,
         pid: 1,
     };
-    let mut sectors = vec![(session.offset(), session.encode(uuid))];
+    let twin = Session {
+        state: SessionState::Open,
+        sequence: 1,
+        ..session
+    };
+    let mut sectors: Vec<_> = [twin, session]
+        .map(|session| (session.offset(), session.encode(uuid)))
+        .into();
     for (n, (blob, chunk_no)) in [(0u8, 0u64), (0, 1), (1, 0)].into_iter().enumerate() {
         let slot = SlotId(u32::try_from(n).unwrap_or_default());
         let offset = geometry().slot_offset(slot);
-        let record = slot_record(Tag([blob + 1; 16]), chunk_no, n as u64);
+        let record = slot_record(Tag([blob + 1; 16]), chunk_no, n as u64, blob.into());
         sectors.push((offset, record.encode(uuid, offset)));
         write_chunk(&store, slot, 0, BLOCK);
     }
@@ -168,7 +178,7 @@ fn write_chunk(store: &CrashStore, slot: SlotId, offset: u64, data: &[u8]) {
     written.expect("the store takes every write");
 }
 
-fn slot_record(tag: Tag, chunk_no: u64, counter: u64) -> SlotRecord {
+fn slot_record(tag: Tag, chunk_no: u64, counter: u64, hint: u32) -> SlotRecord {
     let mut crcs = [0; 64];
     if let Some(first) = crcs.first_mut() {
         *first = block_crc(tag, chunk_no, 0, BLOCK);
@@ -183,7 +193,7 @@ fn slot_record(tag: Tag, chunk_no: u64, counter: u64) -> SlotRecord {
         chunk_no,
         present: BlockMask::one(0),
         valid_len: 65536,
-        blob_hint: None,
+        blob_hint: Some(hint),
         last_use: 0,
         generation: 1,
         alloc_4k: 1,
@@ -201,7 +211,8 @@ fn blob_record(key: BlobKey, tag: Tag) -> BlobRecord {
         stamp: Stamp::new(2, 9),
         key,
         tag,
-        size: 100_000,
+        // A chunk for each slot that names it.
+        size: if tag == Tag([1; 16]) { 131_072 } else { 65_536 },
         ino: 0,
         mtime: Timestamp::default(),
         ctime: Timestamp::default(),
