@@ -28,18 +28,23 @@ macro_rules! clauses {
 }
 
 clauses! {
+    IndexLength, "F-INDEX-LENGTH", "the index is not as long as its superblock says";
     Super, "F-SUPER", "a copy of the superblock is damaged";
-    Session, "F-SESSION", "a copy of the session is damaged, or its epoch is too low";
-    Segment, "F-SEGMENT", "a segment header is damaged";
+    Session, "F-SESSION", "a copy of the session is damaged or missing, or its epoch is too low";
+    Segment, "F-SEGMENT", "a segment header is damaged or missing";
     SlotSector, "F-SLOT-SECTOR", "a slot record is damaged";
     SlotTwin, "F-SLOT-TWIN", "two slots claim the same chunk";
     SlotPlace, "F-SLOT-PLACE", "a slot lies in the wrong segment";
+    SlotExtent, "F-SLOT-EXTENT", "a slot holds what its blob cannot have";
     BlobSector, "F-BLOB-SECTOR", "a blob record is damaged";
     BlobTwin, "F-BLOB-TWIN", "two blob records have the same key";
     BlobPlace, "F-BLOB-PLACE", "a blob record lies in the wrong segment";
+    BlobLost, "F-BLOB-LOST", "a blob record is missing that slots name";
     HeapSector, "F-HEAP-SECTOR", "a heap cell is damaged";
     FileShort, "F-FILE-SHORT", "a chunk file ends before a block that its slot calls present";
-    FileStray, "F-FILE-STRAY", "a file among the chunk files belongs to no slot";
+    FileOrphan, "F-FILE-ORPHAN", "a chunk file lies where no slot was ever used";
+    FileStray, "F-FILE-STRAY", "something in the directory is not the cache's";
+    Dirty, "F-DIRTY", "user bytes that this version cannot check";
     BlockCrc, "F-BLOCK-CRC", "a block's bytes do not give its checksum, or cannot be read";
 }
 

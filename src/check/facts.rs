@@ -2,9 +2,11 @@
 
 use std::path::PathBuf;
 
+use bitvec::vec::BitVec;
 use hashbrown::HashMap;
 
-use crate::format::{Session, SlotKind, Superblock};
+use crate::format::{BlobKind, SECTOR_LEN, Session, SessionState, SlotKind, Superblock};
+use crate::storage::FoundFile;
 use crate::units::{BlobKey, BlockMask, ChunkSize, SlotId, Stamp, Tag};
 
 /// A sector as it was read: where, and a checksum of all its bytes, so that it can be told whether it has changed.
@@ -14,6 +16,35 @@ pub struct Evidence {
     pub offset: u64,
     /// CRC-32 of its 512 bytes; `None` where the disk did not give them.
     pub fingerprint: Option<u32>,
+}
+
+impl Evidence {
+    /// A blank sector at this offset.
+    pub(super) fn blank(offset: u64) -> Self {
+        let fingerprint = Some(crc32fast::hash(&[0; SECTOR_LEN]));
+        Self {
+            offset,
+            fingerprint,
+        }
+    }
+}
+
+/// A file as it was seen, so that it can be told whether it has changed.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct FileSeen {
+    /// Where it lies.
+    pub place: FilePlace,
+    /// Its length in bytes; `None` where there was none.
+    pub len: Option<u64>,
+}
+
+/// Where a file lies.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum FilePlace {
+    /// At the place of this slot.
+    Slot(SlotId),
+    /// At this path below the cache directory, whatever its length.
+    Path(PathBuf),
 }
 
 /// A sector that is not believed.
@@ -65,12 +96,21 @@ pub(super) struct SlotFact {
     pub(super) chunk_no: u64,
     pub(super) chunk: ChunkSize,
     pub(super) valid_len: u32,
+    /// The number of the blob record that named the tag.
+    pub(super) hint: Option<u32>,
     pub(super) present: BlockMask,
     /// Present blocks whose bytes do not give their checksum; only a deep scan looks.
     pub(super) bad_blocks: BlockMask,
 }
 
 impl SlotFact {
+    /// The bytes of these blocks.
+    pub(super) fn bytes_of(&self, blocks: BlockMask) -> u64 {
+        let valid = u64::from(self.valid_len);
+        let len = |block| self.chunk.block_len(valid, block);
+        blocks.and(self.present).iter().map(len).sum()
+    }
+
     /// The present blocks that a file of `len` bytes does not hold whole.
     pub(super) fn beyond(&self, len: u64) -> BlockMask {
         let valid = u64::from(self.valid_len);
@@ -89,8 +129,11 @@ impl SlotFact {
 pub(super) struct BlobFact {
     pub(super) number: u32,
     pub(super) evidence: Evidence,
+    pub(super) kind: BlobKind,
     pub(super) key: BlobKey,
     pub(super) tag: Tag,
+    pub(super) size: u64,
+    pub(super) chunk: ChunkSize,
     pub(super) stamp: Stamp,
 }
 
@@ -106,23 +149,59 @@ pub(super) struct SegmentSums {
 #[derive(Clone, Debug)]
 pub(super) struct Facts {
     pub(super) superblock: Superblock,
+    /// The length that the index has.
+    pub(super) index_len: u64,
     /// Copies that do not hold, or contradict the one that does.
     pub(super) bad_superblocks: Vec<Bad>,
     pub(super) sessions: [SessionCopy; 2],
     pub(super) bad_segments: Vec<Bad>,
+    /// Headers that were never written, or lost.
+    pub(super) blank_segments: Vec<u32>,
     pub(super) sums: Vec<SegmentSums>,
     pub(super) slots: Vec<SlotFact>,
     pub(super) bad_slots: Vec<Bad>,
+    /// For each slot whether its sector is anything but blank.
+    pub(super) slot_written: BitVec,
     pub(super) blobs: Vec<BlobFact>,
     pub(super) bad_blobs: Vec<Bad>,
+    /// For each blob record whether its sector is anything but blank.
+    pub(super) blob_written: BitVec,
     pub(super) used_heap: u64,
     pub(super) bad_heap: Vec<Bad>,
     /// The highest epoch in any stamp.
     pub(super) last_epoch: u64,
+    /// A sector with a stamp of that epoch.
+    pub(super) newest: Option<Evidence>,
     /// The lengths of the slots' files.
     pub(super) files: HashMap<SlotId, u64>,
-    /// Files that lie where no slot's file does.
-    pub(super) strays: Vec<PathBuf>,
+    /// What is not the cache's.
+    pub(super) strays: Vec<FoundFile>,
+    /// Bytes of users that were not uploaded.
+    pub(super) dirty: Vec<FoundFile>,
     pub(super) blocks_read: u64,
     pub(super) bytes_read: u64,
+}
+
+impl Facts {
+    /// The last session that holds.
+    pub(super) fn last_session(&self) -> Option<(Session, Evidence)> {
+        let valid = self
+            .sessions
+            .iter()
+            .filter_map(|copy| copy.session().map(|session| (session, copy.evidence())));
+        valid.max_by_key(|(session, _)| session.sequence)
+    }
+
+    /// The session's sector where the cache was closed cleanly: everything that was in motion has been written then.
+    pub(super) fn closed_cleanly(&self) -> Option<Evidence> {
+        let (session, evidence) = self.last_session()?;
+        (session.state == SessionState::Clean).then_some(evidence)
+    }
+
+    /// Notes a stamp of this epoch.
+    pub(super) fn stamped(&mut self, epoch: u64, evidence: Evidence) {
+        if epoch > self.last_epoch {
+            (self.last_epoch, self.newest) = (epoch, Some(evidence));
+        }
+    }
 }

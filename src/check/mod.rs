@@ -2,17 +2,18 @@
 //! mistake there is not repeated here.
 //!
 //! `scan` and `deep` gather facts, `rules` (pure) turns them into findings, `repair` carries out what a finding says,
-//! `report` tells it. Invariants:
+//! `stand` drops what was only in motion, `report` tells it. Invariants:
 //!
 //! * A repair frees records and clears presence; it never invents any. All that it can lose is a clean copy of remote
 //!   data.
-//! * Without repair nothing is written, and a daemon may be at work meanwhile: a finding counts only if its sector reads
-//!   the same a second time.
+//! * Without repair nothing is written, and a daemon may be at work meanwhile: a finding counts only if all that it is
+//!   about was so at one moment.
 //! * A second check after a repair finds nothing.
 //!
 //! The index is read through [`Storage`] in large pieces rather than through a mapping: it is as fast, a disk error stays
 //! an error value, and the crash store of the tests can be checked by the same code.
 
+mod anew;
 mod clause;
 mod deep;
 mod facts;
@@ -20,12 +21,14 @@ mod repair;
 mod report;
 mod rules;
 mod scan;
+mod stand;
 
 use std::io;
 use std::ops::ControlFlow;
 
+pub use anew::{AnewError, start_anew};
 pub use clause::Clause;
-pub use repair::repair;
+pub use repair::{Means, repair};
 pub use report::{Counts, Report, exit};
 pub use rules::{Finding, Repair};
 
@@ -41,6 +44,8 @@ pub struct Disk<'a> {
     pub files: &'a dyn ChunkFiles,
     /// The machine, where it is known: only in the boot that wrote a slot can one bad block of it stand alone.
     pub host: Option<HostIdentity>,
+    /// Whether somebody else may change the cache meanwhile: what is found is then looked at again after a while.
+    pub live: bool,
 }
 
 impl<'a> Disk<'a> {
@@ -50,6 +55,7 @@ impl<'a> Disk<'a> {
             storage: store,
             files: store,
             host: None,
+            live: !store.is_exclusive(),
         }
     }
 
@@ -139,9 +145,9 @@ pub enum CheckError {
     /// The disk said no.
     #[error("cannot read the cache: {0}")]
     Io(#[from] io::Error),
-    /// Neither superblock holds, so that nothing can be read.
+    /// No superblock holds, so that nothing can be proven.
     #[error(
-        "neither superblock is valid ({0}): only clean copies of remote data were in this cache, so remove the directory and let larder make a new one"
+        "none of the three superblocks is valid ({0}), and without one nothing in the cache can be proven: cachefsck -y sets the old index aside and begins an empty one"
     )]
     Superblock(SectorError),
     /// The observer ended it.
@@ -155,21 +161,12 @@ pub fn check(disk: Disk<'_>, plan: Plan, observe: Observer<'_>) -> Result<Report
     if plan.deep {
         deep::blocks(disk, plan.jobs, &mut facts, observe)?;
     }
-    let mut findings = rules::findings(&facts, disk.host);
-    let mut lost = None;
-    findings.retain(|finding| {
-        scan::stands(disk.storage, finding).unwrap_or_else(|error| {
-            lost.get_or_insert(error);
-            true
-        })
-    });
-    match lost {
-        Some(error) => Err(error.into()),
-        None => Ok(Report::new(plan.deep, &facts, findings)),
-    }
+    let findings = rules::findings(&facts, disk.host);
+    let findings = stand::standing(disk, findings)?;
+    Ok(Report::new(plan.deep, &facts, findings))
 }
 
-/// [`check()`], and [`repair()`] of everything that was found if `mode` says so.
+/// [`check()`], and [`repair()`] of everything that was found if `mode` says so, apart from bytes of users.
 pub fn run(
     disk: Disk<'_>,
     mode: Mode,
@@ -178,7 +175,7 @@ pub fn run(
 ) -> Result<Report, CheckError> {
     let mut report = check(disk, plan, observe)?;
     if mode == Mode::Repair {
-        repair(disk, &mut report, |_| true)?;
+        repair(disk, &mut report, &mut Means::default(), |_| true)?;
     }
     Ok(report)
 }

@@ -1,30 +1,48 @@
 //! Carrying out what the findings say.
 //!
 //! Each repair is one sector, or one file that nothing names; a cut in between leaves a cache that the next check finds
-//! no worse than before.
+//! no worse than before. What is about to go is shown to the salvage first; where that errs, the repair is not done.
 
 use std::io;
+use std::path::Path;
 
 use super::rules::{Finding, Repair};
 use super::{CheckError, Disk, Report};
-use crate::format::{Geometry, SECTOR_LEN, SlotFlags, SlotRecord, Superblock};
-use crate::storage::Storage;
-use crate::units::{BlockMask, SlotId, Uuid};
+use crate::format::{BlobRecord, Geometry, SECTOR_LEN, Sector, SlotFlags, SlotRecord, Superblock};
+use crate::storage::Salvage;
+use crate::units::{BlockMask, SlotId};
+
+/// What a repair may do beside putting right what is clean data.
+#[derive(Default)]
+pub struct Means<'a> {
+    /// Keeps copies of what is about to go; `None` where nothing is kept.
+    pub salvage: Option<&'a mut dyn Salvage>,
+    /// Whether bytes of users that were never uploaded may be removed.
+    pub discard_dirty: bool,
+}
 
 /// Puts right what `wanted` says yes to, and syncs. A repair that fails leaves its finding open, with the reason added.
+/// Bytes of users stay, and their finding open, unless `means` says otherwise.
 ///
-/// Errors where the superblock cannot be read again or the sync fails.
+/// Errors where the sync fails.
 pub fn repair(
     disk: Disk<'_>,
     report: &mut Report,
+    means: &mut Means<'_>,
     mut wanted: impl FnMut(&Finding) -> bool,
 ) -> Result<(), CheckError> {
     let superblock = report.superblock;
     for finding in &mut report.findings {
-        if finding.fixed || !wanted(finding) {
+        let kept = finding.repair == Repair::DiscardDirty && !means.discard_dirty;
+        if finding.fixed || kept || !wanted(finding) {
             continue;
         }
-        match apply(disk, &superblock, &finding.repair) {
+        let mut mender = Mender {
+            disk,
+            superblock: &superblock,
+            means,
+        };
+        match mender.apply(&finding.repair) {
             Ok(()) => finding.fixed = true,
             Err(error) => finding
                 .detail
@@ -38,29 +56,108 @@ pub fn repair(
     Ok(())
 }
 
-fn apply(disk: Disk<'_>, superblock: &Superblock, repair: &Repair) -> io::Result<()> {
-    let (storage, uuid, geometry) = (disk.storage, superblock.uuid, &superblock.geometry);
-    match repair {
-        Repair::Superblock(next) => storage.write_index(next.offset(), &next.encode()),
-        Repair::Session(next) => storage.write_index(next.offset(), &next.encode(uuid)),
-        Repair::Segment(header) => {
-            let offset = Geometry::segment_header_offset(header.segment);
-            storage.write_index(offset, &header.encode(uuid))
+/// One repair after the other.
+struct Mender<'a, 'm> {
+    disk: Disk<'a>,
+    superblock: &'a Superblock,
+    means: &'a mut Means<'m>,
+}
+
+impl Mender<'_, '_> {
+    fn apply(&mut self, repair: &Repair) -> io::Result<()> {
+        let (uuid, geometry) = (self.superblock.uuid, self.superblock.geometry);
+        match repair {
+            Repair::IndexLength(len) => self.set_length(*len),
+            Repair::Superblock(next) => self.write(next.offset(), &next.encode()),
+            Repair::Backup(next) => {
+                self.write(next.geometry.backup_offset(), &next.encode_backup())
+            }
+            Repair::Session(next) => self.write(next.offset(), &next.encode(uuid)),
+            Repair::Segment(header) => {
+                let offset = Geometry::segment_header_offset(header.segment);
+                self.write(offset, &header.encode(uuid))
+            }
+            Repair::BlankSlot(slot) => {
+                // Whether the file was ever handed out is not known any more, so it is not to be written again.
+                self.remove_file(*slot)?;
+                self.write(geometry.slot_offset(*slot), &[0; SECTOR_LEN])
+            }
+            Repair::FreeSlot(slot) => self.change_slot(*slot, |old| {
+                let taint = SlotFlags(old.flags.0 & SlotFlags::TAINTED);
+                SlotRecord::free(old.stamp, old.generation, old.alloc_4k, taint)
+            }),
+            Repair::ClearBlocks(slot, blocks) => {
+                self.change_slot(*slot, |old| cleared(old, *blocks))
+            }
+            Repair::FreeBlob(number) => {
+                let offset = geometry.blob_offset(*number);
+                self.write(offset, &BlobRecord::free().encode(uuid, offset))
+            }
+            Repair::Blank(offset) => self.write(*offset, &[0; SECTOR_LEN]),
+            Repair::RemoveFile(slot) => self.remove_file(*slot),
+            Repair::Quarantine(path) => self.disk.files.quarantine(path),
+            Repair::DiscardDirty => {
+                for file in self.disk.files.dirty_files()? {
+                    self.keep_file(&file.path)?;
+                }
+                self.disk.files.discard_dirty()
+            }
         }
-        Repair::BlankSlot(slot) => {
-            storage.write_index(geometry.slot_offset(*slot), &[0; SECTOR_LEN])?;
-            // Whether the file was ever handed out is not known any more, so it is not to be written again.
-            storage.remove_chunk(*slot)
+    }
+
+    fn write(&mut self, offset: u64, sector: &Sector) -> io::Result<()> {
+        self.keep_sector(offset)?;
+        self.disk.storage.write_index(offset, sector)
+    }
+
+    /// What the disk does not give cannot be kept.
+    fn keep_sector(&mut self, offset: u64) -> io::Result<()> {
+        let mut bytes = [0; SECTOR_LEN];
+        match (&mut self.means.salvage, self.disk.storage) {
+            (Some(salvage), storage) if storage.read_index(offset, &mut bytes).is_ok() => {
+                salvage.sector(offset, &bytes)
+            }
+            _ => Ok(()),
         }
-        Repair::FreeSlot(slot) => change_slot(storage, uuid, geometry, *slot, |old| {
-            let taint = SlotFlags(old.flags.0 & SlotFlags::TAINTED);
-            SlotRecord::free(old.stamp, old.generation, old.alloc_4k, taint)
-        }),
-        Repair::ClearBlocks(slot, blocks) => {
-            change_slot(storage, uuid, geometry, *slot, |old| cleared(old, *blocks))
+    }
+
+    fn keep_file(&mut self, path: &Path) -> io::Result<()> {
+        match &mut self.means.salvage {
+            Some(salvage) => salvage.file(path),
+            None => Ok(()),
         }
-        Repair::Blank(offset) => storage.write_index(*offset, &[0; SECTOR_LEN]),
-        Repair::Quarantine(path) => disk.files.quarantine(path),
+    }
+
+    fn remove_file(&mut self, slot: SlotId) -> io::Result<()> {
+        let path = self.disk.files.path_of(slot);
+        if self.disk.files.len_of(&path)?.is_some() {
+            self.keep_file(&path)?;
+        }
+        self.disk.storage.remove_chunk(slot)
+    }
+
+    fn set_length(&mut self, len: u64) -> io::Result<()> {
+        let mut offset = len;
+        while self.means.salvage.is_some() && offset < self.disk.storage.index_len()? {
+            self.keep_sector(offset)?;
+            offset += SECTOR_LEN as u64;
+        }
+        self.disk.files.set_index_len(len)
+    }
+
+    fn change_slot(
+        &mut self,
+        slot: SlotId,
+        change: impl FnOnce(SlotRecord) -> SlotRecord,
+    ) -> io::Result<()> {
+        let (uuid, offset) = (
+            self.superblock.uuid,
+            self.superblock.geometry.slot_offset(slot),
+        );
+        let mut sector = [0; SECTOR_LEN];
+        self.disk.storage.read_index(offset, &mut sector)?;
+        let record = SlotRecord::decode(&sector, uuid, offset).map_err(io::Error::other)?;
+        self.write(offset, &change(record).encode(uuid, offset))
     }
 }
 
@@ -73,18 +170,4 @@ fn cleared(mut record: SlotRecord, blocks: BlockMask) -> SlotRecord {
         }
     }
     record
-}
-
-fn change_slot(
-    storage: &dyn Storage,
-    uuid: Uuid,
-    geometry: &Geometry,
-    slot: SlotId,
-    change: impl FnOnce(SlotRecord) -> SlotRecord,
-) -> io::Result<()> {
-    let offset = geometry.slot_offset(slot);
-    let mut sector = [0; SECTOR_LEN];
-    storage.read_index(offset, &mut sector)?;
-    let record = SlotRecord::decode(&sector, uuid, offset).map_err(io::Error::other)?;
-    storage.write_index(offset, &change(record).encode(uuid, offset))
 }

@@ -6,10 +6,10 @@
 
 use std::io;
 
+use bitvec::vec::BitVec;
 use hashbrown::HashMap;
 
 use super::facts::{Bad, BlobFact, Evidence, Facts, SegmentSums, SessionCopy, SlotFact};
-use super::rules::Finding;
 use super::{CheckError, Disk, Observer, Phase, Step};
 use crate::format::{
     BlobKind, BlobRecord, Geometry, HeapCell, SECTOR_LEN, Sector, SectorError, SegmentHeader,
@@ -25,9 +25,9 @@ const UNREADABLE_MAX: usize = 1024;
 const SECTOR: u64 = SECTOR_LEN as u64;
 
 /// A sector, or why the disk did not give it.
-type Read = Result<Sector, io::Error>;
+pub(super) type Read = Result<Sector, io::Error>;
 
-/// Gathers the facts. Errors where both superblocks are bad, the disk fails as a whole, or the observer says so.
+/// Gathers the facts. Errors where all superblocks are bad, the disk fails as a whole, or the observer says so.
 pub(super) fn scan(disk: Disk<'_>, observe: Observer<'_>) -> Result<Facts, CheckError> {
     let mut facts = heads(disk.storage)?;
     let geometry = facts.superblock.geometry;
@@ -47,20 +47,6 @@ pub(super) fn scan(disk: Disk<'_>, observe: Observer<'_>) -> Result<Facts, Check
     Ok(facts)
 }
 
-/// Whether the sectors that a finding is about still read as they did.
-pub(super) fn stands(storage: &dyn Storage, finding: &Finding) -> io::Result<bool> {
-    for evidence in &finding.evidence {
-        let again = read_sectors(storage, evidence.offset, 1)?;
-        if again
-            .iter()
-            .any(|read| fingerprint(read) != evidence.fingerprint)
-        {
-            return Ok(false);
-        }
-    }
-    Ok(true)
-}
-
 /// Reads one sector of the heads.
 fn one(storage: &dyn Storage, offset: u64) -> io::Result<(Read, Evidence)> {
     let read = read_sectors(storage, offset, 1)?.pop();
@@ -75,7 +61,7 @@ fn one(storage: &dyn Storage, offset: u64) -> io::Result<(Read, Evidence)> {
     ))
 }
 
-/// The superblock that holds, and the copies that do not.
+/// The superblock that holds, and the copies that do not; the backup is number 2.
 fn superblocks(storage: &dyn Storage) -> Result<(Superblock, Vec<Bad>), CheckError> {
     let mut copies = [[0; SECTOR_LEN]; 2];
     let mut reads = Vec::new();
@@ -85,13 +71,23 @@ fn superblocks(storage: &dyn Storage) -> Result<(Superblock, Vec<Bad>), CheckErr
         *copy = read.unwrap_or([0; SECTOR_LEN]);
         reads.push((number, evidence, decoded));
     }
-    let superblock = Superblock::choose(&copies).map_err(CheckError::Superblock)?;
+    let backup = match Geometry::backup_offset_in(storage.index_len()?) {
+        Some(offset) => Some((one(storage, offset)?.0.unwrap_or([0; SECTOR_LEN]), offset)),
+        None => None,
+    };
+    let backup = backup.as_ref().map(|(sector, offset)| (sector, *offset));
+    let superblock = Superblock::choose_or_backup(&copies, backup);
+    let superblock = superblock.map_err(CheckError::Superblock)?;
+    let offset = superblock.geometry.backup_offset();
+    let (read, evidence) = one(storage, offset)?;
+    let decoded = decode(&read, |sector| Superblock::decode_backup(sector, offset));
+    reads.push((2, evidence, decoded));
     let mut bad = Vec::new();
     for (number, evidence, decoded) in reads {
         let same = |s: &Superblock| (s.uuid, s.geometry) == (superblock.uuid, superblock.geometry);
         let why = match decoded {
             Ok(copy) if same(&copy) => continue,
-            Ok(_) => "its uuid or geometry is not that of the newer copy".to_owned(),
+            Ok(_) => "its uuid or geometry is not that of the copy that holds".to_owned(),
             Err(why) => why,
         };
         bad.push(Bad {
@@ -120,34 +116,42 @@ fn heads(storage: &dyn Storage) -> Result<Facts, CheckError> {
             }),
         };
     }
-    let mut bad_segments = Vec::new();
+    let (mut bad_segments, mut blank_segments) = (Vec::new(), Vec::new());
     for number in 0..superblock.geometry.segments() {
         let (read, evidence) = one(storage, Geometry::segment_header_offset(number))?;
-        if let Err(why) = decode(&read, |s| {
+        match decode(&read, |s| {
             unless_blank(SegmentHeader::decode(s, uuid, number))
         }) {
-            bad_segments.push(Bad {
+            Ok(Some(_)) => {}
+            Ok(None) => blank_segments.push(number),
+            Err(why) => bad_segments.push(Bad {
                 number,
                 evidence,
                 why,
-            });
+            }),
         }
     }
     Ok(Facts {
         superblock,
+        index_len: storage.index_len()?,
         bad_superblocks,
         sessions,
         bad_segments,
+        blank_segments,
         sums: Vec::new(),
         slots: Vec::new(),
         bad_slots: Vec::new(),
+        slot_written: BitVec::repeat(true, superblock.geometry.n_slots() as usize),
         blobs: Vec::new(),
         bad_blobs: Vec::new(),
+        blob_written: BitVec::repeat(true, superblock.geometry.n_blobs() as usize),
         used_heap: 0,
         bad_heap: Vec::new(),
         last_epoch: 0,
+        newest: None,
         files: HashMap::new(),
         strays: Vec::new(),
+        dirty: Vec::new(),
         blocks_read: 0,
         bytes_read: 0,
     })
@@ -236,11 +240,12 @@ impl Scan<'_, '_> {
 
     fn files(&mut self, facts: &mut Facts) -> Result<(), CheckError> {
         let (files, strays) = (&mut facts.files, &mut facts.strays);
-        self.disk.files.list_chunks(&mut |found| match found.slot {
+        self.disk.files.list_files(&mut |found| match found.slot {
             Some(slot) => drop(files.insert(slot, found.len)),
-            None => strays.push(found.path),
+            None => strays.push(found),
         })?;
-        strays.sort();
+        strays.sort_by(|a, b| a.path.cmp(&b.path));
+        facts.dirty = self.disk.files.dirty_files()?;
         self.tell(Phase::Files, facts.files.len() as u64, 0)
     }
 }
@@ -249,7 +254,7 @@ fn slot(facts: &mut Facts, uuid: Uuid, slot: SlotId, read: Read, evidence: Evide
     let offset = evidence.offset;
     let record = match decode(&read, |s| unless_blank(SlotRecord::decode(s, uuid, offset))) {
         Ok(Some(record)) => record,
-        Ok(None) => return,
+        Ok(None) => return facts.slot_written.set(slot.0 as usize, false),
         Err(why) => {
             return facts.bad_slots.push(Bad {
                 number: slot.0,
@@ -258,7 +263,7 @@ fn slot(facts: &mut Facts, uuid: Uuid, slot: SlotId, read: Read, evidence: Evide
             });
         }
     };
-    facts.last_epoch = facts.last_epoch.max(record.stamp.epoch());
+    facts.stamped(record.stamp.epoch(), evidence);
     let used = record.kind != SlotKind::Free;
     if let Some(sums) = facts.sums.last_mut() {
         sums.allocated += u64::from(record.alloc_4k) << 12;
@@ -276,6 +281,7 @@ fn slot(facts: &mut Facts, uuid: Uuid, slot: SlotId, read: Read, evidence: Evide
         chunk_no: record.chunk_no,
         chunk: record.chunk,
         valid_len: record.valid_len,
+        hint: record.blob_hint,
         present: record.present,
         bad_blocks: BlockMask::NONE,
     });
@@ -284,24 +290,29 @@ fn slot(facts: &mut Facts, uuid: Uuid, slot: SlotId, read: Read, evidence: Evide
 fn blob(facts: &mut Facts, uuid: Uuid, number: u32, read: Read, evidence: Evidence) {
     let offset = evidence.offset;
     match decode(&read, |s| unless_blank(BlobRecord::decode(s, uuid, offset))) {
-        Ok(None) => {}
+        Ok(None) => facts.blob_written.set(number as usize, false),
         Ok(Some(record)) => {
             let BlobRecord {
                 key,
                 tag,
+                size,
+                chunk,
                 stamp,
                 kind,
                 ..
             } = record;
-            facts.last_epoch = facts.last_epoch.max(stamp.epoch());
+            facts.stamped(stamp.epoch(), evidence);
             if kind == BlobKind::Free {
                 return;
             }
             facts.blobs.push(BlobFact {
                 number,
                 evidence,
+                kind,
                 key,
                 tag,
+                size,
+                chunk,
                 stamp,
             });
             if let Some(sums) = facts.sums.last_mut() {
@@ -351,12 +362,16 @@ fn decode<T>(
     }
 }
 
-fn fingerprint(read: &Read) -> Option<u32> {
+pub(super) fn fingerprint(read: &Read) -> Option<u32> {
     read.as_ref().ok().map(|sector| crc32fast::hash(sector))
 }
 
 /// Reads `count` sectors at `offset`, at once if the disk allows it, otherwise one by one.
-fn read_sectors(storage: &dyn Storage, offset: u64, count: u64) -> io::Result<Vec<Read>> {
+pub(super) fn read_sectors(
+    storage: &dyn Storage,
+    offset: u64,
+    count: u64,
+) -> io::Result<Vec<Read>> {
     let len = usize::try_from(count * SECTOR).map_err(io::Error::other)?;
     let mut bytes = vec![0; len];
     if storage.read_index(offset, &mut bytes).is_ok() {

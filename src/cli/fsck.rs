@@ -10,7 +10,7 @@ use std::process::ExitCode;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use crate::check::{self, CheckError, Clause, Disk, Plan, Report, Step, exit};
+use crate::check::{self, CheckError, Clause, Disk, Means, Plan, Report, Step, exit};
 use crate::storage::{CacheDir, CacheDirError, read_holder};
 use clap::Parser;
 use indicatif::{ProgressBar, ProgressStyle};
@@ -150,7 +150,7 @@ fn examine(options: &Options, talk: &mut Talk<'_>) -> Result<u8, Failure> {
         }
     };
     if !wanted.is_empty() && !report.is_clean() {
-        check::repair(disk, &mut report, |finding| {
+        check::repair(disk, &mut report, &mut Means::default(), |finding| {
             wanted.contains(&finding.clause)
         })
         .map_err(failure)?;
@@ -167,8 +167,8 @@ fn examine(options: &Options, talk: &mut Talk<'_>) -> Result<u8, Failure> {
 
 fn open(path: &Path, mode: Mode) -> Result<CacheDir, Failure> {
     let opened = match mode {
-        Mode::Look => CacheDir::open_unlocked(path),
-        Mode::Repair | Mode::Ask => CacheDir::open(path),
+        Mode::Look => CacheDir::open_for_check(path),
+        Mode::Repair | Mode::Ask => CacheDir::open_for_repair(path),
     };
     if mode == Mode::Look
         && let Ok(Some(holder)) = read_holder(path)

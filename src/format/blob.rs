@@ -133,6 +133,37 @@ pub struct BlobRecord {
 }
 
 impl BlobRecord {
+    /// A record that is in use by nobody.
+    pub fn free() -> Self {
+        Self {
+            kind: BlobKind::Free,
+            chunk: ChunkSize::MIN,
+            validator_class: 0,
+            pin_priority: 0,
+            flags: 0,
+            stamp: Stamp::default(),
+            key: BlobKey::default(),
+            tag: Tag::default(),
+            size: 0,
+            ino: 0,
+            mtime: Timestamp::default(),
+            ctime: Timestamp::default(),
+            mode: 0,
+            uid: 0,
+            gid: 0,
+            nlink: 0,
+            rdev: 0,
+            validated_at: 0,
+            heap_head: None,
+            pack: None,
+            overlay: 0,
+            name: Box::default(),
+            validator: Box::default(),
+            xattrs: Box::default(),
+            link: Box::default(),
+        }
+    }
+
     /// The sector of this record at `offset` of the index of cache `uuid`. What of the inline parts does not fit into
     /// [`INLINE_LEN`] bytes is left out whole: the validator goes first, then link, attributes and name.
     pub fn encode(&self, uuid: Uuid, offset: u64) -> Sector {
@@ -349,6 +380,13 @@ mod tests {
             bad[bit / 8] ^= 1 << (bit % 8);
             assert!(BlobRecord::decode(&bad, uuid, offset).is_err(), "bit {bit}");
         }
+    }
+
+    #[test]
+    fn a_free_record_is_one() {
+        let sector = BlobRecord::free().encode(Uuid([9; 16]), 512);
+        let read = BlobRecord::decode(&sector, Uuid([9; 16]), 512);
+        assert_eq!(read, Ok(BlobRecord::free()));
     }
 
     #[test]

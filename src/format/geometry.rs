@@ -16,6 +16,8 @@ const COPY_STEP: u64 = 4096;
 const SESSION_OFFSET: u64 = 2 * COPY_STEP;
 const SEGMENT_HEADER_OFFSET: u64 = 4 * COPY_STEP;
 const SEGMENTS_OFFSET: u64 = 65536;
+/// The last page of the index: its first sector is the backup of the superblock, the rest is zeros.
+const BACKUP_LEN: u64 = 4096;
 
 /// A geometry that cannot be.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -192,7 +194,39 @@ impl Geometry {
 
     /// The length of the index file in bytes.
     pub fn index_len(&self) -> u64 {
+        self.backup_offset() + BACKUP_LEN
+    }
+
+    /// The offset of the superblock's backup: behind all segments.
+    pub fn backup_offset(&self) -> u64 {
         SEGMENTS_OFFSET + u64::from(self.segments()) * self.segment_len()
+    }
+
+    /// Where the backup of the superblock must lie in an index of this length, if it lies in one at all.
+    pub fn backup_offset_in(index_len: u64) -> Option<u64> {
+        let offset = index_len.checked_sub(BACKUP_LEN)?;
+        (offset >= SEGMENTS_OFFSET && offset.is_multiple_of(BACKUP_LEN)).then_some(offset)
+    }
+
+    /// The least capacity in bytes whose geometry has an index of at least `index_len` bytes; the greatest that there is
+    /// where none has.
+    pub fn capacity_for_index(index_len: u64) -> u64 {
+        // Half a MiB stands for a slot, of which there are at most so many.
+        let (mut low, mut high) = (Self::CAPACITY_MIN, Self::COUNT_MAX << 19);
+        let long_enough = |capacity| {
+            Self::for_capacity(capacity, None, None)
+                .is_ok_and(|geometry| geometry.index_len() >= index_len)
+        };
+        // The length never falls as the capacity rises.
+        while low < high {
+            let middle = low + (high - low) / 2;
+            if long_enough(middle) {
+                high = middle;
+            } else {
+                low = middle + 1;
+            }
+        }
+        low
     }
 
     /// The offset of copy 0 or 1 of the superblock.
@@ -315,6 +349,44 @@ mod tests {
         let last = SlotId(geometry.n_slots() - 1);
         assert!(geometry.slot_offset(last) < geometry.index_len());
         assert!(Geometry::segment_header_offset(64) <= SEGMENTS_OFFSET);
+    }
+
+    #[test]
+    fn the_capacity_of_an_index_is_the_least_that_has_it() {
+        let len = |capacity| {
+            Geometry::for_capacity(capacity, None, None)
+                .unwrap()
+                .index_len()
+        };
+        for capacity in [16u64 << 20, 100 << 20, 1 << 30, 10 << 30, 1 << 40, 1 << 49] {
+            let found = Geometry::capacity_for_index(len(capacity));
+            assert!(
+                found <= capacity && len(found) == len(capacity),
+                "{capacity}"
+            );
+            assert!(
+                found == 16 << 20 || len(found - 1) < len(capacity),
+                "{capacity}"
+            );
+        }
+        assert_eq!(Geometry::capacity_for_index(0), 16 << 20);
+        assert_eq!(Geometry::capacity_for_index(u64::MAX), 1 << 49);
+        let lens = (0..4000).map(|n| len((16 << 20) + n * 40_961));
+        assert!(lens.is_sorted(), "the search needs lengths that never fall");
+    }
+
+    #[test]
+    fn the_backup_is_found_by_the_length_alone() {
+        let geometry = Geometry::for_capacity(1 << 30, None, None).unwrap();
+        let found = Geometry::backup_offset_in(geometry.index_len());
+        assert_eq!(found, Some(geometry.backup_offset()));
+        assert_eq!(
+            geometry.backup_offset(),
+            geometry.slot_table_offset(geometry.segments())
+        );
+        for len in [0, 4096, 65536, 65536 + 4097] {
+            assert_eq!(Geometry::backup_offset_in(len), None, "{len}");
+        }
     }
 
     #[test]

@@ -1,6 +1,7 @@
 //! The superblock: what the whole index depends on.
 //!
-//! Two copies are written alternately; the valid one with the higher sequence number holds. A superblock is parsed
+//! Two copies at the head are written alternately; the valid one with the higher sequence number holds. A third, the
+//! backup, lies in the last page of the index and counts where neither of them holds. A superblock is parsed
 //! first and trusted only after [`Superblock::decode`] has checked every field against the others.
 
 use super::features::Features;
@@ -68,6 +69,15 @@ pub struct Superblock {
 impl Superblock {
     /// The sector of this superblock, for the copy that its sequence number selects.
     pub fn encode(&self) -> Sector {
+        self.sealed(self.offset())
+    }
+
+    /// The sector of this superblock's backup, for [`Geometry::backup_offset`].
+    pub fn encode_backup(&self) -> Sector {
+        self.sealed(self.geometry.backup_offset())
+    }
+
+    fn sealed(&self, offset: u64) -> Sector {
         Writer::new()
             .bytes(TEXT, TEXT_BYTES)
             .u16(MAJOR, FORMAT_MAJOR)
@@ -88,7 +98,20 @@ impl Superblock {
             .u32(OWNER_UID, self.owner_uid)
             .u64(CAPACITY, self.capacity)
             .u64(CREATED_AT, self.created_at)
-            .seal(MAGIC_BYTES, Self::seed(self.copy()))
+            .seal(MAGIC_BYTES, Self::seed(offset))
+    }
+
+    /// What is to be written over copy `copy` so that it says the same and outranks this one. A sequence number that
+    /// cannot be raised begins anew: the other copy then goes on to hold.
+    #[must_use]
+    pub fn next_for(&self, copy: u32) -> Self {
+        let raised = self.sequence + 1;
+        let raised = raised + u64::from(raised & 1 != u64::from(copy & 1));
+        let sequence = match raised < SEQUENCE_END {
+            true => raised,
+            false => u64::from(copy & 1),
+        };
+        Self { sequence, ..*self }
     }
 
     /// The copy, 0 or 1, that this sequence number is written to.
@@ -106,8 +129,29 @@ impl Superblock {
     /// Errors: blank, magic, checksum, or a field that contradicts the format; an unknown major version is the field
     /// `MAJOR`, and reserved bytes are checked only for a writer of this minor version or an older one.
     pub fn decode(sector: &Sector, copy: u32) -> Result<Self, SectorError> {
+        let found = Self::decode_at(sector, Geometry::superblock_offset(copy))?;
+        match found.copy() == copy & 1 {
+            true => Ok(found),
+            false => Err(bad_sequence(found.sequence)),
+        }
+    }
+
+    /// Reads the backup at `offset`. Its sequence may be that of either copy; its own geometry must place it there.
+    /// Errors: as [`Superblock::decode`].
+    pub fn decode_backup(sector: &Sector, offset: u64) -> Result<Self, SectorError> {
+        let found = Self::decode_at(sector, offset)?;
+        match found.geometry.backup_offset() == offset {
+            true => Ok(found),
+            false => Err(SectorError::Field {
+                field: N_SLOTS.name,
+                value: u64::from(found.geometry.n_slots()),
+            }),
+        }
+    }
+
+    fn decode_at(sector: &Sector, offset: u64) -> Result<Self, SectorError> {
         let read = Reader(sector);
-        read.check(MAGIC_BYTES, Self::seed(copy))?;
+        read.check(MAGIC_BYTES, Self::seed(offset))?;
         let exact = |field: super::Field, value: u64, expected: u64| match value == expected {
             true => Ok(()),
             false => Err(SectorError::Field {
@@ -140,11 +184,8 @@ impl Superblock {
             read.zero(RESERVED_B)?;
         }
         let sequence = read.u64(SEQUENCE);
-        if sequence >= SEQUENCE_END || sequence & 1 != u64::from(copy & 1) {
-            return Err(SectorError::Field {
-                field: SEQUENCE.name,
-                value: sequence,
-            });
+        if sequence >= SEQUENCE_END {
+            return Err(bad_sequence(sequence));
         }
         let geometry = Geometry::new(
             u64::from(read.u32(N_SLOTS)),
@@ -183,6 +224,20 @@ impl Superblock {
         }
     }
 
+    /// As [`Superblock::choose`]; where neither copy is valid, the backup, given as its sector and offset, holds, unless
+    /// one of the copies claims to be of another major version.
+    pub fn choose_or_backup(
+        copies: &[Sector; 2],
+        backup: Option<(&Sector, u64)>,
+    ) -> Result<Self, SectorError> {
+        Self::choose(copies).or_else(|error| {
+            let claims = copies.iter().filter_map(Self::claimed_major);
+            let foreign = claims.into_iter().any(|major| major != FORMAT_MAJOR);
+            let (sector, offset) = backup.filter(|_| !foreign).ok_or_else(|| error.clone())?;
+            Self::decode_backup(sector, offset).map_err(|_| error)
+        })
+    }
+
     /// The major version that a sector claims, if it starts as a superblock of any version does.
     pub fn claimed_major(sector: &Sector) -> Option<u16> {
         let read = Reader(sector);
@@ -190,7 +245,82 @@ impl Superblock {
             .then(|| read.u16(MAJOR))
     }
 
-    fn seed(copy: u32) -> SectorSeed {
-        Geometry::seed(Uuid::default(), Geometry::superblock_offset(copy))
+    fn seed(offset: u64) -> SectorSeed {
+        Geometry::seed(Uuid::default(), offset)
+    }
+}
+
+fn bad_sequence(value: u64) -> SectorError {
+    SectorError::Field {
+        field: SEQUENCE.name,
+        value,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn sample(sequence: u64) -> Superblock {
+        Superblock {
+            minor: FORMAT_MINOR,
+            uuid: Uuid([7; 16]),
+            sequence,
+            features: Features::default(),
+            geometry: Geometry::new(16, 16, 16, 1).unwrap(),
+            owner_uid: 1,
+            capacity: 1 << 24,
+            created_at: 2,
+        }
+    }
+
+    #[test]
+    fn the_backup_holds_where_neither_copy_does() {
+        let (old, new) = (sample(4), sample(5));
+        let offset = new.geometry.backup_offset();
+        let (backup, blank) = (new.encode_backup(), [0; 512]);
+        assert_eq!(Superblock::decode_backup(&backup, offset), Ok(new));
+        let choose = |copies| Superblock::choose_or_backup(&copies, Some((&backup, offset)));
+        assert_eq!(choose([blank, blank]), Ok(new));
+        assert_eq!(choose([old.encode(), blank]), Ok(old), "a copy outranks it");
+        let mut newer = old.encode();
+        newer[MAJOR.offset] = 2;
+        assert!(choose([newer, blank]).is_err(), "not ours to replace");
+        assert!(Superblock::choose_or_backup(&[blank; 2], None).is_err());
+    }
+
+    #[test]
+    fn a_backup_counts_only_where_its_geometry_places_it() {
+        let here = sample(0);
+        let elsewhere = here.geometry.backup_offset() + 4096;
+        let moved = here.sealed(elsewhere);
+        let error = Superblock::decode_backup(&moved, elsewhere).unwrap_err();
+        assert!(matches!(
+            error,
+            SectorError::Field {
+                field: "N_SLOTS",
+                ..
+            }
+        ));
+        assert!(Superblock::decode_backup(&here.encode(), 0).is_err());
+        for bit in 0..512 * 8 {
+            let mut bad = here.encode_backup();
+            bad[bit / 8] ^= 1 << (bit % 8);
+            let found = Superblock::decode_backup(&bad, here.geometry.backup_offset());
+            assert!(found.is_err(), "bit {bit}");
+        }
+    }
+
+    #[test]
+    fn what_replaces_a_copy_has_its_parity_and_outranks_the_others() {
+        for sequence in [0, 1, 6, 7] {
+            for copy in [0, 1] {
+                let next = sample(sequence).next_for(copy);
+                assert!(next.copy() == copy && next.sequence > sequence);
+                assert!(next.sequence <= sequence + 2);
+            }
+        }
+        let highest = sample(SEQUENCE_END - 1);
+        assert_eq!([0, 1].map(|copy| highest.next_for(copy).sequence), [0, 1]);
     }
 }

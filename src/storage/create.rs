@@ -1,7 +1,7 @@
 //! Writing a new index.
 //!
 //! It is written in full under another name, synced and renamed: a cut in between leaves no half cache, and no later
-//! write to it has to allocate, so that a full disk cannot stop the index. Both copies of the superblock are in it.
+//! write to it has to allocate, so that a full disk cannot stop the index. All three copies of the superblock are in it.
 
 use std::fs::File;
 use std::io;
@@ -137,6 +137,7 @@ fn write_index(
         },
     ] {
         file.write_all_at(&superblock.encode(), superblock.offset())?;
+        file.write_all_at(&superblock.encode_backup(), geometry.backup_offset())?;
     }
     file.sync_all()?;
     rustix::fs::renameat(dir, INDEX_NEW_NAME, dir, INDEX_NAME)?;

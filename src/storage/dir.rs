@@ -39,6 +39,8 @@ pub struct CacheDir {
     index: File,
     superblock: Superblock,
     read_only: bool,
+    /// The index is shorter than its geometry says, and was opened to be checked all the same.
+    cut: bool,
     host: HostIdentity,
     lock: Option<Lock>,
     files: Descriptors,
@@ -60,12 +62,15 @@ impl CacheDir {
         let files = Descriptors::new(raise_limit());
         let always_waits = AtomicBool::new(false);
         let path = path.into();
+        let whole = superblock.geometry.index_len();
+        let cut = index.metadata().is_ok_and(|index| index.len() < whole);
         Self {
             path,
             dir,
             index,
             superblock,
             read_only,
+            cut,
             host,
             lock,
             files,
@@ -104,6 +109,30 @@ impl CacheDir {
             Some(lock) => lock.write(&self.host, mounts),
             None => Err(read_only()),
         }
+    }
+
+    /// Whether this holds the cache's lock, so that nobody else changes it.
+    pub fn is_locked(&self) -> bool {
+        self.lock.is_some()
+    }
+
+    /// Cuts the index to this length, or writes zeros up to it.
+    pub(super) fn make_index_long(&self, len: u64) -> io::Result<()> {
+        self.may_write()?;
+        let (mut at, zeros) = (self.index.metadata()?.len(), vec![0; 1 << 20]);
+        if at > len {
+            return self.index.set_len(len);
+        }
+        while let Some(piece) = zeros.get(
+            ..usize::try_from(len - at)
+                .unwrap_or(zeros.len())
+                .min(zeros.len()),
+        ) && !piece.is_empty()
+        {
+            self.index.write_all_at(piece, at)?;
+            at += piece.len() as u64;
+        }
+        Ok(())
     }
 
     /// The directory's descriptor.
@@ -229,8 +258,14 @@ impl Storage for CacheDir {
         Ok(self.index.metadata()?.len())
     }
 
+    /// Behind the end of an index that was cut there are zeros, as there will be once it is mended.
     fn read_index(&self, offset: u64, buf: &mut [u8]) -> io::Result<()> {
-        self.index.read_exact_at(buf, offset)
+        if !self.cut {
+            return self.index.read_exact_at(buf, offset);
+        }
+        let done = read_up_to(&self.index, offset, buf)?;
+        buf.get_mut(done..).unwrap_or_default().fill(0);
+        Ok(())
     }
 
     fn read_index_now(&self, offset: u64, buf: &mut [u8]) -> io::Result<NowRead> {
@@ -248,19 +283,10 @@ impl Storage for CacheDir {
     }
 
     fn read_chunk(&self, file: ChunkFile, offset: u64, buf: &mut [u8]) -> io::Result<usize> {
-        let Some(open) = self.existing(file)? else {
-            return Ok(0);
-        };
-        let mut done = 0;
-        while let Some(rest) = buf.get_mut(done..).filter(|rest| !rest.is_empty()) {
-            match open.read_at(rest, offset + done as u64) {
-                Ok(0) => break,
-                Ok(len) => done += len,
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                Err(error) => return Err(error),
-            }
+        match self.existing(file)? {
+            Some(open) => read_up_to(&open, offset, buf),
+            None => Ok(0),
         }
-        Ok(done)
     }
 
     fn read_chunk_now(&self, file: ChunkFile, offset: u64, buf: &mut [u8]) -> io::Result<NowRead> {
@@ -300,6 +326,20 @@ impl Storage for CacheDir {
             free_files: disk.f_favail,
         })
     }
+}
+
+/// Reads until the buffer is full or the file ends; how much that was.
+fn read_up_to(file: &File, offset: u64, buf: &mut [u8]) -> io::Result<usize> {
+    let mut done = 0;
+    while let Some(rest) = buf.get_mut(done..).filter(|rest| !rest.is_empty()) {
+        match file.read_at(rest, offset + done as u64) {
+            Ok(0) => break,
+            Ok(len) => done += len,
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(done)
 }
 
 fn read_only() -> io::Error {

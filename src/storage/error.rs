@@ -45,9 +45,9 @@ pub enum CacheDirError {
         .0.display()
     )]
     ForeignIndex(PathBuf),
-    /// Neither superblock holds.
+    /// None of the three superblocks holds.
     #[error(
-        "neither superblock of {} is valid ({error}): only clean copies of remote data were in this cache, so remove the directory and let larder make a new one",
+        "none of the three superblocks of {} is valid ({error}), and without one nothing in the cache can be proven: cachefsck -y sets the old index aside and begins an empty one",
         path.display()
     )]
     Superblock {
@@ -106,7 +106,7 @@ pub enum CacheDirError {
     },
     /// The index has another length than its superblock says.
     #[error(
-        "{} is {actual} bytes long, its superblock says {expected}: it was cut or grown by something else; remove the directory and let larder make a new cache",
+        "{} is {actual} bytes long, its superblock says {expected}: it was cut or grown by something else; cachefsck -y puts that right",
         path.display()
     )]
     Length {
@@ -116,6 +116,20 @@ pub enum CacheDirError {
         actual: u64,
         /// What it should have.
         expected: u64,
+    },
+    /// A cache that is to begin anew has a superblock that holds.
+    #[error("a superblock of {} is valid: cachefsck mends the cache without beginning anew", .0.display())]
+    Sound(PathBuf),
+    /// Bytes of a user would lose the cache that they belong to.
+    #[error(
+        "{} holds {files} files with bytes of users that were never uploaded, and without the index nobody knows what they belong to: copy them away, or give --discard-dirty",
+        path.display()
+    )]
+    Dirty {
+        /// The directory `dirty`.
+        path: PathBuf,
+        /// How many files.
+        files: usize,
     },
     /// Somebody uses it.
     #[error("{} is in use by {}", path.display(), holder.as_ref().map_or_else(|| "another process".to_owned(), |holder| holder.to_string()))]

@@ -1,103 +1,233 @@
-//! The seam through which the checker walks the chunk files themselves.
+//! The seam through which the checker walks the files themselves.
 
+use std::fs::DirEntry;
 use std::io;
+use std::os::fd::AsFd;
 use std::path::{Path, PathBuf};
-
-use super::dir::CacheDir;
-use super::layout::{CHUNKS_NAME, QUARANTINE_NAME, slot_at};
-use crate::units::SlotId;
 
 use rustix::fs::{Mode, RenameFlags};
 use rustix::io::Errno;
 
-/// A file that lies among the chunk files.
+use super::dir::CacheDir;
+use super::layout::{CHUNKS_NAME, DIRTY_NAME, QUARANTINE_NAME, chunk_path, is_slot_dir, slot_at};
+use super::refuse::belongs_here;
+use crate::format::Sector;
+use crate::units::SlotId;
+
+/// Something that lies in a cache directory.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct FoundFile {
     /// Its path below the cache directory.
     pub path: PathBuf,
-    /// The slot whose place this is; `None` for a file that lies where no slot's file does, or that is no plain file.
+    /// The slot whose place this is; `None` for what is not the cache's.
     pub slot: Option<SlotId>,
-    /// Its length in bytes.
+    /// Its length in bytes; of a directory that of everything in it.
     pub len: u64,
 }
 
 /// What the checker does with files. [`crate::storage::Storage`] reaches a file by its slot; this reaches those that
 /// belong to none.
 pub trait ChunkFiles {
-    /// Calls `each` for every file among the chunk files, in no particular order.
-    fn list_chunks(&self, each: &mut dyn FnMut(FoundFile)) -> io::Result<()>;
+    /// Calls `each` for every chunk file, and for whatever in the directory is not the cache's (a directory of that kind
+    /// once, as a whole), in no particular order.
+    fn list_files(&self, each: &mut dyn FnMut(FoundFile)) -> io::Result<()>;
 
-    /// Moves a file out of the way, into the directory `quarantine`, where nothing is ever overwritten.
+    /// Where a slot's file lies below the cache directory.
+    fn path_of(&self, slot: SlotId) -> PathBuf;
+
+    /// The length of what lies at this path below the cache directory; `None` where there is nothing.
+    fn len_of(&self, path: &Path) -> io::Result<Option<u64>>;
+
+    /// Moves something out of the way, into the directory `quarantine`, where nothing is ever overwritten.
     fn quarantine(&self, path: &Path) -> io::Result<()>;
+
+    /// Cuts the index to this length, or writes zeros up to it.
+    fn set_index_len(&self, len: u64) -> io::Result<()>;
+
+    /// The files below `dirty`: bytes of users that were not uploaded.
+    fn dirty_files(&self) -> io::Result<Vec<FoundFile>>;
+
+    /// Removes `dirty` with everything in it.
+    fn discard_dirty(&self) -> io::Result<()>;
+
+    /// Whether nobody else can change the cache meanwhile.
+    fn is_exclusive(&self) -> bool;
 }
 
-/// Chunk files lie this many directories below the cache directory: `chunks`, segment, leaf.
-const DEPTH: usize = 3;
+/// Keeps copies of what a repair is about to change for good. Where it errs, that repair is not done.
+pub trait Salvage {
+    /// The sector of the index at `offset`, which now holds `bytes`, is about to be written.
+    fn sector(&mut self, offset: u64, bytes: &Sector) -> io::Result<()>;
+
+    /// The file at this path below the cache directory is about to be removed.
+    fn file(&mut self, path: &Path) -> io::Result<()>;
+}
 
 impl CacheDir {
-    fn walk(&self, below: &Path, depth: usize, each: &mut dyn FnMut(FoundFile)) -> io::Result<()> {
-        let entries = match std::fs::read_dir(self.path().join(below)) {
-            Ok(entries) => entries,
-            // The daemon may be removing files while we look, and a new cache has none.
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
-            Err(error) => return Err(error),
-        };
-        for entry in entries {
-            let entry = entry?;
+    /// Lists a directory that slots' files lie in.
+    fn walk(&self, below: &Path, each: &mut dyn FnMut(FoundFile)) -> io::Result<()> {
+        let geometry = &self.superblock().geometry;
+        for_entries(&self.path().join(below), |entry| {
             let path = below.join(entry.file_name());
             let kind = entry.file_type()?;
-            if kind.is_dir() && depth < DEPTH {
-                self.walk(&path, depth + 1, each)?;
-                continue;
+            let name = path.to_str();
+            if kind.is_dir() && name.is_some_and(|name| is_slot_dir(geometry, name)) {
+                return self.walk(&path, each);
             }
-            let len = match entry.metadata() {
-                Ok(metadata) => metadata.len(),
-                Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
-                Err(error) => return Err(error),
-            };
-            let geometry = &self.superblock().geometry;
-            let slot = path
-                .to_str()
+            let slot = name
                 .filter(|_| kind.is_file())
                 .and_then(|p| slot_at(geometry, p));
+            let len = tree_len(&entry)?;
             each(FoundFile { path, slot, len });
-        }
-        Ok(())
+            Ok(())
+        })
     }
 }
 
 impl ChunkFiles for CacheDir {
-    fn list_chunks(&self, each: &mut dyn FnMut(FoundFile)) -> io::Result<()> {
-        self.walk(Path::new(CHUNKS_NAME), 1, each)
+    fn list_files(&self, each: &mut dyn FnMut(FoundFile)) -> io::Result<()> {
+        let chunks = self.path().join(CHUNKS_NAME);
+        // Somebody may have moved the chunk files to another disk: a link to a directory is as good as one.
+        let is_dir = chunks.metadata().is_ok_and(|found| found.is_dir());
+        for_entries(self.path(), |entry| {
+            let (name, path) = (entry.file_name(), PathBuf::from(entry.file_name()));
+            let no_chunks = name == CHUNKS_NAME && !is_dir;
+            if no_chunks || !belongs_here(&name) {
+                let (slot, len) = (None, tree_len(&entry)?);
+                each(FoundFile { path, slot, len });
+            }
+            Ok(())
+        })?;
+        match is_dir {
+            true => self.walk(Path::new(CHUNKS_NAME), each),
+            false => Ok(()),
+        }
+    }
+
+    fn path_of(&self, slot: SlotId) -> PathBuf {
+        chunk_path(&self.superblock().geometry, slot).into()
+    }
+
+    fn len_of(&self, path: &Path) -> io::Result<Option<u64>> {
+        match self.path().join(path).symlink_metadata() {
+            Ok(found) => Ok(Some(found.len())),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+            Err(error) => Err(error),
+        }
     }
 
     fn quarantine(&self, path: &Path) -> io::Result<()> {
         if self.read_only() {
             return Err(Errno::ROFS.into());
         }
-        match rustix::fs::mkdirat(self.dir(), QUARANTINE_NAME, Mode::RWXU) {
-            Ok(()) | Err(Errno::EXIST) => {}
-            Err(error) => return Err(error.into()),
-        }
-        let name = path.file_name().unwrap_or(path.as_os_str());
-        for copy in 0u64.. {
-            let mut new_name = name.to_owned();
-            if copy > 0 {
-                new_name.push(format!(".{copy}"));
-            }
-            let to = Path::new(QUARANTINE_NAME).join(new_name);
-            let result = rustix::fs::renameat_with(
-                self.dir(),
-                path,
-                self.dir(),
-                &to,
-                RenameFlags::NOREPLACE,
-            );
-            match result {
-                Err(Errno::EXIST) => {}
-                other => return Ok(other?),
-            }
-        }
-        Err(Errno::EXIST.into())
+        quarantine(self.dir(), path).map(drop)
     }
+
+    fn set_index_len(&self, len: u64) -> io::Result<()> {
+        self.make_index_long(len)
+    }
+
+    fn dirty_files(&self) -> io::Result<Vec<FoundFile>> {
+        dirty_files(self.path())
+    }
+
+    fn discard_dirty(&self) -> io::Result<()> {
+        if self.read_only() {
+            return Err(Errno::ROFS.into());
+        }
+        discard_dirty(self.path())
+    }
+
+    fn is_exclusive(&self) -> bool {
+        self.is_locked()
+    }
+}
+
+/// Moves `path`, below the cache directory `dir`, into `quarantine`; returns where it lies now.
+pub(super) fn quarantine(dir: impl AsFd, path: &Path) -> io::Result<PathBuf> {
+    match rustix::fs::mkdirat(&dir, QUARANTINE_NAME, Mode::RWXU) {
+        Ok(()) | Err(Errno::EXIST) => {}
+        Err(error) => return Err(error.into()),
+    }
+    let mut name = path.file_name().unwrap_or(path.as_os_str());
+    for copy in 0u64.. {
+        let mut new_name = name.to_owned();
+        if copy > 0 {
+            new_name.push(format!(".{copy}"));
+        }
+        let to = Path::new(QUARANTINE_NAME).join(new_name);
+        match rustix::fs::renameat_with(&dir, path, &dir, &to, RenameFlags::NOREPLACE) {
+            Err(Errno::EXIST) => {}
+            // The number was too much for a long name.
+            Err(Errno::NAMETOOLONG) if copy > 0 => name = "long-name".as_ref(),
+            Err(error) => return Err(error.into()),
+            Ok(()) => return Ok(to),
+        }
+    }
+    Err(Errno::EXIST.into())
+}
+
+/// The files below `dirty` in the cache directory `top`.
+pub(super) fn dirty_files(top: &Path) -> io::Result<Vec<FoundFile>> {
+    let (mut found, mut left) = (Vec::new(), vec![PathBuf::from(DIRTY_NAME)]);
+    while let Some(path) = left.pop() {
+        match top.join(&path).symlink_metadata() {
+            Ok(it) if it.is_dir() => for_entries(&top.join(&path), |entry| {
+                left.push(path.join(entry.file_name()));
+                Ok(())
+            })?,
+            Ok(it) => found.push(FoundFile {
+                path,
+                slot: None,
+                len: it.len(),
+            }),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(found)
+}
+
+/// Removes `dirty` from the cache directory `top`.
+pub(super) fn discard_dirty(top: &Path) -> io::Result<()> {
+    let dirty = top.join(DIRTY_NAME);
+    match dirty.symlink_metadata() {
+        Ok(it) if it.is_dir() => std::fs::remove_dir_all(dirty),
+        Ok(_) => std::fs::remove_file(dirty),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+        Err(error) => Err(error),
+    }
+}
+
+/// Calls `each` for what lies in a directory. What is gone meanwhile is left out: the daemon may be removing files.
+pub(super) fn for_entries(
+    path: &Path,
+    mut each: impl FnMut(DirEntry) -> io::Result<()>,
+) -> io::Result<()> {
+    let gone = |error: &io::Error| error.kind() == io::ErrorKind::NotFound;
+    let entries = match std::fs::read_dir(path) {
+        Err(error) if gone(&error) || error.kind() == io::ErrorKind::NotADirectory => return Ok(()),
+        other => other?,
+    };
+    for entry in entries {
+        match each(entry?) {
+            Err(error) if gone(&error) => {}
+            other => other?,
+        }
+    }
+    Ok(())
+}
+
+/// The bytes of a file, or of everything in a directory.
+fn tree_len(entry: &DirEntry) -> io::Result<u64> {
+    let found = entry.metadata()?;
+    if !found.is_dir() {
+        return Ok(found.len());
+    }
+    let mut sum = 0;
+    for_entries(&entry.path(), |entry| {
+        sum += tree_len(&entry)?;
+        Ok(())
+    })?;
+    Ok(sum)
 }

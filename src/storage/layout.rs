@@ -14,6 +14,8 @@ pub(super) const INDEX_NEW_NAME: &str = "index.larder.new";
 pub(super) const CHUNKS_NAME: &str = "chunks";
 /// Where cachefsck puts files that belong to no slot.
 pub(super) const QUARANTINE_NAME: &str = "quarantine";
+/// Where bytes of users will lie that were not uploaded yet: this version makes none, and touches none.
+pub(super) const DIRTY_NAME: &str = "dirty";
 
 /// The path of a slot's file below the cache directory.
 pub(super) fn chunk_path(geometry: &Geometry, slot: SlotId) -> String {
@@ -31,6 +33,45 @@ pub(super) fn slot_at(geometry: &Geometry, path: &str) -> Option<SlotId> {
     let (_, name) = path.rsplit_once('/')?;
     let slot = SlotId(u32::from_str_radix(name, 16).ok()?);
     (slot.0 < geometry.n_slots() && chunk_path(geometry, slot) == path).then_some(slot)
+}
+
+/// Whether this is a directory that some slot's file lies in.
+pub(super) fn is_slot_dir(geometry: &Geometry, path: &str) -> bool {
+    let number = |text: &str| u32::from_str_radix(text, 16).ok();
+    let mut parts = path.split('/');
+    let (top, segment, leaf) = (parts.next(), parts.next(), parts.next());
+    let Some(segment) = segment
+        .and_then(number)
+        .filter(|n| *n < geometry.segments())
+    else {
+        return path == CHUNKS_NAME;
+    };
+    let first = segment * geometry.slots_per_segment();
+    let place = leaf.and_then(number).unwrap_or(0).checked_mul(1 << 10);
+    let inside = place.filter(|place| *place < geometry.slots_per_segment());
+    let slot = inside.map(|place| chunk_path(geometry, SlotId(first + place)));
+    top.is_some() && slot.is_some_and(|slot| parents(&slot).any(|parent| parent == path))
+}
+
+/// Whether a path has the form of a slot's file in a cache of whatever geometry.
+pub(super) fn could_be_slot(path: &str) -> bool {
+    let hex = |text: &str, len: usize| {
+        let digits = |byte: u8| byte.is_ascii_digit() || (b'a'..=b'f').contains(&byte);
+        let fits = text.len() == len && text.bytes().all(digits);
+        fits.then(|| u32::from_str_radix(text, 16).ok()).flatten()
+    };
+    let Some((CHUNKS_NAME, rest)) = path.split_once('/') else {
+        return false;
+    };
+    let parts: Vec<&str> = rest.split('/').collect();
+    let [segment, leaf, slot] = *parts else {
+        return false;
+    };
+    let (segment, leaf, slot) = (hex(segment, 2), hex(leaf, 4), hex(slot, 8));
+    match (segment, leaf, slot) {
+        (Some(segment), Some(leaf), Some(slot)) => segment < 64 && leaf <= slot >> 10,
+        _ => false,
+    }
 }
 
 /// The directories above a path, topmost first.
@@ -68,5 +109,40 @@ mod tests {
             assert_eq!(slot_at(&geometry, stray), None, "{stray}");
         }
         assert_eq!(parents("a/b/c").collect::<Vec<_>>(), ["a", "a/b"]);
+        for own in ["chunks", "chunks/00", "chunks/01", "chunks/01/0003"] {
+            assert!(is_slot_dir(&geometry, own), "{own}");
+        }
+        for stray in [
+            "chunks/02",
+            "chunks/1",
+            "chunks/01/0004",
+            "chunks/01/ffffffff",
+            "chunks/01/0003/00001401",
+            "chunk",
+            "quarantine/01",
+        ] {
+            assert!(!is_slot_dir(&geometry, stray), "{stray}");
+        }
+    }
+
+    #[test]
+    fn the_form_of_a_slots_path_is_known_without_a_geometry() {
+        for slot in [0, 1024, 5121, 8191] {
+            for log2 in [0, 1, 3] {
+                let geometry = Geometry::new(8 << 10, 64, 64, log2).unwrap();
+                assert!(could_be_slot(&chunk_path(&geometry, SlotId(slot))));
+            }
+        }
+        for stray in [
+            "chunks/00/0000",
+            "chunks/00/0000/0000000G",
+            "chunks/00/0000/0000000A",
+            "chunks/00/0001/00000001",
+            "chunks/40/0000/00000001",
+            "chunks/00/0000/00000001/x",
+            "chunk/00/0000/00000001",
+        ] {
+            assert!(!could_be_slot(stray), "{stray}");
+        }
     }
 }

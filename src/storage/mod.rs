@@ -10,6 +10,7 @@
 //! * A chunk file is pure bytes from offset 0; what was never written in it reads as nothing or as zeros, and neither is
 //!   ever taken for data: presence is the index's business.
 
+mod anew;
 mod create;
 mod descriptors;
 mod dir;
@@ -24,10 +25,11 @@ mod refuse;
 mod tests;
 mod thread_io;
 
+pub use anew::Anew;
 pub use create::{CreateOptions, Progress};
 pub use dir::CacheDir;
 pub use error::CacheDirError;
-pub use files::{ChunkFiles, FoundFile};
+pub use files::{ChunkFiles, FoundFile, Salvage};
 pub use host::HostIdentity;
 pub use lock::{Holder, read_holder};
 

@@ -14,7 +14,18 @@ use super::host::HostIdentity;
 use super::layout::{CHUNKS_NAME, INDEX_NAME};
 use super::lock::{LOCK_NAME, Lock, Taken};
 use super::refuse::{foreign_name, network_fs};
-use crate::format::{FORMAT_MAJOR, FeatureVerdict, Geometry, SECTOR_LEN, Superblock};
+use crate::format::{
+    FORMAT_MAJOR, FORMAT_MINOR, FeatureVerdict, Geometry, SECTOR_LEN, Sector, Superblock,
+};
+
+/// What an index must be to be opened.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Demand {
+    /// As long as its superblock says. Where only the backup of that holds, both copies are written anew.
+    Whole,
+    /// It has a superblock that holds: the checker finds the rest.
+    Provable,
+}
 
 impl CacheDir {
     /// Opens the cache in `path` and locks it, making directory and index where there are none. An existing cache keeps
@@ -38,32 +49,49 @@ impl CacheDir {
         }
         let dir = open_dir(path)?;
         refuse_owner(&dir, path)?;
-        if look(&dir, path)?.is_none() {
+        if look(&dir, path, Demand::Whole)?.is_none() {
             options.geometry()?;
             refuse_strangers(path)?;
         }
         let (host, lock) = lock(&dir, path)?;
         remove_leftover(&dir).map_err(CacheDirError::io("remove an unfinished index in", path))?;
         // Another process may have made the cache while this one waited for the lock.
-        if look(&dir, path)?.is_none() {
+        if look(&dir, path, Demand::Whole)?.is_none() {
             dir.set_permissions(std::os::unix::fs::PermissionsExt::from_mode(0o700))
                 .map_err(CacheDirError::io("set the permissions of", path))?;
             create_index(&dir, path, options, progress)?;
         }
-        Self::build(path, dir, host, Some(lock))
+        Self::build(path, dir, host, Some(lock), Demand::Whole)
     }
 
     /// Opens the cache in `path` and locks it. Errors: see [`CacheDirError`].
     pub fn open(path: &Path) -> Result<Self, CacheDirError> {
+        Self::open_locked(path, Demand::Whole)
+    }
+
+    /// Opens the cache in `path` for the checker and locks it. Nothing is written yet. An index of a wrong length is opened
+    /// as well, and reads as zeros where it was cut; so is one of whose superblocks only the backup holds.
+    ///
+    /// Errors: see [`CacheDirError`]. [`CacheDirError::Superblock`] is for [`CacheDir::start_anew`].
+    pub fn open_for_repair(path: &Path) -> Result<Self, CacheDirError> {
+        Self::open_locked(path, Demand::Provable)
+    }
+
+    /// As [`CacheDir::open_for_repair`], but without the lock, for looking only.
+    pub fn open_for_check(path: &Path) -> Result<Self, CacheDirError> {
         let dir = open_dir(path)?;
-        refuse_network(&dir, path)?;
-        refuse_owner(&dir, path)?;
-        if look(&dir, path)?.is_none() {
+        let host = HostIdentity::read(&dir);
+        Self::build(path, dir, host, None, Demand::Provable)
+    }
+
+    fn open_locked(path: &Path, demand: Demand) -> Result<Self, CacheDirError> {
+        let dir = open_own(path)?;
+        if look(&dir, path, demand)?.is_none() {
             return Err(CacheDirError::NoCache(path.into()));
         }
         let (host, lock) = lock(&dir, path)?;
         remove_leftover(&dir).map_err(CacheDirError::io("remove an unfinished index in", path))?;
-        Self::build(path, dir, host, Some(lock))
+        Self::build(path, dir, host, Some(lock), demand)
     }
 
     /// Opens the cache in `path` for looking only, without its lock: beside a daemon that works on it, what is read may
@@ -71,25 +99,54 @@ impl CacheDir {
     pub fn open_unlocked(path: &Path) -> Result<Self, CacheDirError> {
         let dir = open_dir(path)?;
         let host = HostIdentity::read(&dir);
-        Self::build(path, dir, host, None)
+        Self::build(path, dir, host, None, Demand::Whole)
     }
 
-    fn build(
+    pub(super) fn build(
         path: &Path,
         dir: File,
         host: HostIdentity,
         lock: Option<Lock>,
+        demand: Demand,
     ) -> Result<Self, CacheDirError> {
-        let superblock = look(&dir, path)?.ok_or_else(|| CacheDirError::NoCache(path.into()))?;
+        let looked = look(&dir, path, demand)?;
+        let Looked {
+            superblock,
+            headless,
+        } = looked.ok_or_else(|| CacheDirError::NoCache(path.into()))?;
         let frozen = !matches!(superblock.features.verdict(), FeatureVerdict::Full);
         let read_only = frozen || lock.is_none();
         let index = open_index(&dir, read_only)
             .map_err(CacheDirError::io("open", path.join(INDEX_NAME)))?
             .ok_or_else(|| CacheDirError::NoCache(path.into()))?;
+        // A newer writer's reserved fields would be lost with the writing.
+        if headless && !read_only && demand == Demand::Whole && superblock.minor <= FORMAT_MINOR {
+            restore_heads(&index, &superblock).map_err(CacheDirError::io(
+                "write the superblock of",
+                path.join(INDEX_NAME),
+            ))?;
+        }
         Ok(Self::from_parts(
             path, dir, index, superblock, read_only, host, lock,
         ))
     }
+}
+
+/// Both copies of the superblock, written anew from the backup, which holds alone.
+fn restore_heads(index: &File, superblock: &Superblock) -> io::Result<()> {
+    for copy in [0, 1] {
+        let next = superblock.next_for(copy);
+        index.write_all_at(&next.encode(), next.offset())?;
+    }
+    index.sync_data()
+}
+
+/// A directory in which this user may work.
+pub(super) fn open_own(path: &Path) -> Result<File, CacheDirError> {
+    let dir = open_dir(path)?;
+    refuse_network(&dir, path)?;
+    refuse_owner(&dir, path)?;
+    Ok(dir)
 }
 
 fn open_dir(path: &Path) -> Result<File, CacheDirError> {
@@ -158,7 +215,7 @@ fn refuse_strangers(path: &Path) -> Result<(), CacheDirError> {
     }
 }
 
-fn lock(dir: &File, path: &Path) -> Result<(HostIdentity, Lock), CacheDirError> {
+pub(super) fn lock(dir: &File, path: &Path) -> Result<(HostIdentity, Lock), CacheDirError> {
     let host = HostIdentity::read(dir);
     match Lock::take(dir, &host) {
         Ok(lock) => Ok((host, lock)),
@@ -184,8 +241,20 @@ fn open_index(dir: &File, read_only: bool) -> io::Result<Option<File>> {
     }
 }
 
+/// What a look at an index gives.
+pub(super) struct Looked {
+    /// The superblock that holds.
+    superblock: Superblock,
+    /// It is the backup: neither copy at the head of the index holds.
+    headless: bool,
+}
+
 /// Reads the index's superblock and judges it; `None` where there is no index. Touches nothing.
-fn look(dir: &File, path: &Path) -> Result<Option<Superblock>, CacheDirError> {
+pub(super) fn look(
+    dir: &File,
+    path: &Path,
+    demand: Demand,
+) -> Result<Option<Looked>, CacheDirError> {
     let index_path = path.join(INDEX_NAME);
     let Some(index) = open_index(dir, true).map_err(CacheDirError::io("open", &index_path))? else {
         return Ok(None);
@@ -196,20 +265,29 @@ fn look(dir: &File, path: &Path) -> Result<Option<Superblock>, CacheDirError> {
     if !stat.is_file() {
         return Err(CacheDirError::ForeignIndex(index_path));
     }
-    let mut copies = [[0; SECTOR_LEN]; 2];
-    for (copy, sector) in (0..).zip(&mut copies) {
+    let read = |offset| {
+        let mut sector = [0; SECTOR_LEN];
         // A shorter file leaves zeros, which are no superblock.
-        match index.read_exact_at(sector, Geometry::superblock_offset(copy)) {
+        match index.read_exact_at(&mut sector, offset) {
             Err(error) if error.kind() != io::ErrorKind::UnexpectedEof => {
-                return Err(CacheDirError::io("read", &index_path)(error));
+                Err(CacheDirError::io("read", &index_path)(error))
             }
-            _ => {}
+            _ => Ok(sector),
         }
-    }
+    };
+    let copies = [
+        read(Geometry::superblock_offset(0))?,
+        read(Geometry::superblock_offset(1))?,
+    ];
+    let backup_at = Geometry::backup_offset_in(stat.len());
+    let backup = match backup_at {
+        Some(offset) => Some((read(offset)?, offset)),
+        None => None,
+    };
     let ours = dir_holds(dir, LOCK_NAME) || dir_holds(dir, CHUNKS_NAME);
-    let superblock = judge(&copies, ours, &index_path)?;
+    let superblock = judge(&copies, backup.as_ref(), ours, &index_path)?;
     let (actual, expected) = (stat.len(), superblock.geometry.index_len());
-    if actual != expected {
+    if actual != expected && demand == Demand::Whole {
         return Err(CacheDirError::Length {
             path: index_path,
             actual,
@@ -225,21 +303,28 @@ fn look(dir: &File, path: &Path) -> Result<Option<Superblock>, CacheDirError> {
             uid,
         });
     }
-    Ok(Some(superblock))
+    let headless = Superblock::choose(&copies).is_err();
+    Ok(Some(Looked {
+        superblock,
+        headless,
+    }))
 }
 
 fn dir_holds(dir: &File, name: &str) -> bool {
     rustix::fs::statat(dir, name, rustix::fs::AtFlags::SYMLINK_NOFOLLOW).is_ok()
 }
 
-/// What two superblock sectors say. `ours` tells whether the directory looks like larder's work otherwise.
+/// What the superblock's sectors say. `ours` tells whether the directory looks like larder's work otherwise.
 fn judge(
-    copies: &[[u8; SECTOR_LEN]; 2],
+    copies: &[Sector; 2],
+    backup: Option<&(Sector, u64)>,
     ours: bool,
     path: &Path,
 ) -> Result<Superblock, CacheDirError> {
     let claimed = copies.iter().filter_map(Superblock::claimed_major).max();
-    let superblock = Superblock::choose(copies).map_err(|error| match claimed {
+    let backup = backup.map(|(sector, offset)| (sector, *offset));
+    let chosen = Superblock::choose_or_backup(copies, backup);
+    let superblock = chosen.map_err(|error| match claimed {
         Some(major) if major != FORMAT_MAJOR => CacheDirError::Version {
             path: path.into(),
             major,

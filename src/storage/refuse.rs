@@ -1,8 +1,10 @@
 //! Which places are refused as a cache directory. The rules are pure; the asking is done by `open.rs`.
 
+use std::ffi::OsStr;
 use std::fs::File;
 
 use super::host::mountinfo_id;
+use super::layout::{DIRTY_NAME, INDEX_NAME};
 
 /// File systems of the network or of a cluster, by the number that statfs(2) gives.
 const NETWORK_MAGICS: &[(u32, &str)] = &[
@@ -63,7 +65,8 @@ const NETWORK_FUSE: &[&str] = &[
     "fuse.vmhgfs-fuse",
 ];
 
-/// What larder itself puts into a cache directory, and what a file system's root has of its own.
+/// What larder itself puts into a cache directory, and what a file system's root has of its own. `dirty` is missing: bytes
+/// of a user that lie there belong to an index, so that a directory with it and without one is no place for a new cache.
 const OWN_NAMES: &[&str] = &[
     "LOCK",
     "larder.log",
@@ -120,6 +123,16 @@ pub(super) fn foreign_name<'a>(names: impl Iterator<Item = &'a str> + Clone) -> 
     })
 }
 
+/// Whether cachefsck leaves a thing of this name alone at the top of a cache directory.
+pub(super) fn belongs_here(name: &OsStr) -> bool {
+    let Some(name) = name.to_str() else {
+        return name.as_encoded_bytes().starts_with(b".");
+    };
+    let others = [INDEX_NAME, DIRTY_NAME, "CACHEDIR.TAG"];
+    let known = OWN_NAMES.contains(&name) || others.contains(&name);
+    known || name.starts_with('.') || name.starts_with("larder.log")
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -148,6 +161,13 @@ mod tests {
         );
         assert_eq!(foreign(&["chunks"]), Some("chunks"));
         assert_eq!(foreign(&["LOCK", "thesis.tex"]), Some("thesis.tex"));
+        assert_eq!(foreign(&["LOCK", "dirty"]), Some("dirty"));
+        for name in ["index.larder", "dirty", "LOCK", ".nfs01", "larder.log.7"] {
+            assert!(belongs_here(OsStr::new(name)), "{name}");
+        }
+        for name in ["thesis.tex", "index", "Chunks", "larder"] {
+            assert!(!belongs_here(OsStr::new(name)), "{name}");
+        }
     }
 
     #[test]

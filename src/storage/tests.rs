@@ -393,7 +393,7 @@ fn stray_files_are_found_and_put_aside() {
     fs::create_dir_all(dir.path().join("chunks/00/0000/x2/deep")).unwrap();
     std::os::unix::fs::symlink("/etc", dir.path().join("chunks/00/0000/00000004")).unwrap();
     let mut found = Vec::new();
-    cache.list_chunks(&mut |file| found.push(file)).unwrap();
+    cache.list_files(&mut |file| found.push(file)).unwrap();
     let (slots, strays): (Vec<_>, Vec<_>) = found.into_iter().partition(|f| f.slot.is_some());
     assert_eq!(
         slots.iter().map(|f| (f.slot, f.len)).collect::<Vec<_>>(),
@@ -410,7 +410,7 @@ fn stray_files_are_found_and_put_aside() {
         ["00000004", "ffffffff", "x", "x2", "y", "y.1"]
     );
     let mut left = 0;
-    cache.list_chunks(&mut |_| left += 1).unwrap();
+    cache.list_files(&mut |_| left += 1).unwrap();
     assert_eq!(left, 1);
 }
 

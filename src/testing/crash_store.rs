@@ -100,6 +100,8 @@ impl CrashStore {
         ] {
             let offset = usize::try_from(superblock.offset()).unwrap_or_default();
             index.write(offset, &superblock.encode(), 0, &mut rng);
+            let backup = usize::try_from(geometry.backup_offset()).unwrap_or_default();
+            index.write(backup, &superblock.encode_backup(), 0, &mut rng);
         }
         index.flush(false);
         let files = [(INDEX, index.disk_image())].into();
@@ -464,13 +466,20 @@ impl Storage for CrashStore {
     }
 }
 
+impl CrashStore {
+    fn slot_of(path: &Path) -> Option<SlotId> {
+        path.to_str()?.parse().ok().map(SlotId)
+    }
+}
+
+/// A slot's file has the slot's number for a path; nothing else lies in the store.
 impl ChunkFiles for CrashStore {
-    fn list_chunks(&self, each: &mut dyn FnMut(FoundFile)) -> io::Result<()> {
+    fn list_files(&self, each: &mut dyn FnMut(FoundFile)) -> io::Result<()> {
         let state = self.state.lock();
         for (slot, number) in &state.names {
             let len = state.files.get(number).map_or(0, |file| file.len() as u64);
             each(FoundFile {
-                path: PathBuf::from(slot.0.to_string()),
+                path: self.path_of(*slot),
                 slot: Some(*slot),
                 len,
             });
@@ -478,10 +487,35 @@ impl ChunkFiles for CrashStore {
         Ok(())
     }
 
+    fn path_of(&self, slot: SlotId) -> PathBuf {
+        slot.0.to_string().into()
+    }
+
+    fn len_of(&self, path: &Path) -> io::Result<Option<u64>> {
+        let state = &mut *self.state.lock();
+        let file = Self::slot_of(path).and_then(|slot| state.file(slot));
+        Ok(file.map(|file| file.len() as u64))
+    }
+
     fn quarantine(&self, path: &Path) -> io::Result<()> {
-        let slot = path.to_str().and_then(|text| text.parse().ok()).map(SlotId);
-        let slot = slot.ok_or(io::Error::from(Errno::NOENT))?;
+        let slot = Self::slot_of(path).ok_or(io::Error::from(Errno::NOENT))?;
         self.state.lock().remove(slot);
         Ok(())
+    }
+
+    fn set_index_len(&self, _len: u64) -> io::Result<()> {
+        Err(Errno::OPNOTSUPP.into())
+    }
+
+    fn dirty_files(&self) -> io::Result<Vec<FoundFile>> {
+        Ok(Vec::new())
+    }
+
+    fn discard_dirty(&self) -> io::Result<()> {
+        Ok(())
+    }
+
+    fn is_exclusive(&self) -> bool {
+        true
     }
 }

@@ -3,7 +3,9 @@
 use std::fs;
 use std::ops::ControlFlow;
 
-use larder::check::{CheckError, Clause, Disk, Mode, Plan, Report, check, exit, repair, run};
+use larder::check::{
+    CheckError, Clause, Disk, Means, Mode, Plan, Report, check, exit, repair, run,
+};
 use larder::format::{
     BlobKind, BlobRecord, Geometry, HeapCell, HeapKind, SegmentHeader, Session, SessionState,
     SlotFlags, SlotKind, SlotRecord, Superblock, blob_segment_hash, block_crc, slot_hash,
@@ -493,7 +495,12 @@ fn what_a_read_only_disk_keeps_is_left_open() {
     rig.write(rig.geometry().heap_offset(0), &[7; 512]);
     let mut report = rig.run(Mode::Check);
     rig.store.faults(|f| f.write_errors = 256);
-    drop(repair(Disk::of(&rig.store), &mut report, |_| true));
+    drop(repair(
+        Disk::of(&rig.store),
+        &mut report,
+        &mut Means::default(),
+        |_| true,
+    ));
     assert_eq!(report.exit_code(), exit::UNCORRECTED);
     assert!(
         report.findings[0].detail.contains("cannot be put right"),

@@ -221,6 +221,7 @@ impl Writer {
         for superblock in [0, 1].map(superblock) {
             self.sector(superblock.offset(), superblock.encode());
         }
+        self.sector(geometry().backup_offset(), superblock(1).encode_backup());
         for session in [
             session(3, SessionState::Open),
             session(4, SessionState::Clean),
