@@ -29,7 +29,7 @@ use std::ops::ControlFlow;
 pub use anew::{AnewError, start_anew};
 pub use clause::Clause;
 pub use repair::{Means, repair};
-pub use report::{Counts, Report, exit};
+pub use report::{Counts, Report, Row, exit};
 pub use rules::{Finding, Repair};
 
 use crate::format::SectorError;
