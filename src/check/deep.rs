@@ -216,7 +216,8 @@ impl<'a> Work<'a> {
                     Ok(wrong) => bad = bad.with(wrong),
                     Err(error) => return ControlFlow::Continue(Err(error)),
                 }
-                self.blocks.fetch_add(u64::from(run.end - run.start), Relaxed);
+                self.blocks
+                    .fetch_add(u64::from(run.end - run.start), Relaxed);
                 self.bytes.fetch_add(len, Relaxed);
                 self.done.fetch_add(len, Relaxed);
                 left = left.saturating_sub(len);
@@ -308,9 +309,7 @@ impl<'a> Work<'a> {
         let bytes = tenant.bytes(blocks);
         let len = usize::try_from(bytes.end - bytes.start).map_err(io::Error::other)?;
         buffer.resize(len, 0);
-        let read = self
-            .storage
-            .read_chunk(tenant.file, bytes.start, buffer)?;
+        let read = self.storage.read_chunk(tenant.file, bytes.start, buffer)?;
         buffer.truncate(read);
         Ok(())
     }
@@ -318,7 +317,9 @@ impl<'a> Work<'a> {
 
 /// The present blocks in runs of adjacent ones, none longer than a piece.
 fn pieces(record: &SlotRecord) -> impl Iterator<Item = Range<u32>> {
-    let most = u32::try_from(PIECE / record.chunk.block_size()).unwrap_or(1).max(1);
+    let most = u32::try_from(PIECE / record.chunk.block_size())
+        .unwrap_or(1)
+        .max(1);
     record.present.runs().flat_map(move |run| {
         let starts = run.clone().step_by(most as usize);
         starts.map(move |start| start..(start + most).min(run.end))

@@ -198,7 +198,11 @@ impl fmt::Display for Report {
         }
         let (fixed, open) = (self.findings.len() - self.open(), self.open());
         if fixed > 0 {
-            writeln!(f, "{fixed} put right, {} dropped", size(self.bytes_dropped()))?;
+            writeln!(
+                f,
+                "{fixed} put right, {} dropped",
+                size(self.bytes_dropped())
+            )?;
         }
         match open {
             0 => Ok(()),
