@@ -4,17 +4,18 @@ use std::io::Write;
 use std::path::Path;
 
 use larder::format::{
-    BlobKind, BlobRecord, Geometry, SlotFlags, SlotKind, SlotRecord, block_crc, blob_key,
-    blob_segment_hash, slot_hash, version_tag,
+    BlobKind, BlobRecord, Geometry, Session, SessionState, SlotFlags, SlotKind, SlotRecord,
+    blob_key, blob_segment_hash, block_crc, encode_validator, slot_hash, version_tag,
 };
 use larder::storage::{CacheDir, ChunkFile, CreateOptions, Storage};
 use larder::testing::Rng;
 use larder::units::{
-    BlockMask, ChunkSize, ObjectName, SlotId, Stamp, Timestamp, Uuid, Validator,
+    BlobKey, BlockMask, ChunkSize, ObjectName, SlotId, Stamp, Tag, Timestamp, Uuid, Validator,
+    ValidatorClass,
 };
 
 const IDENTITY: &str = "bench:";
-const STAMP: Stamp = Stamp(1 << 40 | 1);
+const EPOCH: u64 = 1;
 
 /// What a cache is filled with.
 pub(crate) struct Shape {
@@ -47,7 +48,11 @@ impl Shape {
     /// The bytes of disk that it takes at most.
     pub(crate) fn needed(&self) -> u64 {
         let index = self.geometry().index_len();
-        let blobs: u64 = self.blobs.iter().map(|(n, _, most)| u64::from(*n) * most).sum();
+        let blobs: u64 = self
+            .blobs
+            .iter()
+            .map(|(n, _, most)| u64::from(*n) * most)
+            .sum();
         index + blobs + (1 << 30)
     }
 
@@ -65,6 +70,7 @@ pub(crate) fn fill(path: &Path, shape: &Shape) -> u64 {
     };
     let cache = CacheDir::open_or_create(path, &options, &mut |_| {}).expect("room for it");
     let mut filler = Filler::new(&cache);
+    filler.session();
     // As they come in a life: sizes mixed, and slots wherever the hash says.
     let mut rng = Rng::new(1);
     let mut left: Vec<u32> = shape.blobs.iter().map(|(count, ..)| *count).collect();
@@ -88,8 +94,15 @@ pub(crate) fn fill(path: &Path, shape: &Shape) -> u64 {
         bytes += size;
     }
     let slots: u32 = shape.blobs.iter().map(|(count, ..)| count).sum();
-    print!("cache of {} GiB geometry: index {} MB, ", shape.capacity >> 30, shape.geometry().index_len() / 1_000_000);
-    println!("{slots} slots in use, {} MB in chunk files", bytes / 1_000_000);
+    print!(
+        "cache of {} GiB geometry: index {} MB, ",
+        shape.capacity >> 30,
+        shape.geometry().index_len() / 1_000_000
+    );
+    println!(
+        "{slots} slots in use, {} MB in chunk files",
+        bytes / 1_000_000
+    );
     std::io::stdout().flush().expect("a terminal or a file");
     cache.sync_all().expect("the disk works");
     bytes
@@ -103,6 +116,7 @@ struct Filler<'a> {
     slots: Vec<u32>,
     records: Vec<u32>,
     names: u64,
+    stamps: u64,
     noise: Vec<u8>,
 }
 
@@ -111,7 +125,7 @@ impl<'a> Filler<'a> {
         let (uuid, geometry) = (cache.superblock().uuid, cache.superblock().geometry);
         let segments = geometry.segments() as usize;
         let mut rng = Rng::new(7);
-        let noise = (0..1 << 20).flat_map(|_| rng.next().to_le_bytes());
+        let noise = (0..1 << 20).flat_map(|_| rng.next_u64().to_le_bytes());
         Self {
             cache,
             uuid,
@@ -119,16 +133,46 @@ impl<'a> Filler<'a> {
             slots: vec![0; segments],
             records: vec![0; segments],
             names: 0,
+            stamps: 0,
             noise: noise.collect(),
         }
+    }
+
+    /// The session in which all of it was written.
+    fn session(&self) {
+        let host = self.cache.host();
+        let session = |sequence| Session {
+            state: SessionState::Clean,
+            sequence,
+            epoch: EPOCH,
+            trusted_epoch: EPOCH,
+            boot_id: host.boot_id,
+            host_id: host.host_id,
+            disk_mount_id: host.disk_mount_id,
+            started_at: 0,
+            pid: host.pid,
+        };
+        for session in [session(0), session(1)] {
+            self.write(session.offset(), &session.encode(self.uuid));
+        }
+    }
+
+    fn write(&self, offset: u64, sector: &[u8]) {
+        let written = self.cache.write_index(offset, sector);
+        written.expect("the index is there");
+    }
+
+    fn stamp(&mut self) -> Stamp {
+        self.stamps += 1;
+        Stamp::new(EPOCH, self.stamps)
     }
 
     /// A blob of one chunk: its record, its slot, its bytes.
     fn blob(&mut self, size: u64, rng: &mut Rng) {
         self.names += 1;
         let chunk = ChunkSize::covering(size);
-        let name = ObjectName::new(format!("blob/{}", self.names).into_bytes()).expect("a name");
-        let validator = Validator::StrongEtag(b"bench".as_slice().into());
+        let name = ObjectName::new(format!("blob/{}", self.names).into_bytes());
+        let validator = Validator::Strong(b"bench".as_slice().into());
         let key = blob_key(self.uuid, IDENTITY, "", &name);
         let tag = version_tag(self.uuid, key, &validator, size, chunk);
         let take = |next: &mut Vec<u32>, segment: u32, per_segment: u32| {
@@ -138,9 +182,17 @@ impl<'a> Filler<'a> {
             segment * per_segment + place
         };
         let segment = self.geometry.segment_of(blob_segment_hash(key));
-        let record = take(&mut self.records, segment, self.geometry.blobs_per_segment());
+        let record = take(
+            &mut self.records,
+            segment,
+            self.geometry.blobs_per_segment(),
+        );
         let segment = self.geometry.segment_of(slot_hash(tag, 0));
-        let slot = SlotId(take(&mut self.slots, segment, self.geometry.slots_per_segment()));
+        let slot = SlotId(take(
+            &mut self.slots,
+            segment,
+            self.geometry.slots_per_segment(),
+        ));
 
         let len = usize::try_from(size).expect("at most 4 MiB");
         let room = self.noise.len() - len + 1;
@@ -158,7 +210,7 @@ impl<'a> Filler<'a> {
             *crc = block_crc(tag, 0, n, block);
         }
         let count = u32::try_from(chunk.blocks_in(size)).expect("at most 64");
-        let mut sector = SlotRecord::free(STAMP, 1, 0, SlotFlags::default());
+        let mut sector = SlotRecord::free(self.stamp(), 1, 0, SlotFlags::default());
         sector.kind = SlotKind::Data;
         sector.chunk = chunk;
         sector.tag = tag;
@@ -168,34 +220,31 @@ impl<'a> Filler<'a> {
         sector.alloc_4k = u32::try_from(allocated >> 12).expect("small");
         sector.crcs = crcs;
         let offset = self.geometry.slot_offset(slot);
-        let write = |offset, sector: &[u8]| {
-            let written = self.cache.write_index(offset, sector);
-            written.expect("the index is there");
-        };
-        write(offset, &sector.encode(self.uuid, offset));
+        self.write(offset, &sector.encode(self.uuid, offset));
         let offset = self.geometry.blob_offset(record);
-        let blob = blob_record(key, tag, chunk, size, &name);
-        write(offset, &blob.encode(self.uuid, offset));
+        let mut blob = blob_record(key, tag, chunk, &name, &validator);
+        (blob.size, blob.stamp) = (size, self.stamp());
+        self.write(offset, &blob.encode(self.uuid, offset));
     }
 }
 
 fn blob_record(
-    key: larder::units::BlobKey,
-    tag: larder::units::Tag,
+    key: BlobKey,
+    tag: Tag,
     chunk: ChunkSize,
-    size: u64,
     name: &ObjectName,
+    validator: &Validator,
 ) -> BlobRecord {
     BlobRecord {
         kind: BlobKind::File,
         chunk,
-        validator_class: 0,
+        validator_class: ValidatorClass::Strong as u8,
         pin_priority: 0,
         flags: 0,
-        stamp: STAMP,
+        stamp: Stamp::default(),
         key,
         tag,
-        size,
+        size: 0,
         ino: 0,
         mtime: Timestamp::default(),
         ctime: Timestamp::default(),
@@ -209,7 +258,7 @@ fn blob_record(
         pack: None,
         overlay: 0,
         name: name.as_bytes().into(),
-        validator: Box::default(),
+        validator: encode_validator(validator).into(),
         xattrs: Box::default(),
         link: Box::default(),
     }

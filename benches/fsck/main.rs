@@ -18,7 +18,6 @@ use serde_json::Value;
 use self::filled::Shape;
 
 const ROUNDS: usize = 3;
-const MIB: f64 = 1048576.0;
 /// The threads of the deep check.
 const JOBS: &str = "-j2";
 
@@ -104,7 +103,10 @@ fn deep(cache: &Path, bytes: u64, cold: bool) {
     }
     let rate = |time: Duration| bytes as f64 / 1e6 / time.as_secs_f64();
     let (ours, blocks, theirs) = (median(ours), median(blocks), median(theirs));
-    let what = format!("cachefsck -n --deep {JOBS} beside cat, {}", temperature(cold));
+    let what = format!(
+        "cachefsck -n --deep {JOBS} beside cat, {}",
+        temperature(cold)
+    );
     println!(
         "{what:<46} {:>9.0} {:>9.0} {:>9.2} {:>9.2}",
         rate(ours),
@@ -140,7 +142,11 @@ fn seconds_of(told: &Value, phase: &str) -> Duration {
 fn cat(dir: &Path) -> Duration {
     let mut command = Command::new("sh");
     command
-        .args(["-c", "find \"$1\" -type f -print0 | xargs -0 cat >/dev/null", "sh"])
+        .args([
+            "-c",
+            "find \"$1\" -type f -print0 | xargs -0 cat >/dev/null",
+            "sh",
+        ])
         .arg(dir);
     let clock = SystemClock::default();
     let began = clock.monotonic();
