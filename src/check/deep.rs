@@ -116,7 +116,7 @@ impl<'a> Work<'a> {
             uuid: facts.superblock.uuid,
             geometry: facts.superblock.geometry,
             slots: &facts.slots,
-            total: facts.slots.iter().map(present_bytes).sum(),
+            total: facts.slots.iter().map(|s| s.bytes_of(s.present)).sum(),
             next: AtomicUsize::new(0),
             done: AtomicU64::new(0),
             blocks: AtomicU64::new(0),
@@ -201,7 +201,7 @@ impl<'a> Work<'a> {
         buffer: &mut Vec<u8>,
         go_on: &mut dyn FnMut() -> ControlFlow<()>,
     ) -> ControlFlow<(), io::Result<()>> {
-        let mut left = present_bytes(fact);
+        let mut left = fact.bytes_of(fact.present);
         let tenant = match self.tenant(fact) {
             Ok(tenant) => tenant,
             Err(error) => return ControlFlow::Continue(Err(error)),
@@ -324,12 +324,4 @@ fn pieces(record: &SlotRecord) -> impl Iterator<Item = Range<u32>> {
         let starts = run.clone().step_by(most as usize);
         starts.map(move |start| start..(start + most).min(run.end))
     })
-}
-
-/// How many bytes a slot's present blocks have.
-fn present_bytes(fact: &SlotFact) -> u64 {
-    let (size, valid) = (fact.chunk.block_size(), u64::from(fact.valid_len));
-    let last = fact.present.0.checked_ilog2().unwrap_or_default();
-    let missing = size - fact.chunk.block_len(valid, last);
-    (u64::from(fact.present.count()) * size).saturating_sub(missing)
 }

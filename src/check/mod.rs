@@ -20,6 +20,7 @@ mod facts;
 mod repair;
 mod report;
 mod rules;
+mod salvage;
 mod scan;
 mod stand;
 
@@ -31,6 +32,7 @@ pub use clause::Clause;
 pub use repair::{Means, repair};
 pub use report::{Counts, Report, Row, exit};
 pub use rules::{Finding, Repair};
+pub use salvage::salvage;
 
 use crate::format::SectorError;
 use crate::storage::{ChunkFiles, HostIdentity, Storage};

@@ -15,42 +15,49 @@ use crate::format::FeatureVerdict;
 use crate::storage::{CacheDir, CacheDirError, Holder, read_holder};
 
 const LOCK_NAME: &str = "LOCK";
+const UNKNOWN_FEATURES: &str = "it has features that this cachefsck can read but not change; use that of the larder that made it";
+const READ_ONLY: &str =
+    "the disk is mounted read-only; make it writable (mount -o remount,rw) and run this again";
 
-/// A cache that can be checked.
+/// What was found in the directory.
 #[derive(Debug)]
-pub(super) struct Opened {
-    pub(super) cache: CacheDir,
-    /// Why nothing can be written although something shall be.
-    pub(super) frozen: Option<String>,
-    /// The lock where the disk does not let the cache itself take it.
-    _lock: Option<File>,
+pub(super) enum Opened {
+    /// A cache that can be checked.
+    Provable {
+        cache: Box<CacheDir>,
+        /// Why nothing can be written although something shall be.
+        frozen: Option<String>,
+        /// The lock, where the disk does not let the cache itself take it.
+        _lock: Option<File>,
+    },
+    /// A cache of which nothing can be proven, and why; all that can be done is to begin anew.
+    Unprovable(String),
 }
 
 /// Opens the cache; with its lock, unless it is only looked at.
 pub(super) fn open(path: &Path, mode: Mode) -> Result<Opened, Failure> {
     let told = |error| failure(&error, mode);
+    let provable = |cache: CacheDir, frozen: Option<&str>, lock| Opened::Provable {
+        cache: Box::new(cache),
+        frozen: frozen.map(str::to_owned),
+        _lock: lock,
+    };
     if mode == Mode::Look {
-        let cache = CacheDir::open_unlocked(path).map_err(told)?;
-        return Ok(Opened {
-            cache,
-            frozen: None,
-            _lock: None,
-        });
+        let cache = CacheDir::open_for_check(path).map_err(told)?;
+        return Ok(provable(cache, None, None));
     }
-    match CacheDir::open(path) {
+    match CacheDir::open_for_repair(path) {
         Ok(cache) => {
             let whole = matches!(cache.superblock().features.verdict(), FeatureVerdict::Full);
-            let why = "it has features that this cachefsck can read but not change; use that of the larder that made it";
-            Ok(Opened {
-                cache,
-                frozen: (!whole).then(|| why.to_owned()),
-                _lock: None,
-            })
+            Ok(provable(cache, (!whole).then_some(UNKNOWN_FEATURES), None))
         }
+        Err(error @ CacheDirError::Superblock { .. }) => Ok(Opened::Unprovable(error.to_string())),
         Err(CacheDirError::Io { error, .. })
             if error.kind() == io::ErrorKind::ReadOnlyFilesystem =>
         {
-            open_frozen(path)
+            let cache = CacheDir::open_for_check(path).map_err(told)?;
+            let lock = lock_for_reading(path)?;
+            Ok(provable(cache, Some(READ_ONLY), lock))
         }
         Err(error) => Err(told(error)),
     }
@@ -61,35 +68,26 @@ pub(super) fn holder(path: &Path) -> Option<Holder> {
     read_holder(path).ok().flatten()
 }
 
-/// Opens a cache on a read-only disk: a lock needs no writing, only its holder's name does.
-fn open_frozen(path: &Path) -> Result<Opened, Failure> {
-    let told = |error| failure(&error, Mode::Repair);
-    let cache = CacheDir::open_unlocked(path).map_err(told)?;
-    let lock = match File::open(path.join(LOCK_NAME)) {
-        Ok(file) => Some(file),
-        // Nobody who could write has ever opened it.
-        Err(error) if error.kind() == io::ErrorKind::NotFound => None,
+/// The lock on a read-only disk: it needs no writing, only its holder's name does. `None` where there is no lock file:
+/// then nobody who could write has ever opened the cache.
+fn lock_for_reading(path: &Path) -> Result<Option<File>, Failure> {
+    let file = match File::open(path.join(LOCK_NAME)) {
+        Ok(file) => file,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
         Err(error) => return Err(cannot_lock(path, &error)),
     };
-    if let Some(file) = &lock {
-        match rustix::fs::flock(file, FlockOperation::NonBlockingLockShared) {
-            Ok(()) => {}
-            Err(rustix::io::Errno::WOULDBLOCK) => {
-                return Err(told(CacheDirError::Locked {
-                    path: path.into(),
-                    holder: holder(path).map(Box::new),
-                }));
-            }
-            Err(error) => return Err(cannot_lock(path, &error.into())),
+    match rustix::fs::flock(&file, FlockOperation::NonBlockingLockShared) {
+        Ok(()) => Ok(Some(file)),
+        Err(rustix::io::Errno::WOULDBLOCK) => {
+            let holder = holder(path).map(Box::new);
+            let path = path.into();
+            Err(failure(
+                &CacheDirError::Locked { path, holder },
+                Mode::Repair,
+            ))
         }
+        Err(error) => Err(cannot_lock(path, &error.into())),
     }
-    let why =
-        "the disk is mounted read-only; make it writable (mount -o remount,rw) and run this again";
-    Ok(Opened {
-        cache,
-        frozen: Some(why.to_owned()),
-        _lock: lock,
-    })
 }
 
 fn cannot_lock(path: &Path, error: &io::Error) -> Failure {
@@ -101,7 +99,7 @@ fn cannot_lock(path: &Path, error: &io::Error) -> Failure {
 }
 
 /// Why the cache is not opened, for somebody who wants it checked.
-fn failure(error: &CacheDirError, mode: Mode) -> Failure {
+pub(super) fn failure(error: &CacheDirError, mode: Mode) -> Failure {
     let look = match mode {
         Mode::Look => "",
         Mode::Repair | Mode::Ask => ", or only look with -n",
@@ -143,9 +141,10 @@ fn failure(error: &CacheDirError, mode: Mode) -> Failure {
         CacheDirError::Locked { .. } => format!("{error}: unmount it first{look}"),
         other => other.to_string(),
     };
-    let code = match error.is_damage() {
-        true => exit::UNCORRECTED,
-        false => exit::OPERATIONAL,
+    let code = match error {
+        damage if damage.is_damage() => exit::UNCORRECTED,
+        CacheDirError::Dirty { .. } => exit::UNCORRECTED,
+        _ => exit::OPERATIONAL,
     };
     Failure(code, sentence)
 }

@@ -5,14 +5,15 @@ use std::io::{self, BufWriter, Write};
 use super::Failure;
 use super::options::{Mode, Options};
 use super::progress;
-use crate::check::{CheckError, Report, Row, exit};
+use crate::check::{CheckError, Clause, Report, Row, exit};
 use crate::cli::quantity::show_size;
 
-/// What is told beside the report.
+/// What is told.
 pub(super) struct Outcome {
     pub(super) mode: Mode,
     /// The exit code.
     pub(super) code: u8,
+    pub(super) report: Report,
     pub(super) phases: Vec<progress::Told>,
     /// What was copied away first, if anything was.
     pub(super) salvaged: Option<Salvaged>,
@@ -49,14 +50,13 @@ struct Told<'a> {
 /// Prints the result. A reader that has gone is no failure.
 pub(super) fn tell(
     options: &Options,
-    report: &Report,
     outcome: &Outcome,
     out: &mut dyn Write,
 ) -> Result<(), Failure> {
     let mut out = BufWriter::new(out);
     let told = match options.json {
-        true => json(options, report, outcome, &mut out),
-        false => text(options, report, outcome, &mut out),
+        true => json(options, outcome, &mut out),
+        false => text(options, outcome, &mut out),
     };
     match told.and_then(|()| out.flush()) {
         Err(error) if error.kind() != io::ErrorKind::BrokenPipe => Err(Failure(
@@ -71,12 +71,8 @@ pub(super) fn tell(
     }
 }
 
-fn json(
-    options: &Options,
-    report: &Report,
-    outcome: &Outcome,
-    out: &mut dyn Write,
-) -> io::Result<()> {
+fn json(options: &Options, outcome: &Outcome, out: &mut dyn Write) -> io::Result<()> {
+    let report = &outcome.report;
     let told = Told {
         cache: &options.cache.to_string_lossy(),
         mode: outcome.mode,
@@ -92,13 +88,8 @@ fn json(
     writeln!(out)
 }
 
-fn text(
-    options: &Options,
-    report: &Report,
-    outcome: &Outcome,
-    out: &mut dyn Write,
-) -> io::Result<()> {
-    let cache = options.cache.display();
+fn text(options: &Options, outcome: &Outcome, out: &mut dyn Write) -> io::Result<()> {
+    let (report, cache) = (&outcome.report, options.cache.display());
     if options.verbose {
         for finding in &report.findings {
             let state = if finding.fixed { "put right" } else { "left" };
@@ -119,6 +110,16 @@ fn text(
             salvaged.into
         )?;
     }
+    let open = |clause| {
+        let mut open = report.findings.iter().filter(|finding| !finding.fixed);
+        open.any(|finding| finding.clause == clause)
+    };
+    if open(Clause::Dirty) && !options.discard_dirty {
+        writeln!(
+            out,
+            "bytes that never reached the remote are kept: only --discard-dirty removes them"
+        )?;
+    }
     match &outcome.frozen {
         _ if report.open() == 0 => Ok(()),
         Some(why) => writeln!(out, "nothing was changed: {why}"),
@@ -128,6 +129,7 @@ fn text(
                 "nothing was changed: cachefsck -p {cache} puts it right"
             )
         }
+        None if !options.verbose => writeln!(out, "-v says why for each"),
         None => Ok(()),
     }
 }

@@ -124,13 +124,18 @@ fn what_cannot_be_checked_has_its_code() {
         exit::UNCORRECTED,
         "looking works beside a daemon"
     );
-    for copy in 0..2 {
-        cache
-            .write_index(Geometry::superblock_offset(copy), &[0; 512])
-            .unwrap();
+    let geometry = cache.superblock().geometry;
+    let copies = [0, 1].map(Geometry::superblock_offset);
+    for offset in copies.into_iter().chain([geometry.backup_offset()]) {
+        cache.write_index(offset, &[0; 512]).unwrap();
     }
     drop(cache);
-    assert_eq!(rig.run(&["-p"]).0, exit::UNCORRECTED);
+    assert_eq!(rig.run(&["-n"]).0, exit::UNCORRECTED);
+    assert_eq!(rig.talk(&[], "n\n", true).0, exit::UNCORRECTED);
+    assert_eq!(rig.talk(&[], "q\n", true).0, exit::CANCELLED);
+    let (code, text) = rig.talk(&[], "y\n", true);
+    assert_eq!(code, exit::CORRECTED, "an empty cache was begun: {text}");
+    assert_eq!(rig.run(&["-n"]).0, exit::CLEAN);
     std::fs::remove_file(rig.0.path().join("index.larder")).unwrap();
     for flag in ["-n", "-p"] {
         assert_eq!(rig.run(&[flag]).0, exit::OPERATIONAL, "no cache");
