@@ -4,8 +4,8 @@ use std::io::Write;
 use std::path::Path;
 
 use larder::format::{
-    BlobKind, BlobRecord, Geometry, Session, SessionState, SlotFlags, SlotKind, SlotRecord,
-    blob_key, blob_segment_hash, block_crc, encode_validator, slot_hash, version_tag,
+    BlobKind, BlobRecord, Geometry, SegmentHeader, Session, SessionState, SlotFlags, SlotKind,
+    SlotRecord, blob_key, blob_segment_hash, block_crc, encode_validator, slot_hash, version_tag,
 };
 use larder::storage::{CacheDir, ChunkFile, CreateOptions, Storage};
 use larder::testing::Rng;
@@ -138,7 +138,7 @@ impl<'a> Filler<'a> {
         }
     }
 
-    /// The session in which all of it was written.
+    /// The session in which all of it was written, and the segments' headers.
     fn session(&self) {
         let host = self.cache.host();
         let session = |sequence| Session {
@@ -154,6 +154,14 @@ impl<'a> Filler<'a> {
         };
         for session in [session(0), session(1)] {
             self.write(session.offset(), &session.encode(self.uuid));
+        }
+        for segment in 0..self.geometry.segments() {
+            let header = SegmentHeader {
+                segment,
+                ..SegmentHeader::default()
+            };
+            let offset = Geometry::segment_header_offset(segment);
+            self.write(offset, &header.encode(self.uuid));
         }
     }
 

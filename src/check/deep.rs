@@ -42,7 +42,10 @@ pub(super) fn blocks(
 ) -> Result<(), CheckError> {
     let work = Work::new(disk.storage, facts);
     let ended = match jobs {
-        0 | 1 => work.run(&mut || observe(work.step())),
+        0 | 1 => match work.run(&mut || observe(work.step())) {
+            ControlFlow::Continue(()) => observe(work.step()),
+            ended => ended,
+        },
         jobs => work.spread(jobs, observe)?,
     };
     let (blocks, bytes) = (work.blocks.load(Relaxed), work.bytes.load(Relaxed));

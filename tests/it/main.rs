@@ -2,8 +2,8 @@
 //!
 //! `tidy` holds the rules of the house, `spec` holds `format-spec.md` against the code, `golden` opens a cache that an
 //! earlier version wrote, `fuzzed` replays the inputs of the fuzzers,
-//! `check` damages caches and has them put right, `crowd` reads with many at once and from a cache that is full, `faults`
-//! reads from web servers that break off, stand still and lie.
+//! `check` damages caches and has them put right, `deep` reads their blocks on many threads, `crowd` reads with many at
+//! once and from a cache that is full, `faults` reads from web servers that break off, stand still and lie.
 
 #![expect(
     clippy::unwrap_used,
@@ -14,6 +14,7 @@ mod ahead;
 mod check;
 mod crash;
 mod crowd;
+mod deep;
 mod embed;
 mod faults;
 mod fuzzed;

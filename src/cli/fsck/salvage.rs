@@ -16,9 +16,9 @@ use crate::format::Sector;
 use crate::storage::Salvage;
 
 /// Files are copied in pieces of this size.
-const PIECE: u64 = 1 << 20;
+const PIECE: usize = 1 << 20;
 /// Where the disk does not give a piece, it is read in smaller ones, and those that are lost become zeros.
-const PAGE: u64 = 4096;
+const PAGE: usize = 4096;
 
 /// Refuses a directory within the cache directory, or around it.
 pub(super) fn place(dir: &Path, cache: &Path) -> Result<(), Failure> {
@@ -196,17 +196,18 @@ impl Salvage for Folder {
 /// Copies a file of which the disk may not give everything.
 fn copy(from: &File, to: &mut File) -> io::Result<u64> {
     let len = from.metadata()?.len();
-    let mut buffer = vec![0; usize::try_from(PIECE).map_err(io::Error::other)?];
+    let mut buffer = vec![0; PIECE];
     let mut done = 0;
     while done < len {
-        let piece = usize::try_from((len - done).min(PIECE)).map_err(io::Error::other)?;
+        let piece = usize::try_from(len - done).map_or(PIECE, |left| left.min(PIECE));
         let piece = buffer.get_mut(..piece).unwrap_or_default();
         if from.read_exact_at(piece, done).is_err() {
-            let pages = (done..).step_by(PAGE as usize);
-            for (page, at) in piece.chunks_mut(PAGE as usize).zip(pages) {
+            let mut at = done;
+            for page in piece.chunks_mut(PAGE) {
                 if from.read_exact_at(page, at).is_err() {
                     page.fill(0);
                 }
+                at += page.len() as u64;
             }
         }
         to.write_all(piece)?;
