@@ -20,6 +20,7 @@ mod facts;
 mod repair;
 mod report;
 mod rules;
+mod salvage;
 mod scan;
 mod stand;
 
@@ -29,8 +30,9 @@ use std::ops::ControlFlow;
 pub use anew::{AnewError, start_anew};
 pub use clause::Clause;
 pub use repair::{Means, repair};
-pub use report::{Counts, Report, exit};
+pub use report::{Counts, Report, Row, exit};
 pub use rules::{Finding, Repair};
+pub use salvage::salvage;
 
 use crate::format::SectorError;
 use crate::storage::{ChunkFiles, HostIdentity, Storage};

@@ -2,6 +2,7 @@
 
 use std::fmt;
 
+use bytesize::ByteSize;
 use serde::Serialize;
 
 use super::clause::Clause;
@@ -9,7 +10,7 @@ use super::facts::Facts;
 use super::rules::{self, Finding};
 use crate::format::Superblock;
 
-/// The exit codes of `cachefsck`, as fsck(8) has them.
+/// The exit codes of `cachefsck`, as fsck(8) has them: where several hold, their sum.
 pub mod exit {
     /// Nothing is wrong.
     pub const CLEAN: u8 = 0;
@@ -103,29 +104,64 @@ impl Report {
             .count()
     }
 
-    /// The exit code: clean, corrected, or left uncorrected.
+    /// The exit code: clean, corrected, left uncorrected, or the sum of the last two where some were put right and some
+    /// were not.
     pub fn exit_code(&self) -> u8 {
-        match (self.is_clean(), self.open()) {
-            (true, _) => exit::CLEAN,
-            (false, 0) => exit::CORRECTED,
-            (false, _) => exit::UNCORRECTED,
+        let open = self.open();
+        let mut code = exit::CLEAN;
+        if open < self.findings.len() {
+            code |= exit::CORRECTED;
         }
+        if open > 0 {
+            code |= exit::UNCORRECTED;
+        }
+        code
+    }
+
+    /// The bytes of cached data that were dropped, or set aside, by what was put right.
+    pub fn bytes_dropped(&self) -> u64 {
+        let fixed = self.findings.iter().filter(|finding| finding.fixed);
+        fixed.map(|finding| finding.bytes).sum()
     }
 
     /// The clauses that are broken, with how often and how often that was put right.
     pub fn by_clause(&self) -> impl Iterator<Item = (Clause, usize, usize)> {
+        self.rows().map(|row| (row.clause, row.found, row.fixed))
+    }
+
+    /// The clauses that are broken, in the order of the specification.
+    pub fn rows(&self) -> impl Iterator<Item = Row> {
         Clause::ALL.iter().filter_map(|clause| {
-            let of_it = || {
-                self.findings
-                    .iter()
-                    .filter(|finding| finding.clause == *clause)
+            let mut row = Row {
+                clause: *clause,
+                found: 0,
+                fixed: 0,
+                bytes: 0,
             };
-            let fixed = of_it().filter(|finding| finding.fixed).count();
-            Some((*clause, of_it().count(), fixed)).filter(|(_, count, _)| *count > 0)
+            for finding in self.findings.iter().filter(|f| f.clause == *clause) {
+                row.found += 1;
+                row.fixed += usize::from(finding.fixed);
+                row.bytes += finding.bytes;
+            }
+            Some(row).filter(|row| row.found > 0)
         })
     }
 }
 
+/// One clause in the table of findings.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize)]
+pub struct Row {
+    /// The clause of `format-spec.md`.
+    pub clause: Clause,
+    /// How many findings it has.
+    pub found: usize,
+    /// How many of them were put right.
+    pub fixed: usize,
+    /// The bytes of cached data that putting all of them right drops or sets aside.
+    pub bytes: u64,
+}
+
+/// The table. It says nothing of single findings.
 impl fmt::Display for Report {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let c = &self.counts;
@@ -141,30 +177,41 @@ impl fmt::Display for Report {
             c.files
         )?;
         if self.deep {
-            writeln!(
-                f,
-                "{} blocks read, {} bytes",
-                c.checked_blocks, c.checked_bytes
-            )?;
+            let bytes = size(c.checked_bytes);
+            writeln!(f, "{} blocks read and checked, {bytes}", c.checked_blocks)?;
         }
         if self.is_clean() {
             return writeln!(f, "clean");
         }
-        writeln!(f, "{:<14} {:>8} {:>8}  what", "clause", "found", "fixed")?;
-        for (clause, count, fixed) in self.by_clause() {
+        let head = ("clause", "found", "fixed", "bytes");
+        let wide = self.rows().map(|row| row.clause.id().len()).max();
+        let wide = wide.unwrap_or(0).max(head.0.len());
+        let (clause, found, fixed, bytes) = head;
+        writeln!(
+            f,
+            "{clause:<wide$} {found:>8} {fixed:>8} {bytes:>10}  what (clause of format-spec.md)"
+        )?;
+        for row in self.rows() {
+            let (id, what) = (row.clause.id(), row.clause.text());
+            let (found, fixed, bytes) = (row.found, row.fixed, size(row.bytes));
+            writeln!(f, "{id:<wide$} {found:>8} {fixed:>8} {bytes:>10}  {what}")?;
+        }
+        let (fixed, open) = (self.findings.len() - self.open(), self.open());
+        if fixed > 0 {
             writeln!(
                 f,
-                "{:<14} {count:>8} {fixed:>8}  {}",
-                clause.id(),
-                clause.text()
+                "{fixed} put right, {} dropped",
+                size(self.bytes_dropped())
             )?;
         }
-        match self.open() {
-            0 => writeln!(f, "all put right"),
-            open => writeln!(
-                f,
-                "{open} left as they are; cachefsck -y puts right what can be"
-            ),
+        match open {
+            0 => Ok(()),
+            open => writeln!(f, "{open} left as they are"),
         }
     }
+}
+
+/// A size in powers of 1024.
+fn size(bytes: u64) -> String {
+    ByteSize::b(bytes).display().iec().to_string()
 }

@@ -11,7 +11,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-use larder::check::{self, Disk, Plan};
+use larder::check::{self, Disk, Means, Plan};
 use larder::testing::{CrashStore, Fate, Rng};
 
 use crate::model::{for_each_seed, number_from_env, operate, some_plan, tick};
@@ -120,7 +120,7 @@ fn cut_in_repair(disk: &CrashStore, plan: Plan, rng: &mut Rng) -> CrashStore {
     let left = rng.chance(192).then(|| rng.below(8));
     disk.faults(|faults| faults.operations_left = left);
     // Where the disk dies it fails, and that is all.
-    let _ = check::repair(Disk::of(disk), &mut report, |_| true);
+    let _ = check::repair(Disk::of(disk), &mut report, &mut Means::default(), |_| true);
     disk.crash(rng.next_u64())
 }
 

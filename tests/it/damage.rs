@@ -14,7 +14,7 @@ use larder::testing::{CrashStore, Fate, Rng, trust_every_checksum};
 use larder::units::{ChunkSize, SlotId, Uuid};
 
 use crate::origin::Origin;
-use crate::world::World;
+use crate::world::{Setup, World};
 
 const SMALL: ChunkSize = ChunkSize::MIN;
 
@@ -63,7 +63,11 @@ impl Made {
             for object in 0..if chunk == SMALL { 0 } else { 3 } {
                 origin.replace_with_len(object, 150_000 + 1000 * object, &mut rng);
             }
-            let mut world = World::over(disk, origin.clone(), rng.fork(), chunk, 1);
+            let setup = Setup {
+                chunk,
+                ..Setup::PLAIN
+            };
+            let mut world = World::over(disk, origin.clone(), rng.fork(), setup, 1);
             world.read_all();
             world.calm();
             world.daemon().cache.close().unwrap();
@@ -132,7 +136,7 @@ impl Made {
     /// Reads everything through the engine, in the boot of this number; every byte is judged.
     fn read_all(&self, disk: CrashStore, boot: u8) -> u64 {
         let rng = Rng::new(u64::from(boot));
-        let mut world = World::over(Arc::new(disk), self.origin.clone(), rng, SMALL, boot);
+        let mut world = World::over(Arc::new(disk), self.origin.clone(), rng, Setup::PLAIN, boot);
         world.read_all();
         world.calm();
         world.reads_judged

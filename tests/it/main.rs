@@ -1,9 +1,9 @@
 //! The integration tests, as one binary: every further binary would be one more link.
 //!
 //! `tidy` holds the rules of the house, `spec` holds `format-spec.md` against the code, `golden` opens a cache that an
-//! earlier version wrote, `fuzzed` replays the inputs of the fuzzers,
-//! `check`, `repairs` and `damage` damage caches and have them put right, `beside` checks one at work, `crowd` reads with
-//! many at once and from a cache that is full, `faults` reads from web servers that break off, stand still and lie.
+//! earlier version wrote, `fuzzed` replays the inputs of the fuzzers, `check`, `repairs` and `damage` damage caches and have
+//! them put right, `beside` checks one at work, `deep` reads blocks on many threads, `crowd` reads with many at once and
+//! from a cache that is full, `faults` reads from web servers that break off, stand still and lie.
 
 #![expect(
     clippy::unwrap_used,
@@ -16,6 +16,7 @@ mod check;
 mod crash;
 mod crowd;
 mod damage;
+mod deep;
 mod embed;
 mod faults;
 mod fuzzed;

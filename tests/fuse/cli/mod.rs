@@ -2,6 +2,7 @@
 
 mod config;
 mod demo;
+mod fsck;
 mod life;
 mod refuse;
 pub(crate) mod rig;

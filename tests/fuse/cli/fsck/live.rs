@@ -1,0 +1,54 @@
+//! Looking at a cache while its daemon is at work.
+
+use std::fs;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use super::rig::{cachefsck, told};
+use crate::cli::rig::{Rig, pattern};
+
+/// Small files are read for the first time, then superseded and read again, so that slots and records are written all the
+/// while, new ones and old ones in place.
+#[test]
+fn a_look_beside_a_busy_mount_finds_nothing() {
+    const FILES: u32 = 2000;
+    let rig = Rig::new();
+    let make = |round: u32| {
+        for n in 0..FILES {
+            let len = 4096 + (n * 7919 + round * 104_729) % 60_000;
+            fs::write(rig.remote().join(format!("file-{n}")), pattern(len)).unwrap();
+        }
+        // Old enough to be kept.
+        std::thread::sleep(Duration::from_millis(2200));
+    };
+    make(0);
+    let mut mount = rig.mount_command();
+    mount.args(["--metadata-ttl", "minimal"]);
+    assert!(mount.status().unwrap().success());
+    let done = AtomicBool::new(false);
+    let checks = std::thread::scope(|scope| {
+        scope.spawn(|| {
+            for round in 0..2 {
+                for n in 0..FILES {
+                    fs::read(rig.mnt().join(format!("file-{n}"))).unwrap();
+                }
+                if round == 0 {
+                    make(1);
+                }
+            }
+            done.store(true, Ordering::Relaxed);
+        });
+        let mut checks = 0;
+        while !done.load(Ordering::Relaxed) {
+            let (code, text, said) = told(cachefsck().args(["-nv", "--deep"]).arg(rig.cache()));
+            assert_eq!(code, 0, "{text}{said}");
+            checks += 1;
+        }
+        checks
+    });
+    assert!(checks > 3, "only {checks} checks beside the reader");
+    rig.umount();
+    let (code, text, said) = told(cachefsck().args(["-p", "--deep"]).arg(rig.cache()));
+    assert_eq!(code, 0, "{text}{said}");
+    assert!(!text.starts_with("0 of"), "nothing was kept: {text}");
+}

@@ -1,0 +1,284 @@
+//! Places that are refused, or only looked at: each time the code, a sentence with the way out, and nothing touched.
+
+use std::fs::{self, File};
+use std::os::unix::fs::{FileExt, chown};
+use std::path::{Path, PathBuf};
+
+use larder::format::{FORMAT_MINOR, Features, Geometry, Superblock};
+use larder::storage::{CacheDir, CreateOptions};
+use larder::units::Uuid;
+
+use super::rig::{Cache, cachefsck, told, tree};
+use crate::cli::rig::{Rig, larder, refused, run};
+
+/// A cache whose index is a hole but for its superblocks. Returns the path of the index.
+pub(super) fn sparse_cache(path: &Path, options: &CreateOptions) -> PathBuf {
+    fs::create_dir(path).unwrap();
+    let path = path.canonicalize().unwrap();
+    let geometry = Geometry::for_capacity(options.capacity, options.slots, options.files).unwrap();
+    let index = path.join("index.larder");
+    let file = File::create(&index).unwrap();
+    file.set_len(geometry.index_len()).unwrap();
+    write_superblocks(&file, geometry, Features::default());
+    index
+}
+
+fn write_superblocks(index: &File, geometry: Geometry, features: Features) {
+    for sequence in [0, 1] {
+        let superblock = Superblock {
+            minor: FORMAT_MINOR,
+            uuid: Uuid([7; 16]),
+            sequence,
+            features,
+            geometry,
+            owner_uid: rustix::process::geteuid().as_raw(),
+            capacity: 16 << 20,
+            created_at: 0,
+        };
+        index
+            .write_all_at(&superblock.encode(), superblock.offset())
+            .unwrap();
+        let backup = geometry.backup_offset();
+        index
+            .write_all_at(&superblock.encode_backup(), backup)
+            .unwrap();
+    }
+}
+
+#[test]
+fn what_is_no_cache_is_8_and_not_touched() {
+    let cache = Cache::new();
+    let refuse = |path: &Path, words: &[&str]| {
+        for mode in ["-n", "-p", "-y"] {
+            let name = path.to_str().unwrap();
+            let words: Vec<&str> = words.iter().copied().chain([name]).collect();
+            refused(cachefsck().arg(mode).arg(path), 8, &words);
+        }
+    };
+    refuse(&cache.beside("absent"), &["not there", "--cache-dir"]);
+    refuse(
+        &cache.path().join("index.larder"),
+        &["not a directory", "holds index.larder"],
+    );
+    let other = cache.beside("other");
+    fs::create_dir(&other).unwrap();
+    refuse(&other, &["holds no cache", "index.larder"]);
+    assert!(tree(&other).is_empty(), "something was made in it");
+    fs::write(other.join("thesis.tex"), "precious").unwrap();
+    refuse(&other, &["holds no cache", "nothing was touched"]);
+    fs::write(
+        other.join("index.larder"),
+        "a foreign file of the index's name",
+    )
+    .unwrap();
+    let before = tree(&other);
+    refuse(&other, &["not start as a larder index", "left alone"]);
+    assert!(tree(&other) == before);
+}
+
+#[test]
+fn a_locked_cache_is_8_and_names_the_holder_and_n_looks_at_it() {
+    let rig = Rig::new();
+    rig.mount();
+    let (pid, mnt) = (rig.daemon().as_raw_nonzero().to_string(), rig.mnt());
+    for mode in ["-p", "-y"] {
+        let words = [&pid, mnt.to_str().unwrap(), "unmount it first", "-n"];
+        refused(cachefsck().arg(mode).arg(rig.cache()), 8, &words);
+    }
+    let (code, text, said) = told(cachefsck().arg("-n").arg(rig.cache()));
+    assert_eq!(code, 0, "{text}{said}");
+    assert!(
+        said.contains(&pid) && said.contains("only looking"),
+        "{said}"
+    );
+    rig.umount();
+    let (code, text, said) = told(cachefsck().arg("-p").arg(rig.cache()));
+    assert_eq!(code, 0, "{text}{said}");
+}
+
+#[test]
+fn a_read_only_disk_is_looked_at_and_left() {
+    let cache = Cache::new();
+    for mode in ["-n", "-p", "-y"] {
+        let (code, text, said) = cache.fsck_read_only(&[mode, "--deep"]);
+        assert_eq!(code, 0, "{mode}: {text}{said}");
+        assert!(text.contains("clean"), "{text}");
+    }
+    cache.damage();
+    let before = tree(&cache.path());
+    let (code, text, said) = cache.fsck_read_only(&["-n"]);
+    assert_eq!(code, 4, "{text}{said}");
+    for mode in ["-p", "-y"] {
+        let salvage = cache.beside("salvage");
+        let salvage = salvage.to_str().unwrap();
+        let (code, text, said) = cache.fsck_read_only(&[mode, "--salvage", salvage]);
+        assert_eq!(code, 4, "{mode}: {text}{said}");
+        for word in ["F-SLOT-SECTOR", "read-only", "remount,rw"] {
+            assert!(text.contains(word), "no {word} in {text}");
+        }
+        assert!(!Path::new(salvage).exists(), "nothing was to be salvaged");
+    }
+    assert!(tree(&cache.path()) == before);
+    // The lock is heeded there as well.
+    let held = CacheDir::open(&cache.path()).unwrap();
+    let (code, _, said) = cache.fsck_read_only(&["-p"]);
+    let holder = format!("process {}", std::process::id());
+    assert_eq!(code, 8, "{said}");
+    assert!(said.contains(&holder) && said.contains("-n"), "{said}");
+    drop(held);
+    fs::remove_file(cache.path().join("LOCK")).unwrap();
+    let (code, text, said) = cache.fsck_read_only(&["-p"]);
+    assert_eq!(code, 4, "without a lock file: {text}{said}");
+}
+
+#[test]
+fn another_users_cache_is_8_and_root_may_look() {
+    let cache = Cache::new();
+    let me = rustix::process::geteuid();
+    if !me.is_root() {
+        // An ordinary user cannot give a directory away; the root directory is somebody else's already.
+        refused(
+            cachefsck().args(["-p", "/"]),
+            8,
+            &["belongs to user 0", "as that user"],
+        );
+        return;
+    }
+    chown(cache.path(), Some(12345), None).unwrap();
+    let before = cache.index();
+    for mode in ["-p", "-y"] {
+        let words = [
+            "belongs to user 12345",
+            "you are user 0",
+            "as that user",
+            "-n",
+        ];
+        refused(cachefsck().arg(mode).arg(cache.path()), 8, &words);
+    }
+    assert_eq!(cache.fsck(&["-n"]).0, 0, "root may look at anything");
+    assert!(cache.index() == before, "it was touched");
+}
+
+#[test]
+fn a_newer_format_is_8_and_not_touched() {
+    let cache = Cache::new();
+    let index = cache.path().join("index.larder");
+    let backup = CacheDir::open(&cache.path())
+        .unwrap()
+        .superblock()
+        .geometry
+        .backup_offset();
+    let file = File::options().write(true).open(&index).unwrap();
+    for copy in [0, 4096, backup] {
+        // The major version lies behind magic, checksum and text.
+        file.write_all_at(&2u16.to_le_bytes(), copy + 16).unwrap();
+    }
+    let before = cache.index();
+    for mode in ["-n", "-p", "-y"] {
+        let words = ["format version 2", "only version 1"];
+        refused(cachefsck().arg(mode).arg(cache.path()), 8, &words);
+    }
+    assert!(cache.index() == before, "it was touched");
+}
+
+#[test]
+fn unknown_features_are_refused_or_left() {
+    let cache = Cache::damaged();
+    let index = cache.path().join("index.larder");
+    let geometry = CacheDir::open(&cache.path()).unwrap().superblock().geometry;
+    let file = File::options().write(true).open(&index).unwrap();
+    let features = Features {
+        incompat: 1 << 40,
+        ..Features::default()
+    };
+    write_superblocks(&file, geometry, features);
+    for mode in ["-n", "-p", "-y"] {
+        let words = ["does not know", "0x10000000000", "newer larder"];
+        refused(cachefsck().arg(mode).arg(cache.path()), 8, &words);
+    }
+    let features = Features {
+        ro_compat: 1 << 40,
+        ..Features::default()
+    };
+    write_superblocks(&file, geometry, features);
+    let before = cache.index();
+    let (code, text, said) = cache.fsck(&["-p"]);
+    assert_eq!(code, 4, "{text}{said}");
+    assert!(
+        text.contains("features that this cachefsck can read but not change"),
+        "{text}"
+    );
+    assert!(cache.index() == before, "it was touched");
+}
+
+#[test]
+fn a_cache_on_a_network_file_system_is_8_and_n_looks_at_it() {
+    let rig = Rig::new();
+    // larder's own mount is such a file system.
+    let options = CreateOptions {
+        capacity: 16 << 20,
+        slots: None,
+        files: None,
+    };
+    CacheDir::open_or_create(&rig.remote().join("inner"), &options, &mut |_| {}).unwrap();
+    rig.mount();
+    let inner = rig.mnt().join("inner");
+    for mode in ["-p", "-y"] {
+        let words = ["network", "fuse.larder", "where the disk is", "-n"];
+        refused(cachefsck().arg(mode).arg(&inner), 8, &words);
+    }
+    let (code, text, said) = told(cachefsck().arg("-n").arg(&inner));
+    assert_eq!(code, 0, "{text}{said}");
+    rig.umount();
+}
+
+#[test]
+fn a_directory_that_may_not_be_read_is_8() {
+    let cache = Cache::new();
+    let index = cache.path().join("index.larder");
+    fs::rename(&index, cache.beside("index")).unwrap();
+    std::os::unix::fs::symlink(cache.beside("index"), &index).unwrap();
+    refused(
+        cachefsck().arg("-p").arg(cache.path()),
+        8,
+        &["index.larder"],
+    );
+    let stays = fs::symlink_metadata(&index).unwrap();
+    assert!(stays.file_type().is_symlink());
+}
+
+#[test]
+fn a_cache_without_superblocks_begins_anew_when_told_and_larder_mounts_it() {
+    let rig = Rig::settled();
+    rig.mount();
+    fs::read(rig.mnt().join("data")).unwrap();
+    rig.umount();
+    let index = File::options()
+        .write(true)
+        .open(rig.cache().join("index.larder"))
+        .unwrap();
+    let geometry = CacheDir::open(&rig.cache()).unwrap().superblock().geometry;
+    for offset in [0, 4096, geometry.backup_offset()] {
+        index.write_all_at(&[0; 512], offset).unwrap();
+    }
+    refused(
+        cachefsck().arg("-n").arg(rig.cache()),
+        4,
+        &["superblocks", "cachefsck -y"],
+    );
+    let (code, text, said) = told(cachefsck().arg("-y").arg(rig.cache()));
+    assert_eq!(code, 1, "{text}{said}");
+    assert!(text.contains("F-SUPER") && text.contains("MiB"), "{text}");
+    assert_eq!(
+        told(cachefsck().args(["-n", "--deep"]).arg(rig.cache())).0,
+        0
+    );
+    let mounted = run(larder()
+        .arg("mount")
+        .args([rig.remote(), rig.mnt()])
+        .arg("--cache-dir")
+        .arg(rig.cache()));
+    assert!(mounted.status.success());
+    assert_eq!(fs::read(rig.mnt().join("data")).unwrap().len(), 3 << 20);
+    rig.umount();
+}
