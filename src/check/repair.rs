@@ -130,10 +130,14 @@ impl Mender<'_, '_> {
 
     fn remove_file(&mut self, slot: SlotId) -> io::Result<()> {
         let path = self.disk.files.path_of(slot);
-        if self.disk.files.len_of(&path)?.is_some() {
-            self.keep_file(&path)?;
+        // Something else in the place of the file is not the cache's, and a finding of its own.
+        match self.disk.files.find(&path)? {
+            Some(found) if found.slot == Some(slot) => {
+                self.keep_file(&path)?;
+                self.disk.storage.remove_chunk(slot)
+            }
+            _ => Ok(()),
         }
-        self.disk.storage.remove_chunk(slot)
     }
 
     fn set_length(&mut self, len: u64) -> io::Result<()> {

@@ -82,8 +82,8 @@ fn sector(disk: Disk<'_>, offset: u64, keeper: &mut dyn Salvage) -> io::Result<(
 
 fn file(disk: Disk<'_>, slot: SlotId, keeper: &mut dyn Salvage) -> io::Result<()> {
     let path = disk.files.path_of(slot);
-    match disk.files.len_of(&path)? {
-        Some(_) => keeper.file(&path),
-        None => Ok(()),
+    match disk.files.find(&path)? {
+        Some(found) if found.slot == Some(slot) => keeper.file(&path),
+        _ => Ok(()),
     }
 }

@@ -62,7 +62,12 @@ fn sectors_hold(disk: Disk<'_>, finding: &Finding) -> io::Result<bool> {
 
 fn file_holds(disk: Disk<'_>, seen: &FileSeen) -> io::Result<bool> {
     match &seen.place {
-        FilePlace::Slot(slot) => Ok(disk.files.len_of(&disk.files.path_of(*slot))? == seen.len),
-        FilePlace::Path(path) => Ok(disk.files.len_of(path)?.is_some() == seen.len.is_some()),
+        FilePlace::Slot(slot) => {
+            let found = disk.files.find(&disk.files.path_of(*slot))?;
+            // Something else in the place of a slot's file is none.
+            let file = found.filter(|found| found.slot == Some(*slot));
+            Ok(file.map(|file| file.len) == seen.len)
+        }
+        FilePlace::Path(path) => Ok(disk.files.find(path)?.is_some() == seen.len.is_some()),
     }
 }

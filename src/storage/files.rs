@@ -35,8 +35,8 @@ pub trait ChunkFiles {
     /// Where a slot's file lies below the cache directory.
     fn path_of(&self, slot: SlotId) -> PathBuf;
 
-    /// The length of what lies at this path below the cache directory; `None` where there is nothing.
-    fn len_of(&self, path: &Path) -> io::Result<Option<u64>>;
+    /// What lies at this path below the cache directory, if anything does; a directory's own length only.
+    fn find(&self, path: &Path) -> io::Result<Option<FoundFile>>;
 
     /// Moves something out of the way, into the directory `quarantine`, where nothing is ever overwritten.
     fn quarantine(&self, path: &Path) -> io::Result<()>;
@@ -108,12 +108,18 @@ impl ChunkFiles for CacheDir {
         chunk_path(&self.superblock().geometry, slot).into()
     }
 
-    fn len_of(&self, path: &Path) -> io::Result<Option<u64>> {
-        match self.path().join(path).symlink_metadata() {
-            Ok(found) => Ok(Some(found.len())),
-            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
-            Err(error) => Err(error),
-        }
+    fn find(&self, path: &Path) -> io::Result<Option<FoundFile>> {
+        let found = match self.path().join(path).symlink_metadata() {
+            Ok(found) => found,
+            Err(error) if is_gone(&error) => return Ok(None),
+            Err(error) => return Err(error),
+        };
+        let place = path.to_str().filter(|_| found.is_file());
+        Ok(Some(FoundFile {
+            path: path.to_owned(),
+            slot: place.and_then(|place| slot_at(&self.superblock().geometry, place)),
+            len: found.len(),
+        }))
     }
 
     fn quarantine(&self, path: &Path) -> io::Result<()> {
@@ -204,14 +210,13 @@ pub(super) fn for_entries(
     path: &Path,
     mut each: impl FnMut(DirEntry) -> io::Result<()>,
 ) -> io::Result<()> {
-    let gone = |error: &io::Error| error.kind() == io::ErrorKind::NotFound;
     let entries = match std::fs::read_dir(path) {
-        Err(error) if gone(&error) || error.kind() == io::ErrorKind::NotADirectory => return Ok(()),
+        Err(error) if is_gone(&error) => return Ok(()),
         other => other?,
     };
     for entry in entries {
         match each(entry?) {
-            Err(error) if gone(&error) => {}
+            Err(error) if is_gone(&error) => {}
             other => other?,
         }
     }
@@ -230,4 +235,12 @@ fn tree_len(entry: &DirEntry) -> io::Result<u64> {
         Ok(())
     })?;
     Ok(sum)
+}
+
+/// Whether nothing lies there: it is gone, or something else took the place of a directory above it.
+fn is_gone(error: &io::Error) -> bool {
+    matches!(
+        error.kind(),
+        io::ErrorKind::NotFound | io::ErrorKind::NotADirectory
+    )
 }

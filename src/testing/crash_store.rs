@@ -17,9 +17,10 @@
 //!
 //! Everything follows from the seed, provided that one thread at a time uses the store.
 
+mod files;
+
 use std::collections::BTreeMap;
 use std::io;
-use std::path::{Path, PathBuf};
 
 use parking_lot::Mutex;
 use rustix::io::Errno;
@@ -29,7 +30,7 @@ use super::faults::Faults;
 use super::mem_file::MemFile;
 use super::rng::Rng;
 use crate::format::{FORMAT_MINOR, Features, Geometry, Superblock};
-use crate::storage::{ChunkFile, ChunkFiles, FoundFile, NowRead, Space, Storage};
+use crate::storage::{ChunkFile, NowRead, Space, Storage};
 use crate::units::{SlotId, Uuid};
 
 /// The store. See the head of this file for what it can do.
@@ -467,57 +468,5 @@ impl Storage for CrashStore {
 
     fn space(&self) -> io::Result<Space> {
         Ok(self.state.lock().space)
-    }
-}
-
-fn slot_of(path: &Path) -> Option<SlotId> {
-    path.to_str()?.parse().ok().map(SlotId)
-}
-
-/// A slot's file has the slot's number for a path; nothing else lies in the store.
-impl ChunkFiles for CrashStore {
-    fn list_files(&self, each: &mut dyn FnMut(FoundFile)) -> io::Result<()> {
-        let state = self.state.lock();
-        for (slot, number) in &state.names {
-            let len = state.files.get(number).map_or(0, |file| file.len() as u64);
-            each(FoundFile {
-                path: self.path_of(*slot),
-                slot: Some(*slot),
-                len,
-            });
-        }
-        Ok(())
-    }
-
-    fn path_of(&self, slot: SlotId) -> PathBuf {
-        slot.0.to_string().into()
-    }
-
-    fn len_of(&self, path: &Path) -> io::Result<Option<u64>> {
-        let state = &mut *self.state.lock();
-        let file = slot_of(path).and_then(|slot| state.file(slot));
-        Ok(file.map(|file| file.len() as u64))
-    }
-
-    fn quarantine(&self, path: &Path) -> io::Result<()> {
-        let slot = slot_of(path).ok_or(io::Error::from(Errno::NOENT))?;
-        self.state.lock().remove(slot);
-        Ok(())
-    }
-
-    fn set_index_len(&self, _len: u64) -> io::Result<()> {
-        Err(Errno::OPNOTSUPP.into())
-    }
-
-    fn dirty_files(&self) -> io::Result<Vec<FoundFile>> {
-        Ok(Vec::new())
-    }
-
-    fn discard_dirty(&self) -> io::Result<()> {
-        Ok(())
-    }
-
-    fn is_exclusive(&self) -> bool {
-        true
     }
 }

@@ -55,6 +55,12 @@ fn open() {
 }
 
 #[test]
+fn directory() {
+    assert!(inputs("corpus", "directory").len() >= 4);
+    replay("directory", larder::testing::fuzz::directory);
+}
+
+#[test]
 fn answer() {
     assert!(inputs("corpus", "answer").len() >= 4);
     replay("answer", larder::testing::fuzz::answer);

@@ -178,7 +178,7 @@ fn write_chunk(store: &CrashStore, slot: SlotId, offset: u64, data: &[u8]) {
     written.expect("the store takes every write");
 }
 
-fn slot_record(tag: Tag, chunk_no: u64, counter: u64, hint: u32) -> SlotRecord {
+pub(super) fn slot_record(tag: Tag, chunk_no: u64, counter: u64, hint: u32) -> SlotRecord {
     let mut crcs = [0; 64];
     if let Some(first) = crcs.first_mut() {
         *first = block_crc(tag, chunk_no, 0, BLOCK);
