@@ -200,7 +200,7 @@ impl fmt::Display for Report {
         if fixed > 0 {
             writeln!(
                 f,
-                "{fixed} put right, {} dropped",
+                "{fixed} put right, {} dropped or set aside",
                 size(self.bytes_dropped())
             )?;
         }

@@ -124,9 +124,10 @@ fn text(options: &Options, outcome: &Outcome, out: &mut dyn Write) -> io::Result
         _ if report.open() == 0 => Ok(()),
         Some(why) => writeln!(out, "nothing was changed: {why}"),
         None if outcome.mode == Mode::Look => {
+            let deep = if report.deep { " --deep" } else { "" };
             writeln!(
                 out,
-                "nothing was changed: cachefsck -p {cache} puts it right"
+                "nothing was changed: cachefsck -p{deep} {cache} puts it right"
             )
         }
         None if !options.verbose => writeln!(out, "-v says why for each"),
