@@ -1,0 +1,197 @@
+//! Rig A: the cache of a real daemon lies on a disk that loses, keeps and tears what was not synced.
+
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use larder::testing::Rng;
+use rustix::io::Errno;
+use tempfile::TempDir;
+
+use super::budget::{Runs, each_seed};
+use super::daemon::{Daemon, Variant, check_twice};
+use super::lossy::{Answer, LossyDisk, LossyMount, Trouble};
+use super::tally::Tally;
+use super::tree::{Origin, Wrong};
+
+/// The machine of one seed: an origin, a disk, and what is mounted.
+struct Machine {
+    dir: TempDir,
+    origin: Origin,
+    rng: Rng,
+    disk: LossyDisk,
+}
+
+impl Machine {
+    fn new(seed: u64) -> Self {
+        let dir = TempDir::new().unwrap();
+        for name in ["disk", "mnt"] {
+            std::fs::create_dir(dir.path().join(name)).unwrap();
+        }
+        Self {
+            dir,
+            origin: Origin::new(seed),
+            rng: Rng::new(seed ^ 0xA),
+            disk: LossyDisk::default(),
+        }
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.dir.path().join(name)
+    }
+
+    fn mount_disk(&self) -> LossyMount {
+        self.disk.mount(&self.path("disk"))
+    }
+
+    fn daemon(&self, variant: Variant) -> Daemon {
+        let cache = self.path("disk/cache");
+        Daemon::start(
+            &self.origin.server.url(),
+            &self.path("mnt"),
+            &cache,
+            self.dir.path(),
+            variant,
+        )
+    }
+
+    /// Before every few boots cachefsck mends the cache. It would call the unsafe variant's cache what it is.
+    fn check_sometimes(&mut self, variant: Variant, tally: &Tally) {
+        let cache = self.path("disk/cache");
+        if self.rng.chance(64) && variant == Variant::Safe && cache.join("index.larder").exists() {
+            check_twice(&cache).unwrap_or_else(|said| panic!("{said}"));
+            tally.checked();
+        }
+    }
+
+    /// Boots: mounts what the last cut left and looks at all of it. Returns what was wrong.
+    fn look(&mut self, variant: Variant, tally: &Tally) -> Vec<Wrong> {
+        let _mounted = self.mount_disk();
+        self.check_sometimes(variant, tally);
+        let daemon = self.daemon(variant);
+        let compared = self.origin.compare(&daemon.mnt);
+        tally.compared(&compared);
+        compared.wrong()
+    }
+
+    /// Boots, looks, works with new files, and is cut at any moment. Returns what was wrong.
+    fn live_and_die(&mut self, variant: Variant, tally: &Tally) -> Vec<Wrong> {
+        let mounted = self.mount_disk();
+        self.check_sometimes(variant, tally);
+        let mut daemon = self.daemon(variant);
+        let mut wrong = Vec::new();
+        // Some machines go down before much of the cache was touched.
+        if self.rng.chance(208) {
+            let compared = self.origin.compare(&daemon.mnt);
+            tally.compared(&compared);
+            wrong.extend(compared.wrong());
+        }
+        let share = u16::try_from(8 + self.rng.below(64)).unwrap();
+        self.origin.replace_some(share, &mut self.rng);
+        let work_for = Duration::from_millis(self.rng.below(150));
+        let [seed, other, cut] = [(); 3].map(|()| self.rng.next_u64());
+        let (mnt, stop) = (daemon.mnt.clone(), AtomicBool::new(false));
+        let mut after = None;
+        std::thread::scope(|scope| {
+            let (origin, mnt, stop) = (&self.origin, &mnt, &stop);
+            let readers =
+                [seed, other].map(|seed| scope.spawn(move || origin.read_some(mnt, seed, stop)));
+            std::thread::sleep(work_for);
+            after = Some(self.disk.cut(cut));
+            daemon.kill();
+            stop.store(true, Ordering::Relaxed);
+            wrong.extend(
+                readers
+                    .into_iter()
+                    .flat_map(|reader| reader.join().unwrap()),
+            );
+        });
+        tally.crashed(self.disk.pending());
+        drop(daemon);
+        drop(mounted);
+        self.disk = after.unwrap();
+        wrong
+    }
+
+    /// Is closed in order; then the power goes, and what syncfs was trusted with is lost: it lies on this disk.
+    fn close_and_die(&mut self, variant: Variant, tally: &Tally) -> Vec<Wrong> {
+        let mounted = self.mount_disk();
+        let daemon = self.daemon(variant);
+        self.origin.replace_some(32, &mut self.rng);
+        let compared = self.origin.compare(&daemon.mnt);
+        tally.compared(&compared);
+        daemon.stop();
+        let after = self.disk.cut(self.rng.next_u64());
+        tally.crashed(self.disk.pending());
+        drop(mounted);
+        self.disk = after;
+        compared.wrong()
+    }
+}
+
+/// Crashes one seed's machine so many times; what was wrong ends it.
+fn crash(seed: u64, crashes: u64, variant: Variant, tally: &Tally) -> Vec<Wrong> {
+    let mut machine = Machine::new(seed);
+    for _ in 0..crashes {
+        let wrong = match machine.rng.chance(32) {
+            true => machine.close_and_die(variant, tally),
+            false => machine.live_and_die(variant, tally),
+        };
+        if !wrong.is_empty() {
+            return wrong;
+        }
+    }
+    machine.look(variant, tally)
+}
+
+const RUNS: Runs = Runs {
+    name: "lossy disk",
+    quick: 12,
+    full: 200,
+    per_cache: 6,
+};
+
+#[test]
+fn a_disk_that_loses_what_was_not_synced_gives_no_wrong_byte() {
+    each_seed(&RUNS, |seed, crashes, tally| {
+        crash(seed, crashes, Variant::Safe, tally)
+    });
+}
+
+#[test]
+fn a_daemon_that_trusts_every_checksum_is_caught_on_the_lossy_disk() {
+    super::budget::is_caught(&RUNS, |seed, crashes, tally| {
+        crash(seed, crashes, Variant::TrustChecksums, tally)
+    });
+}
+
+/// A disk that errs is a miss, not an error.
+#[test]
+fn a_disk_that_errs_gives_no_wrong_byte_and_no_error() {
+    let mut machine = Machine::new(1);
+    let _mounted = machine.mount_disk();
+    let daemon = machine.daemon(Variant::Safe);
+    for (reads, writes) in [
+        (Answer::Well, Answer::Error(Errno::IO)),
+        (Answer::Error(Errno::IO), Answer::Well),
+        (Answer::Well, Answer::Error(Errno::NOSPC)),
+        (Answer::Well, Answer::Well),
+    ] {
+        let trouble = Trouble { reads, writes };
+        machine.disk.trouble(trouble);
+        let compared = machine.origin.compare(&daemon.mnt);
+        assert!(
+            compared.wrong().is_empty(),
+            "{trouble:?}: {:?}",
+            compared.wrong()
+        );
+        machine.origin.replace_some(96, &mut machine.rng);
+        let compared = machine.origin.compare(&daemon.mnt);
+        assert!(
+            compared.wrong().is_empty(),
+            "{trouble:?}: {:?}",
+            compared.wrong()
+        );
+    }
+    daemon.stop();
+}

@@ -1,0 +1,11 @@
+//! The power goes: a real daemon with a real nginx on disks that lose what was not synced, and every tree compared
+//! with the origin afterwards. `budget.rs` tells how many crashes are run and how one is replayed.
+
+mod budget;
+mod daemon;
+mod lossy;
+mod lossy_rig;
+mod mounts;
+mod storm_rig;
+mod tally;
+mod tree;
