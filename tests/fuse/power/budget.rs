@@ -10,7 +10,7 @@ use std::time::Duration;
 use larder::engine::{Clock, SystemClock};
 
 use super::tally::Tally;
-use super::tree::Wrong;
+use super::tree::{Wrong, told};
 
 /// The numbers of one rig.
 pub(crate) struct Runs {
@@ -68,7 +68,7 @@ pub(crate) fn each_seed(runs: &Runs, run: impl Fn(u64, u64, &Tally) -> Vec<Wrong
             Ok(wrong) => {
                 if !wrong.is_empty() {
                     replay();
-                    panic!("after {} crashes: {wrong:?}", tally.crashes());
+                    panic!("after {} crashes: {}", tally.crashes(), told(&wrong));
                 }
             }
             Err(panic) => {
@@ -107,7 +107,11 @@ pub(crate) fn is_caught(runs: &Runs, run: impl Fn(u64, u64, &Tally) -> Vec<Wrong
             );
             return say(runs, first, seed, &text, clock.monotonic() - begun);
         }
-        assert!(wrong.is_empty(), "something else went wrong: {wrong:?}");
+        assert!(
+            wrong.is_empty(),
+            "something else went wrong: {}",
+            told(&wrong)
+        );
     }
     panic!(
         "{}: {} crashes of the unsafe variant, and the rig has seen nothing",

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use serde_json::Value;
 
-use super::super::cli::rig::{larder, mount_type, run, stderr, wait_until};
+use super::super::cli::rig::{larder, run, stderr, wait_until};
 use super::mounts::unmount;
 use super::tree::CHUNK_RULES;
 
@@ -74,12 +74,14 @@ impl Daemon {
             child: Some(child),
             mnt: mnt.to_owned(),
         };
-        while mount_type(mnt).as_deref() != Some("fuse.larder") {
+        // It says so when the mount answers and nothing that it could still fail at is left.
+        let mounted = format!("at {}: Ctrl-C", mnt.display());
+        let said = || fs::read_to_string(&said).unwrap();
+        while !said().contains(&mounted) {
             let status = daemon
                 .child
                 .as_mut()
                 .and_then(|child| child.try_wait().unwrap());
-            let said = || fs::read_to_string(&said).unwrap();
             assert!(status.is_none(), "larder ended ({status:?}): {}", said());
             std::thread::sleep(Duration::from_millis(2));
         }

@@ -1,7 +1,6 @@
 //! Rig A: the cache of a real daemon lies on a disk that loses, keeps and tears what was not synced.
 
 use std::path::PathBuf;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use larder::testing::Rng;
@@ -12,7 +11,7 @@ use super::budget::{Runs, each_seed};
 use super::daemon::{Daemon, Variant, check_twice};
 use super::lossy::{Answer, LossyDisk, LossyMount, Trouble};
 use super::tally::Tally;
-use super::tree::{Origin, Wrong};
+use super::tree::{Origin, Wrong, told};
 
 /// The machine of one seed: an origin, a disk, and what is mounted.
 struct Machine {
@@ -87,29 +86,21 @@ impl Machine {
             wrong.extend(compared.wrong());
         }
         let share = u16::try_from(8 + self.rng.below(64)).unwrap();
-        self.origin.replace_some(share, &mut self.rng);
+        let replaced = self.origin.replace_some(share, &mut self.rng);
         let work_for = Duration::from_millis(self.rng.below(150));
-        let [seed, other, cut] = [(); 3].map(|()| self.rng.next_u64());
-        let (mnt, stop) = (daemon.mnt.clone(), AtomicBool::new(false));
-        let mut after = None;
-        std::thread::scope(|scope| {
-            let (origin, mnt, stop) = (&self.origin, &mnt, &stop);
-            let readers =
-                [seed, other].map(|seed| scope.spawn(move || origin.read_some(mnt, seed, stop)));
+        let [seed, cut] = [(); 2].map(|()| self.rng.next_u64());
+        let mnt = daemon.mnt.clone();
+        let (saw, after) = self.origin.read_during(&mnt, &replaced, seed, || {
             std::thread::sleep(work_for);
-            after = Some(self.disk.cut(cut));
+            let after = self.disk.cut(cut);
             daemon.kill();
-            stop.store(true, Ordering::Relaxed);
-            wrong.extend(
-                readers
-                    .into_iter()
-                    .flat_map(|reader| reader.join().unwrap()),
-            );
+            after
         });
+        wrong.extend(saw);
         tally.crashed(self.disk.pending());
         drop(daemon);
         drop(mounted);
-        self.disk = after.unwrap();
+        self.disk = after;
         wrong
     }
 
@@ -179,19 +170,11 @@ fn a_disk_that_errs_gives_no_wrong_byte_and_no_error() {
     ] {
         let trouble = Trouble { reads, writes };
         machine.disk.trouble(trouble);
-        let compared = machine.origin.compare(&daemon.mnt);
-        assert!(
-            compared.wrong().is_empty(),
-            "{trouble:?}: {:?}",
-            compared.wrong()
-        );
-        machine.origin.replace_some(96, &mut machine.rng);
-        let compared = machine.origin.compare(&daemon.mnt);
-        assert!(
-            compared.wrong().is_empty(),
-            "{trouble:?}: {:?}",
-            compared.wrong()
-        );
+        for _ in 0..2 {
+            let wrong = machine.origin.compare(&daemon.mnt).wrong();
+            assert!(wrong.is_empty(), "{trouble:?}: {}", told(&wrong));
+            machine.origin.replace_some(96, &mut machine.rng);
+        }
     }
     daemon.stop();
 }

@@ -1,19 +1,20 @@
 //! Rig D: a working daemon is killed at random moments. The page cache survives, so nothing may be wrong, and nothing
 //! that was cached a second before the kill may come again.
 
+use std::collections::BTreeSet;
 use std::path::PathBuf;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use larder::testing::Rng;
 use tempfile::TempDir;
 
+use super::super::web::files::attribute;
 use super::budget::{Runs, each_seed, is_caught};
 use super::daemon::{Daemon, Variant};
 use super::tally::Tally;
 use super::tree::{Origin, Wrong};
 
-/// After this long without a change everything is in the index: larder promises 200 ms.
+/// After this long what was read is in the index: larder promises 200 ms.
 const KEPT_WITHIN: Duration = Duration::from_millis(400);
 
 struct Machine {
@@ -36,70 +37,81 @@ impl Machine {
         Daemon::start(&url, &dir.join("mnt"), &dir.join("cache"), dir, variant)
     }
 
-    /// Compares everything. Bytes of files that were cached in time must not have come again.
-    fn look(&mut self, daemon: &Daemon, cached: bool, tally: &Tally) -> Vec<Wrong> {
+    /// Compares everything. What was `kept` must not come again.
+    fn look(&mut self, daemon: &Daemon, kept: &BTreeSet<PathBuf>, tally: &Tally) -> Vec<Wrong> {
         self.origin.server.forget();
         let compared = self.origin.compare(&daemon.mnt);
         tally.compared(&compared);
         let mut wrong = compared.wrong();
-        if cached && wrong.is_empty() {
-            let asked = self.origin.server.asked();
-            let again = asked
-                .iter()
-                .filter(|asked| !asked.path.contains('?') && !asked.path.ends_with('/'));
-            let gets = again.filter(|asked| asked.method == "GET");
-            wrong.extend(
-                gets.map(|asked| Wrong::Other(PathBuf::from(&asked.path), "came again".into())),
-            );
+        for asked in self.origin.server.asked() {
+            let name = PathBuf::from(asked.path.trim_start_matches('/'));
+            if asked.method == "GET" && kept.contains(&name) {
+                wrong.push(Wrong::Other(name, "it was cached, and came again".into()));
+            }
         }
         wrong
     }
 
-    /// Is killed at any moment of some work with new files.
-    fn work_and_die(&mut self, mut daemon: Daemon, tally: &Tally) -> Vec<Wrong> {
-        let share = u16::try_from(8 + self.rng.below(120)).unwrap();
-        self.origin.replace_some(share, &mut self.rng);
-        let work_for = Duration::from_millis(self.rng.below(120));
-        let [seed, other] = [(); 2].map(|()| self.rng.next_u64());
-        let (mnt, stop) = (daemon.mnt.clone(), AtomicBool::new(false));
-        std::thread::scope(|scope| {
-            let (origin, mnt, stop) = (&self.origin, &mnt, &stop);
-            let readers =
-                [seed, other].map(|seed| scope.spawn(move || origin.read_some(mnt, seed, stop)));
+    /// The files that are cached whole.
+    fn kept(&self, daemon: &Daemon) -> BTreeSet<PathBuf> {
+        let is_kept = |name: &PathBuf| {
+            let path = daemon.mnt.join(name);
+            let len = path.metadata().unwrap().len();
+            attribute(&path, "cached-bytes") == len.to_string()
+        };
+        let kept: BTreeSet<_> = self.origin.names().filter(is_kept).collect();
+        let all = self.origin.names().count();
+        assert!(
+            kept.len() * 2 > all,
+            "only {} of {all} files are cached",
+            kept.len()
+        );
+        kept
+    }
+
+    /// Works with new files and is killed at any moment. Returns what was wrong, and the files that were cached in time.
+    fn work_and_die(
+        &mut self,
+        mut daemon: Daemon,
+        tally: &Tally,
+    ) -> (Vec<Wrong>, BTreeSet<PathBuf>) {
+        let mut kept = BTreeSet::new();
+        if self.rng.chance(128) {
+            kept = self.kept(&daemon);
+            std::thread::sleep(KEPT_WITHIN);
+        }
+        let share = u16::try_from(32 + self.rng.below(225)).unwrap();
+        let replaced = self.origin.replace_some(share, &mut self.rng);
+        for name in &replaced {
+            kept.remove(name);
+        }
+        let work_for = Duration::from_micros(self.rng.below(100_000));
+        let (seed, mnt) = (self.rng.next_u64(), daemon.mnt.clone());
+        let (wrong, ()) = self.origin.read_during(&mnt, &replaced, seed, || {
             std::thread::sleep(work_for);
             daemon.kill();
-            stop.store(true, Ordering::Relaxed);
-            tally.crashed(0);
-            readers
-                .into_iter()
-                .flat_map(|reader| reader.join().unwrap())
-                .collect()
-        })
+        });
+        tally.crashed(0);
+        (wrong, kept)
     }
 }
 
 /// Kills one seed's daemon so many times.
 fn crash(seed: u64, kills: u64, variant: Variant, tally: &Tally) -> Vec<Wrong> {
     let mut machine = Machine::new(seed);
-    let mut cached = false;
+    let mut kept = BTreeSet::new();
     for _ in 0..kills {
-        let mut daemon = machine.daemon(variant);
-        let mut wrong = machine.look(&daemon, cached, tally);
-        cached = machine.rng.chance(85);
-        if cached {
-            // All that was read is in the cache a moment later, whoever dies then.
-            std::thread::sleep(KEPT_WITHIN);
-            daemon.kill();
-            tally.crashed(0);
-        } else {
-            wrong.extend(machine.work_and_die(daemon, tally));
+        let daemon = machine.daemon(variant);
+        let mut wrong = machine.look(&daemon, &kept, tally);
+        if wrong.is_empty() {
+            (wrong, kept) = machine.work_and_die(daemon, tally);
         }
         if !wrong.is_empty() {
             return wrong;
         }
     }
     let daemon = machine.daemon(variant);
-    machine.look(&daemon, cached, tally)
+    machine.look(&daemon, &kept, tally)
 }
 
 const RUNS: Runs = Runs {

@@ -7,9 +7,10 @@
 use std::collections::BTreeMap;
 use std::fs::{self, File};
 use std::os::unix::fs::FileExt;
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 use larder::testing::Rng;
 use parking_lot::Mutex;
@@ -21,12 +22,17 @@ use super::super::web::servers::{JSON, Server};
 const SMALL: u64 = 160;
 const MIDDLE: u64 = 14;
 const LARGE: u64 = 2;
-/// The length of the file that is mostly holes.
+/// The file that is mostly holes, and its length.
+const HOLES: &str = "sparse";
 const SPARSE: u64 = 6 << 20;
 /// Files compared at a time.
 const AT_ONCE: usize = 4;
 /// The largest piece that is compared at once.
 const PIECE: usize = 1 << 20;
+/// Readers during work.
+const READERS: u64 = 4;
+/// The most that a reader reads of one file before it turns to the next.
+const PIECES: u64 = 4 << 20;
 /// The tests cannot outlast so many seconds of versions: the oldest file is a year old.
 const OLDEST: u64 = 365 * 24 * 3600;
 
@@ -83,7 +89,7 @@ impl Origin {
     }
 
     fn make_sparse(&mut self) {
-        let path = self.path().join("sparse");
+        let path = self.path().join(HOLES);
         let file = File::create(&path).unwrap();
         file.set_len(SPARSE).unwrap();
         for at in [0, SPARSE / 3, SPARSE - 5] {
@@ -102,34 +108,79 @@ impl Origin {
         let mut bytes = vec![0; usize::try_from(len.max(1)).unwrap()];
         rng.fill(&mut bytes);
         self.versions += 1;
-        let modified = self.made + std::time::Duration::from_secs(self.versions);
+        let modified = self.made + Duration::from_secs(self.versions);
         replace(&self.path().join(name), &bytes, modified);
     }
 
-    /// Replaces some files: each in `of_256` of 256 cases.
-    pub(crate) fn replace_some(&mut self, of_256: u16, rng: &mut Rng) {
+    /// The names of all files.
+    pub(crate) fn names(&self) -> impl Iterator<Item = PathBuf> {
+        let files = self.files.iter().map(|(name, _)| name.clone());
+        files.chain([PathBuf::from(HOLES)])
+    }
+
+    /// Replaces some files, each in `of_256` of 256 cases, and returns their names.
+    pub(crate) fn replace_some(&mut self, of_256: u16, rng: &mut Rng) -> Vec<PathBuf> {
+        let mut replaced = Vec::new();
         for n in 0..self.files.len() {
             if rng.chance(of_256) {
                 self.renew(n, rng);
+                replaced.push(self.files[n].0.clone());
             }
         }
+        replaced
     }
 
-    /// Reads files of the mount, in any order and in pieces of any size, until it is told to stop or the mount is gone.
-    /// Returns what was wrong.
-    pub(crate) fn read_some(&self, mount: &Path, seed: u64, stop: &AtomicBool) -> Vec<Wrong> {
+    /// Reads the `first` files of the mount and then any, whole or in part, until it is told to stop. Returns what was
+    /// wrong; a mount that is gone is not.
+    pub(crate) fn read_some(
+        &self,
+        mount: &Path,
+        first: &[PathBuf],
+        seed: u64,
+        stop: &AtomicBool,
+    ) -> Vec<Wrong> {
         let mut rng = Rng::new(seed);
+        let mut first = first.to_vec();
+        rng.shuffle(&mut first);
         let mut wrong = Vec::new();
         while !stop.load(Ordering::Relaxed) {
-            let (name, _) = &self.files[rng.index(self.files.len())];
-            let from = rng.below(2) * rng.below(1 << 20);
-            match same(&self.path().join(name), &mount.join(name), from, 2 << 20) {
-                Ok((_, differs)) => wrong.extend(differs.map(|at| Wrong::bytes(name, at))),
-                // The daemon was killed, or is not there yet.
-                Err(_) => std::thread::sleep(std::time::Duration::from_millis(1)),
+            let (name, from) = match first.pop() {
+                Some(name) => (name, 0),
+                None => {
+                    let (name, _) = &self.files[rng.index(self.files.len())];
+                    (name.clone(), rng.below(2) * rng.below(1 << 20))
+                }
+            };
+            match same(&self.path().join(&name), &mount.join(&name), from, PIECES) {
+                Ok((_, differs)) => wrong.extend(differs.map(|at| Wrong::Bytes(name, at))),
+                Err(_) => std::thread::sleep(Duration::from_millis(1)),
             }
         }
         wrong
+    }
+
+    /// Reads with several readers while `work` goes on, which ends them. Returns what was wrong, and what `work` returned.
+    pub(crate) fn read_during<T>(
+        &self,
+        mount: &Path,
+        first: &[PathBuf],
+        seed: u64,
+        work: impl FnOnce() -> T,
+    ) -> (Vec<Wrong>, T) {
+        let stop = &AtomicBool::new(false);
+        std::thread::scope(|scope| {
+            let seeds = (0..READERS).map(|n| seed.wrapping_add(n));
+            let readers: Vec<_> = seeds
+                .map(|seed| scope.spawn(move || self.read_some(mount, first, seed, stop)))
+                .collect();
+            let done = catch_unwind(AssertUnwindSafe(work));
+            stop.store(true, Ordering::Relaxed);
+            let wrong = readers
+                .into_iter()
+                .flat_map(|reader| reader.join().unwrap());
+            let wrong = wrong.collect();
+            (wrong, done.unwrap_or_else(|panic| resume_unwind(panic)))
+        })
     }
 
     /// Compares the whole mount with the origin: names, lengths and every byte.
@@ -174,10 +225,10 @@ pub(crate) enum Wrong {
     Other(PathBuf, String),
 }
 
-impl Wrong {
-    fn bytes(name: &Path, at: u64) -> Self {
-        Self::Bytes(name.to_owned(), at)
-    }
+/// The first few of what was wrong, in words.
+pub(crate) fn told(wrong: &[Wrong]) -> String {
+    let few: Vec<_> = wrong.iter().take(8).collect();
+    format!("{} wrong: {few:?}", wrong.len())
 }
 
 /// What a comparison has shown.
@@ -198,7 +249,7 @@ impl Compared {
             Ok((len, differs)) => {
                 self.bytes.fetch_add(len, Ordering::Relaxed);
                 if let Some(at) = differs {
-                    self.note(Wrong::bytes(name, at));
+                    self.note(Wrong::Bytes(name.to_owned(), at));
                 }
             }
             Err(error) => self.note(Wrong::Other(name.to_owned(), error.to_string())),
