@@ -172,13 +172,15 @@ impl Drop for Fill {
 }
 
 impl Cache {
-    /// The deliberately unsafe variant `bits-first`: the index says that blocks are present which are not yet written.
+    /// The deliberately unsafe variant `bits-first`: the index says that blocks are present which are not yet written. The
+    /// pause is that of a slow disk; without it a kill in between is too rare to wait for.
     #[cfg(feature = "testing")]
     fn vouch_too_early(&self, slot: &Slot, blocks: BlockMask) {
         if crate::format::unsafe_variant::is_bits_first() {
             let mut record = slot.record(&slot.state.lock(), &[0; 64]);
             record.present = record.present.with(blocks);
             let _ = self.disk.write_slot(slot.id, &record);
+            std::thread::sleep(std::time::Duration::from_millis(1));
         }
     }
 

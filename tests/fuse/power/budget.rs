@@ -107,11 +107,9 @@ pub(crate) fn is_caught(runs: &Runs, run: impl Fn(u64, u64, &Tally) -> Vec<Wrong
             );
             return say(runs, first, seed, &text, clock.monotonic() - begun);
         }
-        assert!(
-            wrong.is_empty(),
-            "something else went wrong: {}",
-            told(&wrong)
-        );
+        // What an unsafe variant forgets and fetches again shows nothing.
+        let harmless = wrong.iter().all(|wrong| matches!(wrong, Wrong::Again(_)));
+        assert!(harmless, "something else went wrong: {}", told(&wrong));
     }
     panic!(
         "{}: {} crashes of the unsafe variant, and the rig has seen nothing",

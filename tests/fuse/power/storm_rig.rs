@@ -46,7 +46,7 @@ impl Machine {
         for asked in self.origin.server.asked() {
             let name = PathBuf::from(asked.path.trim_start_matches('/'));
             if asked.method == "GET" && kept.contains(&name) {
-                wrong.push(Wrong::Other(name, "it was cached, and came again".into()));
+                wrong.push(Wrong::Again(name));
             }
         }
         wrong
@@ -59,14 +59,7 @@ impl Machine {
             let len = path.metadata().unwrap().len();
             attribute(&path, "cached-bytes") == len.to_string()
         };
-        let kept: BTreeSet<_> = self.origin.names().filter(is_kept).collect();
-        let all = self.origin.names().count();
-        assert!(
-            kept.len() * 2 > all,
-            "only {} of {all} files are cached",
-            kept.len()
-        );
-        kept
+        self.origin.names().filter(is_kept).collect()
     }
 
     /// Works with new files and is killed at any moment. Returns what was wrong, and the files that were cached in time.
@@ -85,6 +78,7 @@ impl Machine {
         for name in &replaced {
             kept.remove(name);
         }
+        tally.kept(kept.len());
         let work_for = Duration::from_micros(self.rng.below(100_000));
         let (seed, mnt) = (self.rng.next_u64(), daemon.mnt.clone());
         let (wrong, ()) = self.origin.read_during(&mnt, &replaced, seed, || {

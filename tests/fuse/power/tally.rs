@@ -12,6 +12,7 @@ pub(crate) struct Tally {
     bytes: AtomicU64,
     pending: AtomicU64,
     checks: AtomicU64,
+    kept: AtomicU64,
 }
 
 impl Tally {
@@ -33,6 +34,11 @@ impl Tally {
         self.checks.fetch_add(1, Ordering::Relaxed);
     }
 
+    /// So many files were cached in time, and must not come again.
+    pub(crate) fn kept(&self, files: usize) {
+        self.kept.fetch_add(files as u64, Ordering::Relaxed);
+    }
+
     pub(crate) fn crashes(&self) -> u64 {
         self.crashes.load(Ordering::Relaxed)
     }
@@ -40,18 +46,26 @@ impl Tally {
 
 impl std::fmt::Display for Tally {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let [crashes, trees, bytes, pending, checks] = [
+        let [crashes, trees, bytes, pending, checks, kept] = [
             &self.crashes,
             &self.trees,
             &self.bytes,
             &self.pending,
             &self.checks,
+            &self.kept,
         ]
         .map(|count| count.load(Ordering::Relaxed));
         let (mib, each) = (bytes >> 20, pending / crashes.max(1));
         write!(
             f,
-            "{crashes} crashes, {trees} trees ({mib} MiB) compared, {checks} caches checked twice, {each} changes pending"
-        )
+            "{crashes} crashes, {trees} trees ({mib} MiB) compared, {checks} caches checked twice"
+        )?;
+        if each > 0 {
+            write!(f, ", {each} changes pending in each")?;
+        }
+        if kept > 0 {
+            write!(f, ", {kept} times a file was cached in time")?;
+        }
+        Ok(())
     }
 }

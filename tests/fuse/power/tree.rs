@@ -221,6 +221,8 @@ impl Origin {
 pub(crate) enum Wrong {
     /// Bytes that are not the origin's, from this place on.
     Bytes(PathBuf, u64),
+    /// Bytes that were cached were asked for again.
+    Again(PathBuf),
     /// Something else.
     Other(PathBuf, String),
 }
@@ -240,7 +242,7 @@ pub(crate) struct Compared {
 
 impl Compared {
     fn note(&self, wrong: Wrong) {
-        let (Wrong::Bytes(name, _) | Wrong::Other(name, _)) = &wrong;
+        let (Wrong::Bytes(name, _) | Wrong::Again(name) | Wrong::Other(name, _)) = &wrong;
         self.wrong.lock().insert(name.clone(), wrong);
     }
 
