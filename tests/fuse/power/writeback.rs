@@ -1,0 +1,55 @@
+//! Writeback, provoked: larder syncs no data, and a kernel left to itself would write nothing within a rig's seconds. So
+//! somebody beside the daemon has this and that written back, in any order, with and without the file system's own
+//! metadata.
+
+use std::fs::{self, File};
+use std::os::fd::AsRawFd;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use larder::testing::Rng;
+
+/// Has something of a cache directory written back.
+pub(crate) fn provoke(cache: &Path, rng: &mut Rng) {
+    let mut files = Vec::new();
+    chunk_files(&cache.join("chunks"), &mut files);
+    let index = cache.join("index.larder");
+    let any = |rng: &mut Rng| match files.is_empty() {
+        true => index.clone(),
+        false => files[rng.index(files.len())].clone(),
+    };
+    match rng.below(6) {
+        0 => with(&index, |file| file.sync_data()),
+        1 => with(&index, |file| Ok(write_back(file))),
+        2 => (0..rng.below(8)).for_each(|_| with(&any(rng), |file| file.sync_all())),
+        3 | 4 => {
+            (0..rng.below(32)).for_each(|_| with(&any(rng), |file| Ok(write_back(file))));
+        }
+        _ => with(&index, |file| Ok(rustix::fs::syncfs(file)?)),
+    }
+    std::thread::sleep(Duration::from_micros(rng.below(4000)));
+}
+
+/// A file may be gone by now.
+fn with(path: &Path, work: impl FnOnce(&File) -> std::io::Result<()>) {
+    if let Ok(file) = File::options().write(true).open(path) {
+        work(&file).unwrap_or_else(|e| panic!("{}: {e}", path.display()));
+    }
+}
+
+/// Writes the pages of a file that have a place on the disk to it: no metadata, no flush.
+#[expect(unsafe_code, reason = "rustix has no sync_file_range")]
+fn write_back(file: &File) {
+    let flags = libc::SYNC_FILE_RANGE_WRITE | libc::SYNC_FILE_RANGE_WAIT_AFTER;
+    // SAFETY: the descriptor is open, and no memory is handed over.
+    let _ = unsafe { libc::sync_file_range(file.as_raw_fd(), 0, 0, flags) };
+}
+
+fn chunk_files(dir: &Path, files: &mut Vec<PathBuf>) {
+    for entry in fs::read_dir(dir).into_iter().flatten().flatten() {
+        match entry.file_type() {
+            Ok(kind) if kind.is_dir() => chunk_files(&entry.path(), files),
+            _ => files.push(entry.path()),
+        }
+    }
+}
