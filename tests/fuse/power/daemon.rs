@@ -5,14 +5,46 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
-use serde_json::Value;
-
 use super::super::cli::rig::{larder, run, stderr, wait_until};
 use super::mounts::unmount;
 use super::tree::CHUNK_RULES;
 
-/// The size of the rigs' caches: larger than the tree, so that superseded versions stay around, and smaller than two.
-pub(crate) const CACHE: u64 = 40 << 20;
+/// What a cache runs out of. In both shapes superseded versions stay around for a while, and their places are then reused.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Shape {
+    /// Places: files are overwritten in place.
+    FewSlots,
+    /// Bytes: files are unlinked first.
+    LittleRoom,
+}
+
+impl Shape {
+    pub(crate) fn of(seed: u64) -> Self {
+        match seed % 3 {
+            0 => Self::LittleRoom,
+            _ => Self::FewSlots,
+        }
+    }
+
+    fn args(self) -> [&'static str; 6] {
+        let (size, slots) = match self {
+            Self::FewSlots => ("64M", "384"),
+            Self::LittleRoom => ("32M", "768"),
+        };
+        ["--cache-size", size, "--slots", slots, "--files", "512"]
+    }
+}
+
+/// What a daemon is started with.
+pub(crate) struct Setup<'a> {
+    pub(crate) url: &'a str,
+    pub(crate) mnt: &'a Path,
+    pub(crate) cache: &'a Path,
+    /// Takes its output and its configuration.
+    pub(crate) scratch: &'a Path,
+    pub(crate) variant: Variant,
+    pub(crate) shape: Shape,
+}
 
 /// The deliberately unsafe variants of larder, by the value of the environment variable that asks for each.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -42,28 +74,22 @@ pub(crate) struct Daemon {
 }
 
 impl Daemon {
-    /// Mounts the URL at `mnt`, with the cache directory `cache`. `scratch` takes its output and its configuration.
-    pub(crate) fn start(
-        url: &str,
-        mnt: &Path,
-        cache: &Path,
-        scratch: &Path,
-        variant: Variant,
-    ) -> Self {
+    /// Mounts; returns when the mount answers.
+    pub(crate) fn start(setup: &Setup<'_>) -> Self {
+        let Setup { mnt, scratch, .. } = *setup;
         fs::create_dir_all(mnt).unwrap();
         let config = scratch.join("larder.toml");
         fs::write(&config, CHUNK_RULES).unwrap();
         let said = scratch.join("said");
         let output = File::create(&said).unwrap();
         let mut command = larder();
-        variant.put(&mut command);
+        setup.variant.put(&mut command);
         command
             .arg("mount")
-            .args([Path::new(url), mnt])
+            .args([Path::new(setup.url), mnt])
             .arg("--cache-dir")
-            .arg(cache)
-            .args(["--cache-size", &CACHE.to_string()])
-            .args(["--slots", "1024", "--files", "1024"])
+            .arg(setup.cache)
+            .args(setup.shape.args())
             .args(["--metadata-ttl", "minimal", "--foreground"])
             .arg("--config")
             .arg(&config)
@@ -104,20 +130,6 @@ impl Daemon {
         wait_until("the daemon has ended", || {
             child.try_wait().unwrap().is_some()
         });
-    }
-
-    pub(crate) fn stats(&self) -> Value {
-        let output = run(larder().args(["stats", "--json"]).arg(&self.mnt));
-        assert!(output.status.success(), "{}", stderr(&output));
-        serde_json::from_slice(&output.stdout).unwrap()
-    }
-
-    /// A counter of the daemon's.
-    pub(crate) fn count(&self, counter: &str) -> u64 {
-        let stats = self.stats();
-        stats[counter]
-            .as_u64()
-            .unwrap_or_else(|| panic!("no {counter} in {stats}"))
     }
 }
 

@@ -8,7 +8,7 @@ use rustix::io::Errno;
 use tempfile::TempDir;
 
 use super::budget::{Runs, each_seed};
-use super::daemon::{Daemon, Variant, check_twice};
+use super::daemon::{Daemon, Setup, Shape, Variant, check_twice};
 use super::lossy::{Answer, LossyDisk, LossyMount, Trouble};
 use super::tally::Tally;
 use super::tree::{Origin, Wrong, told};
@@ -19,6 +19,7 @@ struct Machine {
     origin: Origin,
     rng: Rng,
     disk: LossyDisk,
+    shape: Shape,
 }
 
 impl Machine {
@@ -32,6 +33,7 @@ impl Machine {
             origin: Origin::new(seed),
             rng: Rng::new(seed ^ 0xA),
             disk: LossyDisk::default(),
+            shape: Shape::of(seed),
         }
     }
 
@@ -44,14 +46,14 @@ impl Machine {
     }
 
     fn daemon(&self, variant: Variant) -> Daemon {
-        let cache = self.path("disk/cache");
-        Daemon::start(
-            &self.origin.server.url(),
-            &self.path("mnt"),
-            &cache,
-            self.dir.path(),
+        Daemon::start(&Setup {
+            url: &self.origin.server.url(),
+            mnt: &self.path("mnt"),
+            cache: &self.path("disk/cache"),
+            scratch: self.dir.path(),
             variant,
-        )
+            shape: self.shape,
+        })
     }
 
     /// Before every few boots cachefsck mends the cache. It would call the unsafe variant's cache what it is.

@@ -8,12 +8,12 @@ use larder::testing::Rng;
 use tempfile::TempDir;
 
 use super::budget::{Runs, each_seed, is_caught};
-use super::daemon::{Daemon, Variant, check_twice};
+use super::daemon::{Daemon, Setup, Shape, Variant, check_twice};
 use super::mounts::{Loop, Mounted, tool};
 use super::tally::Tally;
 use super::tree::{Origin, Wrong};
 use super::volume::{Kind, Volume};
-use super::writeback::provoke;
+use super::writeback::{Mood, provoke};
 
 /// The btrfs; its file has holes, so that it takes what is written.
 const BTRFS_LEN: u64 = 2 << 30;
@@ -24,6 +24,7 @@ const CUTS: u64 = 3;
 struct Machine {
     kind: Kind,
     variant: Variant,
+    shape: Shape,
     rng: Rng,
     origin: Origin,
     // In the order in which it is taken down.
@@ -52,6 +53,7 @@ impl Machine {
         Self {
             kind,
             variant,
+            shape: Shape::of(seed),
             rng: Rng::new(seed ^ 0xC),
             origin: Origin::new(seed),
             _btrfs: mounted,
@@ -67,17 +69,14 @@ impl Machine {
     fn daemon(&self, name: &str) -> Daemon {
         let scratch = self.path(&format!("scratch-{name}"));
         std::fs::create_dir_all(&scratch).unwrap();
-        let (mnt, cache) = (
-            self.path(&format!("mnt-{name}")),
-            self.path(name).join("cache"),
-        );
-        Daemon::start(
-            &self.origin.server.url(),
-            &mnt,
-            &cache,
-            &scratch,
-            self.variant,
-        )
+        Daemon::start(&Setup {
+            url: &self.origin.server.url(),
+            mnt: &self.path(&format!("mnt-{name}")),
+            cache: &self.path(name).join("cache"),
+            scratch: &scratch,
+            variant: self.variant,
+            shape: self.shape,
+        })
     }
 
     /// Works on an image and cuts it at random moments. Returns the copies.
@@ -87,6 +86,8 @@ impl Machine {
         let mut daemon = self.daemon("work");
         let mnt = daemon.mnt.clone();
         let mut wrong = self.origin.compare(&mnt).wrong();
+        let mood = Mood::draw(&mut self.rng);
+        mood.begin(&self.path("work/cache"));
         let share = u16::try_from(32 + self.rng.below(160)).unwrap();
         let replaced = self.origin.replace_some(share, &mut self.rng);
         let cache = self.path("work/cache");
@@ -94,7 +95,7 @@ impl Machine {
         let (saw, copies) = self.origin.read_during(&mnt, &replaced, seed, || {
             let cut = |n| {
                 for _ in 0..rng.below(24) {
-                    provoke(&cache, &mut rng);
+                    provoke(&cache, mood, &mut rng);
                 }
                 std::thread::sleep(Duration::from_micros(rng.below(20_000)));
                 let copy = self.path(&format!("btrfs/copy{n}"));

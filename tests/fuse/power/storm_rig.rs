@@ -10,7 +10,7 @@ use tempfile::TempDir;
 
 use super::super::web::files::attribute;
 use super::budget::{Runs, each_seed, is_caught};
-use super::daemon::{Daemon, Variant};
+use super::daemon::{Daemon, Setup, Shape, Variant};
 use super::tally::Tally;
 use super::tree::{Origin, Wrong};
 
@@ -21,6 +21,7 @@ struct Machine {
     dir: TempDir,
     origin: Origin,
     rng: Rng,
+    shape: Shape,
 }
 
 impl Machine {
@@ -29,12 +30,20 @@ impl Machine {
             dir: TempDir::new().unwrap(),
             origin: Origin::new(seed),
             rng: Rng::new(seed ^ 0xD),
+            shape: Shape::of(seed),
         }
     }
 
     fn daemon(&self, variant: Variant) -> Daemon {
-        let (dir, url) = (self.dir.path(), self.origin.server.url());
-        Daemon::start(&url, &dir.join("mnt"), &dir.join("cache"), dir, variant)
+        let dir = self.dir.path();
+        Daemon::start(&Setup {
+            url: &self.origin.server.url(),
+            mnt: &dir.join("mnt"),
+            cache: &dir.join("cache"),
+            scratch: dir,
+            variant,
+            shape: self.shape,
+        })
     }
 
     /// Compares everything. What was `kept` must not come again.

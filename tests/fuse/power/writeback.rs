@@ -9,8 +9,38 @@ use std::time::Duration;
 
 use larder::testing::Rng;
 
+/// What is written back in one stretch of work.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Mood {
+    /// Anything.
+    Any,
+    /// The index alone, over a disk that has all older bytes: what it says then is ahead of the files.
+    IndexAhead,
+    /// Files alone: the index stays behind.
+    IndexBehind,
+}
+
+impl Mood {
+    pub(crate) fn draw(rng: &mut Rng) -> Self {
+        match rng.below(5) {
+            0 | 1 => Self::IndexAhead,
+            2 => Self::IndexBehind,
+            _ => Self::Any,
+        }
+    }
+
+    /// Before the stretch.
+    pub(crate) fn begin(self, cache: &Path) {
+        if self != Self::Any {
+            with(&cache.join("index.larder"), |file| {
+                Ok(rustix::fs::syncfs(file)?)
+            });
+        }
+    }
+}
+
 /// Has something of a cache directory written back.
-pub(crate) fn provoke(cache: &Path, rng: &mut Rng) {
+pub(crate) fn provoke(cache: &Path, mood: Mood, rng: &mut Rng) {
     let mut files = Vec::new();
     chunk_files(&cache.join("chunks"), &mut files);
     let index = cache.join("index.larder");
@@ -18,7 +48,12 @@ pub(crate) fn provoke(cache: &Path, rng: &mut Rng) {
         true => index.clone(),
         false => files[rng.index(files.len())].clone(),
     };
-    match rng.below(6) {
+    let what = match mood {
+        Mood::Any => rng.below(6),
+        Mood::IndexAhead => rng.below(2),
+        Mood::IndexBehind => 2 + rng.below(3),
+    };
+    match what {
         0 => with(&index, |file| file.sync_data()),
         1 => with(&index, |file| Ok(write_back(file))),
         2 => (0..rng.below(8)).for_each(|_| with(&any(rng), |file| file.sync_all())),
