@@ -35,7 +35,7 @@ impl Runs {
     }
 
     /// The seeds with how often each cache crashes.
-    fn plan(&self) -> Vec<(u64, u64)> {
+    fn plan(&self) -> Vec<Cache> {
         if let Some(seed) = number("LARDER_POWER_SEED") {
             return vec![(seed, self.per_cache)];
         }
@@ -57,14 +57,17 @@ fn number(name: &str) -> Option<u64> {
     )
 }
 
+/// The seed of one cache, and how often it crashes.
+pub(crate) type Cache = (u64, u64);
+
 /// Runs each seed's cache; whatever is wrong fails the test with the seed.
-pub(crate) fn each_seed(runs: &Runs, run: impl Fn(u64, u64, &Tally) -> Vec<Wrong>) {
+pub(crate) fn each_seed(runs: &Runs, run: impl Fn(Cache, &Tally) -> Vec<Wrong>) {
     let (tally, clock) = (Tally::default(), SystemClock::default());
     let begun = clock.monotonic();
     let plan = runs.plan();
     for (seed, crashes) in &plan {
         let replay = || eprintln!("{}: replay with LARDER_POWER_SEED={seed}", runs.name);
-        match catch_unwind(AssertUnwindSafe(|| run(*seed, *crashes, &tally))) {
+        match catch_unwind(AssertUnwindSafe(|| run((*seed, *crashes), &tally))) {
             Ok(wrong) => {
                 if !wrong.is_empty() {
                     replay();
@@ -91,14 +94,14 @@ pub(crate) fn each_seed(runs: &Runs, run: impl Fn(u64, u64, &Tally) -> Vec<Wrong
 
 /// Runs the caches of an unsafe variant until one serves wrong bytes, which it has to within the rig's full number of
 /// crashes.
-pub(crate) fn is_caught(runs: &Runs, run: impl Fn(u64, u64, &Tally) -> Vec<Wrong>) {
+pub(crate) fn is_caught(runs: &Runs, run: impl Fn(Cache, &Tally) -> Vec<Wrong>) {
     let (tally, clock) = (Tally::default(), SystemClock::default());
     let begun = clock.monotonic();
     let first = number("LARDER_POWER_FIRST_SEED").unwrap_or(1);
     let mut seeds = first..;
     while tally.crashes() < runs.full {
         let seed = seeds.next().unwrap();
-        let wrong = run(seed, runs.per_cache, &tally);
+        let wrong = run((seed, runs.per_cache), &tally);
         if wrong.iter().any(|wrong| matches!(wrong, Wrong::Bytes(..))) {
             let files = wrong.len();
             let text = format!(

@@ -7,7 +7,7 @@ use larder::testing::Rng;
 use rustix::io::Errno;
 use tempfile::TempDir;
 
-use super::budget::{Runs, each_seed};
+use super::budget::{Cache, Runs, each_seed};
 use super::daemon::{Daemon, Setup, Shape, Variant, check_twice};
 use super::lossy::{Answer, LossyDisk, LossyMount, Trouble};
 use super::tally::Tally;
@@ -123,7 +123,7 @@ impl Machine {
 }
 
 /// Crashes one seed's machine so many times; what was wrong ends it.
-fn crash(seed: u64, crashes: u64, variant: Variant, tally: &Tally) -> Vec<Wrong> {
+fn crash((seed, crashes): Cache, variant: Variant, tally: &Tally) -> Vec<Wrong> {
     let mut machine = Machine::new(seed);
     for _ in 0..crashes {
         let wrong = match machine.rng.chance(32) {
@@ -146,15 +146,13 @@ const RUNS: Runs = Runs {
 
 #[test]
 fn a_disk_that_loses_what_was_not_synced_gives_no_wrong_byte() {
-    each_seed(&RUNS, |seed, crashes, tally| {
-        crash(seed, crashes, Variant::Safe, tally)
-    });
+    each_seed(&RUNS, |cache, tally| crash(cache, Variant::Safe, tally));
 }
 
 #[test]
 fn a_daemon_that_trusts_every_checksum_is_caught_on_the_lossy_disk() {
-    super::budget::is_caught(&RUNS, |seed, crashes, tally| {
-        crash(seed, crashes, Variant::TrustChecksums, tally)
+    super::budget::is_caught(&RUNS, |cache, tally| {
+        crash(cache, Variant::TrustChecksums, tally)
     });
 }
 

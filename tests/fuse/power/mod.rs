@@ -3,10 +3,12 @@
 
 mod budget;
 mod daemon;
+mod images;
 mod lossy;
 mod lossy_rig;
 mod mounts;
 mod reflink_rig;
+mod sectors_rig;
 mod storm_rig;
 mod tally;
 mod tree;

@@ -8,7 +8,7 @@ use std::time::Duration;
 use rustix::io::Errno;
 use rustix::mount::UnmountFlags;
 
-use super::super::cli::rig::{mount_type, run, stderr};
+use super::super::cli::rig::{run, stderr};
 
 /// How often a busy mount is tried before it is detached lazily.
 const TRIES: usize = 200;
@@ -29,18 +29,28 @@ pub(crate) fn unmount(place: &Path) {
 
 /// Runs a program of the system, which is to succeed.
 pub(crate) fn tool<S: AsRef<OsStr>>(program: &str, package: &str, args: &[S]) -> String {
+    let (code, said) = try_tool(program, package, args);
+    assert_eq!(code, Some(0), "{said}");
+    said
+}
+
+/// Runs a program of the system. Returns its exit code with its output, or with its errors and how it was called.
+pub(crate) fn try_tool<S: AsRef<OsStr>>(
+    program: &str,
+    package: &str,
+    args: &[S],
+) -> (Option<i32>, String) {
     let path = format!("{}:/usr/sbin:/sbin", std::env::var("PATH").unwrap());
     let output = Command::new(program).env("PATH", path).args(args).output();
     let output = output.unwrap_or_else(|e| {
         panic!("{program} cannot be run ({e}): the tests need it (apt-get install {package})")
     });
     let args: Vec<_> = args.iter().map(AsRef::as_ref).collect();
-    assert!(
-        output.status.success(),
-        "{program} {args:?}: {}",
-        stderr(&output)
-    );
-    String::from_utf8_lossy(&output.stdout).trim().to_owned()
+    let said = match output.status.success() {
+        true => String::from_utf8_lossy(&output.stdout).trim().to_owned(),
+        false => format!("{program} {args:?}: {}", stderr(&output)),
+    };
+    (output.status.code(), said)
 }
 
 /// A mounted file system, until it is dropped.
@@ -49,28 +59,21 @@ pub(crate) struct Mounted {
 }
 
 impl Mounted {
-    pub(crate) fn new(device: &Path, place: &Path, fs: &str, options: &str) -> Self {
+    /// Mounts a device, or says why it cannot be.
+    pub(crate) fn new(
+        device: &Path,
+        place: &Path,
+        fs: &str,
+        options: &str,
+    ) -> Result<Self, String> {
         let mounted = Self {
             place: place.to_owned(),
         };
-        tool(
-            "mount",
-            "mount",
-            &[
-                OsStr::new("-t"),
-                OsStr::new(fs),
-                OsStr::new("-o"),
-                OsStr::new(options),
-                device.as_os_str(),
-                place.as_os_str(),
-            ],
-        );
-        assert!(
-            mount_type(place).is_some(),
-            "{} is mounted",
-            place.display()
-        );
-        mounted
+        let (device, place) = (device.to_str().unwrap(), place.to_str().unwrap());
+        match try_tool("mount", "mount", &["-t", fs, "-o", options, device, place]) {
+            (Some(0), _) => Ok(mounted),
+            (_, said) => Err(said),
+        }
     }
 }
 

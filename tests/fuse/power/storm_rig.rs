@@ -9,7 +9,7 @@ use larder::testing::Rng;
 use tempfile::TempDir;
 
 use super::super::web::files::attribute;
-use super::budget::{Runs, each_seed, is_caught};
+use super::budget::{Cache, Runs, each_seed, is_caught};
 use super::daemon::{Daemon, Setup, Shape, Variant};
 use super::tally::Tally;
 use super::tree::{Origin, Wrong};
@@ -100,7 +100,7 @@ impl Machine {
 }
 
 /// Kills one seed's daemon so many times.
-fn crash(seed: u64, kills: u64, variant: Variant, tally: &Tally) -> Vec<Wrong> {
+fn crash((seed, kills): Cache, variant: Variant, tally: &Tally) -> Vec<Wrong> {
     let mut machine = Machine::new(seed);
     let mut kept = BTreeSet::new();
     for _ in 0..kills {
@@ -126,14 +126,12 @@ const RUNS: Runs = Runs {
 
 #[test]
 fn a_daemon_killed_at_any_moment_gives_no_wrong_byte_and_fetches_nothing_twice() {
-    each_seed(&RUNS, |seed, kills, tally| {
-        crash(seed, kills, Variant::Safe, tally)
-    });
+    each_seed(&RUNS, |cache, tally| crash(cache, Variant::Safe, tally));
 }
 
 #[test]
 fn a_daemon_that_vouches_before_it_writes_is_caught_by_kills() {
-    is_caught(&RUNS, |seed, kills, tally| {
-        crash(seed, kills, Variant::BitsFirst, tally)
+    is_caught(&RUNS, |cache, tally| {
+        crash(cache, Variant::BitsFirst, tally)
     });
 }

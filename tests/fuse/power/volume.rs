@@ -5,7 +5,7 @@ use std::path::Path;
 
 use larder::testing::Rng;
 
-use super::mounts::{Loop, Mounted, tool};
+use super::mounts::{Loop, Mounted, tool, try_tool};
 
 /// Which file system.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -65,10 +65,20 @@ pub(crate) struct Volume {
 }
 
 impl Volume {
+    /// Mounts an image, as a boot after a power cut does: where the kernel refuses it, it is checked first. A torn
+    /// superblock is such a case: ext4 has a checksum of it, and writes it in place.
     pub(crate) fn open(image: &Path, place: &Path, kind: Kind, rng: &mut Rng) -> Self {
         std::fs::create_dir_all(place).unwrap();
         let device = Loop::over(image, true);
-        let mounted = Mounted::new(device.device(), place, kind.name(), kind.options(rng));
+        let mount = |options| Mounted::new(device.device(), place, kind.name(), options);
+        let options = kind.options(rng);
+        let mounted = mount(options).unwrap_or_else(|refusal| {
+            assert_eq!(kind, Kind::Ext4, "{refusal}");
+            let path = device.device().to_str().unwrap();
+            let (code, said) = try_tool("e2fsck", "e2fsprogs", &["-f", "-y", path]);
+            assert!(matches!(code, Some(0 | 1)), "{refusal}: {said}");
+            mount(options).unwrap_or_else(|again| panic!("{refusal}, and after e2fsck: {again}"))
+        });
         Self {
             _mounted: mounted,
             _device: device,

@@ -22,9 +22,9 @@ pub(crate) enum Mood {
 
 impl Mood {
     pub(crate) fn draw(rng: &mut Rng) -> Self {
-        match rng.below(5) {
-            0 | 1 => Self::IndexAhead,
-            2 => Self::IndexBehind,
+        match rng.below(6) {
+            0..3 => Self::IndexAhead,
+            3 => Self::IndexBehind,
             _ => Self::Any,
         }
     }
@@ -48,19 +48,23 @@ pub(crate) fn provoke(cache: &Path, mood: Mood, rng: &mut Rng) {
         true => index.clone(),
         false => files[rng.index(files.len())].clone(),
     };
-    let what = match mood {
-        Mood::Any => rng.below(6),
-        Mood::IndexAhead => rng.below(2),
-        Mood::IndexBehind => 2 + rng.below(3),
+    // Mostly without a flush, so that the disk has something to lose.
+    let flushes = rng.chance(40);
+    let of_index = match mood {
+        Mood::Any => rng.chance(128),
+        Mood::IndexAhead => true,
+        Mood::IndexBehind => false,
     };
-    match what {
-        0 => with(&index, |file| file.sync_data()),
-        1 => with(&index, |file| Ok(write_back(file))),
-        2 => (0..rng.below(8)).for_each(|_| with(&any(rng), |file| file.sync_all())),
-        3 | 4 => {
-            (0..rng.below(32)).for_each(|_| with(&any(rng), |file| Ok(write_back(file))));
+    match (flushes, of_index) {
+        (true, true) => with(&index, |file| file.sync_data()),
+        (true, false) if mood == Mood::Any && rng.chance(85) => {
+            with(&index, |file| Ok(rustix::fs::syncfs(file)?));
         }
-        _ => with(&index, |file| Ok(rustix::fs::syncfs(file)?)),
+        (true, false) => with(&any(rng), |file| file.sync_all()),
+        (false, true) => with(&index, |file| write_back(file)),
+        (false, false) => {
+            (0..rng.below(32)).for_each(|_| with(&any(rng), |file| write_back(file)));
+        }
     }
     std::thread::sleep(Duration::from_micros(rng.below(4000)));
 }
@@ -74,10 +78,13 @@ fn with(path: &Path, work: impl FnOnce(&File) -> std::io::Result<()>) {
 
 /// Writes the pages of a file that have a place on the disk to it: no metadata, no flush.
 #[expect(unsafe_code, reason = "rustix has no sync_file_range")]
-fn write_back(file: &File) {
+fn write_back(file: &File) -> std::io::Result<()> {
     let flags = libc::SYNC_FILE_RANGE_WRITE | libc::SYNC_FILE_RANGE_WAIT_AFTER;
     // SAFETY: the descriptor is open, and no memory is handed over.
-    let _ = unsafe { libc::sync_file_range(file.as_raw_fd(), 0, 0, flags) };
+    match unsafe { libc::sync_file_range(file.as_raw_fd(), 0, 0, flags) } {
+        0 => Ok(()),
+        _ => Err(std::io::Error::last_os_error()),
+    }
 }
 
 fn chunk_files(dir: &Path, files: &mut Vec<PathBuf>) {

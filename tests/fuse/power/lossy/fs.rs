@@ -11,7 +11,7 @@ use fuser::{
 use larder::engine::{Clock, SystemClock};
 use rustix::io::Errno;
 
-use super::pages::{LossyFile, PAGE};
+use super::pages::{LossyFile, PAGE, PAGE_U32};
 use super::{LossyDisk, Node, State};
 
 /// Nobody but the kernel changes anything.
@@ -54,7 +54,7 @@ impl LossyFs {
             uid: self.owner.0,
             gid: self.owner.1,
             rdev: 0,
-            blksize: PAGE as u32,
+            blksize: PAGE_U32,
             flags: 0,
         }
     }
@@ -405,7 +405,7 @@ impl Filesystem for LossyFs {
     }
 
     fn statfs(&self, _: &Request, _: INodeNo, reply: ReplyStatfs) {
-        let page = PAGE as u32;
+        let page = PAGE_U32;
         reply.statfs(BLOCKS, BLOCKS, BLOCKS, FILES, FILES, page, 255, page);
     }
 }

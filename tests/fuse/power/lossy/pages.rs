@@ -11,6 +11,7 @@ use larder::testing::Rng;
 
 /// The unit of the page cache.
 pub(super) const PAGE: usize = 4096;
+pub(super) const PAGE_U32: u32 = 4096;
 const SECTOR: usize = 512;
 /// As many versions of one page are remembered; of more, some in the middle are forgotten.
 const VERSIONS_MAX: usize = 8;
@@ -198,7 +199,7 @@ impl LossyFile {
 /// What the disk holds of a page of these unsynced versions.
 fn fate(before: Page, versions: &[Page], mood: Mood, rng: &mut Rng) -> Page {
     let newest = versions.last().cloned().flatten();
-    let mut any = |rng: &mut Rng| match rng.index(versions.len() + 1) {
+    let any = |rng: &mut Rng| match rng.index(versions.len() + 1) {
         0 => before.clone(),
         n => versions[n - 1].clone(),
     };
