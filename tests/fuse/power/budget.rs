@@ -1,7 +1,7 @@
 //! How many crashes a rig runs, and how a failure is told.
 //!
 //! `LARDER_POWER=full` runs the full numbers, `LARDER_POWER=n` n crashes of each rig; otherwise a handful that a test run
-//! can wait for. `LARDER_POWER_SEED=n` runs the cache of that seed alone, as far as real time lets it replay.
+//! can wait for. `LARDER_POWER_SECONDS=n` goes on with further seeds for so long. `LARDER_POWER_SEED=n` runs the cache of that seed alone, as far as real time lets it replay.
 //! `LARDER_POWER_FIRST_SEED=n` begins elsewhere.
 
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
@@ -34,19 +34,29 @@ impl Runs {
         }
     }
 
-    /// The seeds with how often each cache crashes.
+    /// The seeds with how often each cache crashes; without end where time ends the run.
     fn plan(&self) -> Vec<Cache> {
         if let Some(seed) = number("LARDER_POWER_SEED") {
             return vec![(seed, self.per_cache)];
         }
-        let first = number("LARDER_POWER_FIRST_SEED").unwrap_or(1);
-        let crashes = self.crashes();
+        let crashes = match seconds() {
+            None => self.crashes(),
+            Some(seconds) => seconds.as_secs() * CRASHES_PER_SECOND_MAX,
+        };
         let starts = (0..crashes).step_by(usize::try_from(self.per_cache).unwrap());
-        let seeds = starts.zip(first..);
+        let seeds = starts.zip(first_seed()..);
         seeds
             .map(|(start, seed)| (seed, self.per_cache.min(crashes - start)))
             .collect()
     }
+}
+
+fn seconds() -> Option<Duration> {
+    number("LARDER_POWER_SECONDS").map(Duration::from_secs)
+}
+
+fn first_seed() -> u64 {
+    number("LARDER_POWER_FIRST_SEED").unwrap_or(1)
 }
 
 fn number(name: &str) -> Option<u64> {
@@ -57,74 +67,89 @@ fn number(name: &str) -> Option<u64> {
     )
 }
 
+/// No rig is quicker.
+const CRASHES_PER_SECOND_MAX: u64 = 100;
+
 /// The seed of one cache, and how often it crashes.
 pub(crate) type Cache = (u64, u64);
 
 /// Runs each seed's cache; whatever is wrong fails the test with the seed.
 pub(crate) fn each_seed(runs: &Runs, run: impl Fn(Cache, &Tally) -> Vec<Wrong>) {
-    let (tally, clock) = (Tally::default(), SystemClock::default());
-    let begun = clock.monotonic();
-    let plan = runs.plan();
-    for (seed, crashes) in &plan {
+    let watch = Watch::default();
+    let mut seeds = Vec::new();
+    for (seed, crashes) in runs.plan() {
+        if !seeds.is_empty() && seconds().is_some_and(|limit| watch.elapsed() > limit) {
+            break;
+        }
+        seeds.push(seed);
         let replay = || eprintln!("{}: replay with LARDER_POWER_SEED={seed}", runs.name);
-        match catch_unwind(AssertUnwindSafe(|| run((*seed, *crashes), &tally))) {
-            Ok(wrong) => {
-                if !wrong.is_empty() {
-                    replay();
-                    panic!("after {} crashes: {}", tally.crashes(), told(&wrong));
-                }
-            }
-            Err(panic) => {
-                replay();
-                resume_unwind(panic);
-            }
+        let outcome = catch_unwind(AssertUnwindSafe(|| run((seed, crashes), &watch.tally)));
+        let wrong = outcome.unwrap_or_else(|panic| {
+            replay();
+            resume_unwind(panic)
+        });
+        if !wrong.is_empty() {
+            replay();
+            panic!("{}: {}", watch.tally, told(&wrong));
         }
     }
-    let took = clock.monotonic() - begun;
-    let (first, last) = (plan[0].0, plan[plan.len() - 1].0);
-    let each = took.as_secs_f64() / tally.crashes().max(1) as f64;
-    say(
-        runs,
-        first,
-        last,
-        &format!("{tally}, 0 violations, {each:.2} s a crash"),
-        took,
-    );
+    let each = watch.elapsed().as_secs_f64() / watch.tally.crashes().max(1) as f64;
+    let text = format!("{}, 0 violations, {each:.2} s a crash", watch.tally);
+    watch.say(runs, &seeds, &text);
 }
 
 /// Runs the caches of an unsafe variant until one serves wrong bytes, which it has to within the rig's full number of
 /// crashes.
 pub(crate) fn is_caught(runs: &Runs, run: impl Fn(Cache, &Tally) -> Vec<Wrong>) {
-    let (tally, clock) = (Tally::default(), SystemClock::default());
-    let begun = clock.monotonic();
-    let first = number("LARDER_POWER_FIRST_SEED").unwrap_or(1);
-    let mut seeds = first..;
-    while tally.crashes() < runs.full {
-        let seed = seeds.next().unwrap();
-        let wrong = run((seed, runs.per_cache), &tally);
+    let watch = Watch::default();
+    let mut seeds = Vec::new();
+    while watch.tally.crashes() < runs.full {
+        let seed = first_seed() + seeds.len() as u64;
+        seeds.push(seed);
+        let wrong = run((seed, runs.per_cache), &watch.tally);
         if wrong.iter().any(|wrong| matches!(wrong, Wrong::Bytes(..))) {
-            let files = wrong.len();
-            let text = format!(
-                "caught after {} crashes, {files} files wrong",
-                tally.crashes()
-            );
-            return say(runs, first, seed, &text, clock.monotonic() - begun);
+            let (crashes, files) = (watch.tally.crashes(), wrong.len());
+            let text =
+                format!("unsafe variant caught after {crashes} crashes, {files} files wrong");
+            return watch.say(runs, &seeds, &text);
         }
         // What an unsafe variant forgets and fetches again shows nothing.
         let harmless = wrong.iter().all(|wrong| matches!(wrong, Wrong::Again(_)));
         assert!(harmless, "something else went wrong: {}", told(&wrong));
     }
     panic!(
-        "{}: {} crashes of the unsafe variant, and the rig has seen nothing",
-        runs.name,
-        tally.crashes()
+        "{}: {} of the unsafe variant, and the rig has seen nothing",
+        runs.name, watch.tally
     );
 }
 
-fn say(runs: &Runs, first: u64, last: u64, text: &str, took: Duration) {
-    eprintln!(
-        "power, {}: seeds {first}..={last}: {text}, {:.1} s",
-        runs.name,
-        took.as_secs_f64()
-    );
+/// A rig at work.
+struct Watch {
+    tally: Tally,
+    clock: SystemClock,
+    begun: Duration,
+}
+
+impl Default for Watch {
+    fn default() -> Self {
+        let clock = SystemClock::default();
+        Self {
+            tally: Tally::default(),
+            begun: clock.monotonic(),
+            clock,
+        }
+    }
+}
+
+impl Watch {
+    fn elapsed(&self) -> Duration {
+        self.clock.monotonic().saturating_sub(self.begun)
+    }
+
+    /// One line for whoever runs the tests with their output; soak.sh reads it.
+    fn say(&self, runs: &Runs, seeds: &[u64], text: &str) {
+        let (first, last) = (seeds[0], seeds[seeds.len() - 1]);
+        let (name, took) = (runs.name, self.elapsed().as_secs_f64());
+        eprintln!("power, {name}: seeds {first}..={last}: {text}, {took:.1} s");
+    }
 }

@@ -61,9 +61,9 @@ pub(crate) fn provoke(cache: &Path, mood: Mood, rng: &mut Rng) {
             with(&index, |file| Ok(rustix::fs::syncfs(file)?));
         }
         (true, false) => with(&any(rng), |file| file.sync_all()),
-        (false, true) => with(&index, |file| write_back(file)),
+        (false, true) => with(&index, write_back),
         (false, false) => {
-            (0..rng.below(32)).for_each(|_| with(&any(rng), |file| write_back(file)));
+            (0..rng.below(32)).for_each(|_| with(&any(rng), write_back));
         }
     }
     std::thread::sleep(Duration::from_micros(rng.below(4000)));
