@@ -82,7 +82,16 @@ impl Daemon {
         fs::write(&config, CHUNK_RULES).unwrap();
         let said = scratch.join("said");
         let output = File::create(&said).unwrap();
-        let mut command = larder();
+        // It ends with the test, even where that is killed: the kernel sees to it.
+        let mut command = Command::new("setpriv");
+        command.args(["--pdeathsig", "KILL"]);
+        command.arg(larder().get_program());
+        for (name, value) in larder().get_envs() {
+            match value {
+                Some(value) => command.env(name, value),
+                None => command.env_remove(name),
+            };
+        }
         setup.variant.put(&mut command);
         command
             .arg("mount")

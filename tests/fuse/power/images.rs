@@ -126,7 +126,10 @@ impl<P: Platter> Machine<P> {
     /// Boots from what a cut left and looks at all of it.
     fn look(&mut self, disk: &P::Disk, tally: &Tally) -> Vec<Wrong> {
         let (_attached, image) = self.attach(disk, "look");
-        let _volume = Volume::open(&image, &self.path("look"), self.kind, &mut self.rng);
+        let volume = Volume::open(&image, &self.path("look"), self.kind, &mut self.rng);
+        if volume.was_refused {
+            tally.refused();
+        }
         let cache = self.path("look/cache");
         let check = self.rng.chance(64) && self.variant == Variant::Safe;
         if check && cache.join("index.larder").exists() {

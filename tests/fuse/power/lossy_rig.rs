@@ -139,7 +139,7 @@ fn crash((seed, crashes): Cache, variant: Variant, tally: &Tally) -> Vec<Wrong> 
 
 const RUNS: Runs = Runs {
     name: "lossy disk",
-    quick: 12,
+    quick: 20,
     full: 200,
     per_cache: 6,
 };

@@ -74,7 +74,7 @@ impl Platter for Btrfs {
 
 const EXT4: Runs = Runs {
     name: "reflink cuts of ext4",
-    quick: 9,
+    quick: 12,
     full: 50,
     per_cache: 12,
 };

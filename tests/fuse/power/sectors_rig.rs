@@ -48,7 +48,7 @@ impl Platter for Sectors {
 
 const EXT4: Runs = Runs {
     name: "lost sectors under ext4",
-    quick: 9,
+    quick: 12,
     full: 50,
     per_cache: 12,
 };

@@ -119,7 +119,7 @@ fn crash((seed, kills): Cache, variant: Variant, tally: &Tally) -> Vec<Wrong> {
 
 const RUNS: Runs = Runs {
     name: "kill -9",
-    quick: 12,
+    quick: 10,
     full: 100,
     per_cache: 12,
 };

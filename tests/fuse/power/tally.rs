@@ -13,6 +13,7 @@ pub(crate) struct Tally {
     pending: AtomicU64,
     checks: AtomicU64,
     kept: AtomicU64,
+    refused: AtomicU64,
 }
 
 impl Tally {
@@ -34,6 +35,11 @@ impl Tally {
         self.checks.fetch_add(1, Ordering::Relaxed);
     }
 
+    /// The kernel refused the file system that a cut left, until it was checked.
+    pub(crate) fn refused(&self) {
+        self.refused.fetch_add(1, Ordering::Relaxed);
+    }
+
     /// So many files were cached in time, and must not come again.
     pub(crate) fn kept(&self, files: usize) {
         self.kept.fetch_add(files as u64, Ordering::Relaxed);
@@ -46,13 +52,14 @@ impl Tally {
 
 impl std::fmt::Display for Tally {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let [crashes, trees, bytes, pending, checks, kept] = [
+        let [crashes, trees, bytes, pending, checks, kept, refused] = [
             &self.crashes,
             &self.trees,
             &self.bytes,
             &self.pending,
             &self.checks,
             &self.kept,
+            &self.refused,
         ]
         .map(|count| count.load(Ordering::Relaxed));
         let (mib, each) = (bytes >> 20, pending / crashes.max(1));
@@ -65,6 +72,9 @@ impl std::fmt::Display for Tally {
         }
         if kept > 0 {
             write!(f, ", {kept} times a file was cached in time")?;
+        }
+        if refused > 0 {
+            write!(f, ", {refused} file systems mounted after e2fsck only")?;
         }
         Ok(())
     }

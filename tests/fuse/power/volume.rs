@@ -62,6 +62,8 @@ pub(crate) struct Volume {
     // Unmounted before the device is detached.
     _mounted: Mounted,
     _device: Loop,
+    /// The kernel refused it until it was checked.
+    pub(crate) was_refused: bool,
 }
 
 impl Volume {
@@ -72,8 +74,10 @@ impl Volume {
         let device = Loop::over(image, true);
         let mount = |options| Mounted::new(device.device(), place, kind.name(), options);
         let options = kind.options(rng);
+        let mut was_refused = false;
         let mounted = mount(options).unwrap_or_else(|refusal| {
             assert_eq!(kind, Kind::Ext4, "{refusal}");
+            was_refused = true;
             let path = device.device().to_str().unwrap();
             let (code, said) = try_tool("e2fsck", "e2fsprogs", &["-f", "-y", path]);
             assert!(matches!(code, Some(0 | 1)), "{refusal}: {said}");
@@ -82,6 +86,7 @@ impl Volume {
         Self {
             _mounted: mounted,
             _device: device,
+            was_refused,
         }
     }
 }
