@@ -15,7 +15,8 @@ root() { if [ "$(id -u)" = 0 ]; then "$@"; else sudo "$@"; fi; }
 
 # command:package, for what the build and the tests use beyond a minimal Debian.
 tools='cc:build-essential fusermount3:fuse3 getfattr:attr mkfs.ext4:e2fsprogs findmnt:util-linux fallocate:util-linux
-    ps:procps fuser:psmisc git:git openssl:openssl nginx:nginx-light python3:python3'
+    ps:procps fuser:psmisc git:git openssl:openssl nginx:nginx-light python3:python3
+    losetup:mount mkfs.xfs:xfsprogs mkfs.btrfs:btrfs-progs'
 
 install_packages() {
     missing=
@@ -59,6 +60,17 @@ need_fuse() {
     (: <>/dev/fuse) 2>/dev/null || die '/dev/fuse cannot be opened: the tests mount for real'
 }
 
+# The tests of power cuts put file systems of their own on loop devices.
+need_loops() {
+    [ "$(id -u)" = 0 ] || say 'NOTE: you are not root, who alone has loop devices: the tests of power cuts on ext4 and XFS will fail'
+    [ -c /dev/loop-control ] || root modprobe loop 2>/dev/null || true
+    [ -c /dev/loop-control ] || die 'there is no /dev/loop-control: the tests of power cuts attach loop devices'
+    for fs in ext4 xfs btrfs; do
+        grep -qw "$fs" /proc/filesystems || root modprobe "$fs" 2>/dev/null || true
+        grep -qw "$fs" /proc/filesystems || die "this kernel has no $fs: the tests of power cuts mount one"
+    done
+}
+
 check_dependencies() {
     command -v cargo-deny >/dev/null 2>&1 || { say 'installing cargo-deny'; cargo install cargo-deny --locked; }
     cargo deny --all-features check --hide-inclusion-graph bans licenses sources
@@ -74,6 +86,7 @@ install_packages
 install_rust
 install_dufs
 need_fuse
+need_loops
 
 say 'format'
 cargo fmt --check

@@ -106,6 +106,8 @@ impl Fill {
         }
         let crcs = self.checksums(&slot, base);
         let offset = u64::from(base) * self.plan.chunk.block_size();
+        #[cfg(feature = "testing")]
+        cache.vouch_too_early(&slot, mask);
         let taken = match cache
             .ground
             .storage
@@ -170,6 +172,18 @@ impl Drop for Fill {
 }
 
 impl Cache {
+    /// The deliberately unsafe variant `bits-first`: the index says that blocks are present which are not yet written. The
+    /// pause is that of a slow disk; without it a kill in between is too rare to wait for.
+    #[cfg(feature = "testing")]
+    fn vouch_too_early(&self, slot: &Slot, blocks: BlockMask) {
+        if crate::format::unsafe_variant::is_bits_first() {
+            let mut record = slot.record(&slot.state.lock(), &[0; 64]);
+            record.present = record.present.with(blocks);
+            let _ = self.disk.write_slot(slot.id, &record);
+            std::thread::sleep(std::time::Duration::from_millis(1));
+        }
+    }
+
     /// Writes the sector that names the slot's new tenant, with nothing present. A file that was once handed to
     /// passthrough is unlinked first: a mapping may still show it.
     fn found(&self, slot: &Arc<Slot>) -> Option<()> {

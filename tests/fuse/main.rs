@@ -12,6 +12,7 @@ mod mounted;
 mod names;
 mod opening;
 mod place;
+mod power;
 mod random;
 mod reads;
 mod semantics;

@@ -316,6 +316,54 @@ fn unsafe_code_says_why_it_is_safe() {
     report("unsafe", &faults);
 }
 
+/// The variants that the rigs must catch are behind the feature `testing`, which nobody gets unasked.
+#[test]
+fn the_unsafe_variants_are_in_no_normal_build() {
+    const CFG: &str = "#[cfg(feature = \"testing\")]";
+    let mut faults = Vec::new();
+    let mut places = 0;
+    for (path, source) in rust_files() {
+        if folder_of(&path).is_none_or(|folder| folder == "testing") {
+            continue;
+        }
+        let lines: Vec<&str> = source.lines().collect();
+        for (n, line) in lines.iter().enumerate() {
+            let code = code_only(line);
+            if ["unsafe_variant", "vouch_too_early"]
+                .iter()
+                .any(|name| code.contains(name))
+            {
+                places += 1;
+                // A statement or an item has the attribute above itself, or is within one that has.
+                if !lines[n.saturating_sub(4)..n]
+                    .iter()
+                    .any(|above| above.trim() == CFG)
+                {
+                    faults.push(format!("{path}:{}: without {CFG}", n + 1));
+                }
+            }
+        }
+        let variable = concat!("LARDER_", "UNSAFE");
+        if path != "src/format/checksum.rs" && source.contains(variable) {
+            faults.push(format!(
+                "{path}: {variable} belongs into src/format/checksum.rs"
+            ));
+        }
+    }
+    assert!(
+        places >= 4,
+        "only {places} places: has the variant gone, and this rule with it?"
+    );
+    let manifest = std::fs::read_to_string(root().join("Cargo.toml")).unwrap();
+    let default = manifest.lines().find(|line| line.starts_with("default ="));
+    faults.extend(
+        default
+            .filter(|line| line.contains("testing"))
+            .map(str::to_owned),
+    );
+    report("unsafe variants", &faults);
+}
+
 #[test]
 fn every_source_file_is_part_of_the_crate_and_says_its_job() {
     let mut faults = Vec::new();

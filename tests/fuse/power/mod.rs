@@ -1,0 +1,16 @@
+//! The power goes: a real daemon with a real nginx on disks that lose what was not synced, and every tree compared
+//! with the origin afterwards. `budget.rs` tells how many crashes are run and how one is replayed.
+
+mod budget;
+mod daemon;
+mod images;
+mod lossy;
+mod lossy_rig;
+mod mounts;
+mod reflink_rig;
+mod sectors_rig;
+mod storm_rig;
+mod tally;
+mod tree;
+mod volume;
+mod writeback;
