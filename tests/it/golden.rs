@@ -7,6 +7,7 @@ use larder::format::{
     SectorError, SegmentHeader, Session, SessionState, SlotKind, SlotRecord, Superblock,
     blob_segment_hash, block_crc, reseal, slot_hash,
 };
+use larder::testing::Rng;
 use larder::units::{BlockMask, SlotId, Uuid};
 
 use crate::golden_writer::{
@@ -125,21 +126,28 @@ fn every_sector_is_read_and_written_back_the_same() {
     assert_eq!(count, [8, 8, 7, 32]);
 }
 
+/// Blocks by chunk and by number in it.
+type Blocks = BTreeMap<(u64, u32), Vec<u8>>;
+
 /// What a reader that follows `format-spec.md` finds of a blob: the record of its key and, for each chunk, the blocks
 /// whose bit is set and whose bytes fit their checksum.
-fn look_up(files: &Files, blob: &Blob) -> (BlobRecord, BTreeMap<(u64, u32), Vec<u8>>) {
+fn look_up(files: &Files, blob: &Blob) -> (BlobRecord, Blocks) {
+    look_for(files, blob).unwrap()
+}
+
+/// The same in a directory that may be damaged: nothing where the record is lost.
+fn look_for(files: &Files, blob: &Blob) -> Option<(BlobRecord, Blocks)> {
     let segment = geometry().segment_of(blob_segment_hash(blob.key()));
     let record = (0..geometry().blobs_per_segment())
         .map(|n| geometry().blob_table_offset(segment) + u64::from(n) * 512)
         .filter_map(|offset| BlobRecord::decode(&sector(files, offset), uuid(), offset).ok())
         .filter(|record| record.kind != BlobKind::Free && record.key == blob.key())
-        .max_by_key(|record| record.stamp)
-        .unwrap();
+        .max_by_key(|record| record.stamp)?;
     let mut blocks = BTreeMap::new();
     for chunk_no in blob.chunks.iter().map(|chunk| chunk.number) {
         let segment = geometry().segment_of(slot_hash(record.tag, chunk_no));
         let per_segment = geometry().slots_per_segment();
-        let (slot, found) = (segment * per_segment..(segment + 1) * per_segment)
+        let held = (segment * per_segment..(segment + 1) * per_segment)
             .filter_map(|slot| {
                 let offset = geometry().slot_offset(SlotId(slot));
                 let found = SlotRecord::decode(&sector(files, offset), uuid(), offset).ok()?;
@@ -149,8 +157,10 @@ fn look_up(files: &Files, blob: &Blob) -> (BlobRecord, BTreeMap<(u64, u32), Vec<
                 found.kind == SlotKind::Data
                     && (found.tag, found.chunk_no) == (record.tag, chunk_no)
             })
-            .max_by_key(|(_, found)| found.stamp)
-            .unwrap();
+            .max_by_key(|(_, found)| found.stamp);
+        let Some((slot, found)) = held else {
+            continue;
+        };
         for n in found.present.iter() {
             let len = found.chunk.block_len(u64::from(found.valid_len), n);
             let start = u64::from(n) * found.chunk.block_size();
@@ -161,7 +171,7 @@ fn look_up(files: &Files, blob: &Blob) -> (BlobRecord, BTreeMap<(u64, u32), Vec<
             }
         }
     }
-    (record, blocks)
+    Some((record, blocks))
 }
 
 #[test]
@@ -203,6 +213,67 @@ fn one_wrong_byte_in_a_chunk_file_is_one_block_that_is_absent() {
     let damaged = look_up(&files, blob).1;
     assert!(!damaged.contains_key(&(0, 15)));
     assert_eq!(damaged.len() + 1, whole.len());
+}
+
+/// Flips some bits anywhere in a directory and looks everything up; how many blocks are still found, all of them as they
+/// were written.
+fn after_flips(mut files: Files, seed: u64) -> usize {
+    let mut rng = Rng::new(seed);
+    let all: usize = files.values().map(Vec::len).sum();
+    for _ in 0..1 + rng.below(40) {
+        let mut at = rng.index(all);
+        for bytes in files.values_mut() {
+            if let Some(byte) = bytes.get_mut(at) {
+                *byte ^= 1 << rng.below(8);
+                break;
+            }
+            at -= bytes.len();
+        }
+    }
+    let mut found = 0;
+    for blob in blobs() {
+        let Some((record, blocks)) = look_for(&files, &blob) else {
+            continue;
+        };
+        assert_eq!(
+            (record.size, record.tag),
+            (blob.size, blob.tag()),
+            "seed {seed}"
+        );
+        for ((chunk_no, n), bytes) in &blocks {
+            assert!(
+                *bytes == blob.block(*chunk_no, *n),
+                "seed {seed}: wrong bytes"
+            );
+        }
+        found += blocks.len();
+    }
+    found
+}
+
+#[test]
+fn flipped_bits_are_never_taken_for_data() {
+    let files = committed();
+    let whole: usize = blobs()
+        .iter()
+        .map(|blob| look_up(&files, blob).1.len())
+        .sum();
+    let lost = (0..400)
+        .filter(|seed| after_flips(files.clone(), *seed) < whole)
+        .count();
+    eprintln!("400 directories with flipped bits, in {lost} blocks were lost, 0 wrong bytes");
+    assert!(lost > 200, "the flips hit next to nothing");
+}
+
+/// The rig sees: written and read with every checksum taken for right, flipped bits are data.
+#[test]
+fn flips_catch_the_unsafe_variant() {
+    let _unsafe = larder::testing::trust_every_checksum();
+    let files = write();
+    let run = |seed| std::panic::catch_unwind(|| after_flips(files.clone(), seed));
+    let caught = (0..50).find(|seed| run(*seed).is_err());
+    eprintln!("the variant that trusts every checksum was caught in run {caught:?}");
+    assert!(caught.is_some(), "50 runs, and nothing was seen");
 }
 
 /// A copy of superblock B with one field changed and the checksum made to fit.
