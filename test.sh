@@ -1,6 +1,6 @@
 #!/bin/sh
 # Installs what is missing on a Debian machine, then runs every check of the project. One argument, `quick`, leaves out
-# the slow ones (dependency check, documentation) for use while working.
+# the slow ones (dependency check, documentation, fuzzing) for use while working.
 #
 # It fails where FUSE is missing: the tests with a real mount are never skipped.
 set -eu
@@ -107,4 +107,8 @@ else
 fi
 say 'examples in the documentation'
 cargo test --all-features --doc
+if [ "${1:-}" != quick ]; then
+    say 'a minute of fuzzing'
+    fuzz/run.sh 60
+fi
 say 'everything passed'
