@@ -23,11 +23,10 @@ pub enum AnewError {
 /// For a directory that [`CacheDir::open_for_repair`] refused with [`CacheDirError::Superblock`], if the user wants it.
 pub fn start_anew(
     path: &Path,
-    means: &mut Means<'_>,
+    means: Means,
     observe: Observer<'_>,
 ) -> Result<(CacheDir, Report), AnewError> {
-    let salvage = means.salvage.as_mut().map(|salvage| &mut **salvage as _);
-    let anew = CacheDir::start_anew(path, salvage, means.discard_dirty, &mut |_| {})?;
+    let anew = CacheDir::start_anew(path, means.discard_dirty, &mut |_| {})?;
     let Anew {
         cache,
         old_index,

@@ -32,7 +32,7 @@ pub use clause::Clause;
 pub use repair::{Means, repair};
 pub use report::{Counts, Report, Row, exit};
 pub use rules::{Finding, Repair};
-pub use salvage::salvage;
+pub use salvage::{Salvage, salvage};
 
 use crate::format::SectorError;
 use crate::storage::{ChunkFiles, HostIdentity, Storage};
@@ -177,7 +177,7 @@ pub fn run(
 ) -> Result<Report, CheckError> {
     let mut report = check(disk, plan, observe)?;
     if mode == Mode::Repair {
-        repair(disk, &mut report, &mut Means::default(), |_| true)?;
+        repair(disk, &mut report, Means::default(), |_| true)?;
     }
     Ok(report)
 }

@@ -1,22 +1,18 @@
 //! Carrying out what the findings say.
 //!
 //! Each repair is one sector, or one file that nothing names; a cut in between leaves a cache that the next check finds
-//! no worse than before. What is about to go is shown to the salvage first; where that errs, the repair is not done.
+//! no worse than before.
 
 use std::io;
-use std::path::Path;
 
 use super::rules::{Finding, Repair};
 use super::{CheckError, Disk, Report};
 use crate::format::{BlobRecord, Geometry, SECTOR_LEN, Sector, SlotFlags, SlotRecord, Superblock};
-use crate::storage::Salvage;
 use crate::units::{BlockMask, SlotId};
 
 /// What a repair may do beside putting right what is clean data.
-#[derive(Default)]
-pub struct Means<'a> {
-    /// Keeps copies of what is about to go; `None` where nothing is kept.
-    pub salvage: Option<&'a mut dyn Salvage>,
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct Means {
     /// Whether bytes of users that were never uploaded may be removed.
     pub discard_dirty: bool,
 }
@@ -28,7 +24,7 @@ pub struct Means<'a> {
 pub fn repair(
     disk: Disk<'_>,
     report: &mut Report,
-    means: &mut Means<'_>,
+    means: Means,
     mut wanted: impl FnMut(&Finding) -> bool,
 ) -> Result<(), CheckError> {
     let superblock = report.superblock;
@@ -37,10 +33,9 @@ pub fn repair(
         if finding.fixed || kept || !wanted(finding) {
             continue;
         }
-        let mut mender = Mender {
+        let mender = Mender {
             disk,
             superblock: &superblock,
-            means,
         };
         match mender.apply(&finding.repair) {
             Ok(()) => finding.fixed = true,
@@ -57,17 +52,16 @@ pub fn repair(
 }
 
 /// One repair after the other.
-struct Mender<'a, 'm> {
+struct Mender<'a> {
     disk: Disk<'a>,
     superblock: &'a Superblock,
-    means: &'a mut Means<'m>,
 }
 
-impl Mender<'_, '_> {
-    fn apply(&mut self, repair: &Repair) -> io::Result<()> {
+impl Mender<'_> {
+    fn apply(&self, repair: &Repair) -> io::Result<()> {
         let (uuid, geometry) = (self.superblock.uuid, self.superblock.geometry);
         match repair {
-            Repair::IndexLength(len) => self.set_length(*len),
+            Repair::IndexLength(len) => self.disk.files.set_index_len(*len),
             Repair::Superblock(next) => self.write(next.offset(), &next.encode()),
             Repair::Backup(next) => {
                 self.write(next.geometry.backup_offset(), &next.encode_backup())
@@ -96,61 +90,25 @@ impl Mender<'_, '_> {
             Repair::Blank(offset) => self.write(*offset, &[0; SECTOR_LEN]),
             Repair::RemoveFile(slot) => self.remove_file(*slot),
             Repair::Quarantine(path) => self.disk.files.quarantine(path),
-            Repair::DiscardDirty => {
-                for file in self.disk.files.dirty_files()? {
-                    self.keep_file(&file.path)?;
-                }
-                self.disk.files.discard_dirty()
-            }
+            Repair::DiscardDirty => self.disk.files.discard_dirty(),
         }
     }
 
-    fn write(&mut self, offset: u64, sector: &Sector) -> io::Result<()> {
-        self.keep_sector(offset)?;
+    fn write(&self, offset: u64, sector: &Sector) -> io::Result<()> {
         self.disk.storage.write_index(offset, sector)
     }
 
-    /// What the disk does not give cannot be kept.
-    fn keep_sector(&mut self, offset: u64) -> io::Result<()> {
-        let mut bytes = [0; SECTOR_LEN];
-        match (&mut self.means.salvage, self.disk.storage) {
-            (Some(salvage), storage) if storage.read_index(offset, &mut bytes).is_ok() => {
-                salvage.sector(offset, &bytes)
-            }
-            _ => Ok(()),
-        }
-    }
-
-    fn keep_file(&mut self, path: &Path) -> io::Result<()> {
-        match &mut self.means.salvage {
-            Some(salvage) => salvage.file(path),
-            None => Ok(()),
-        }
-    }
-
-    fn remove_file(&mut self, slot: SlotId) -> io::Result<()> {
+    fn remove_file(&self, slot: SlotId) -> io::Result<()> {
         let path = self.disk.files.path_of(slot);
         // Something else in the place of the file is not the cache's, and a finding of its own.
         match self.disk.files.find(&path)? {
-            Some(found) if found.slot == Some(slot) => {
-                self.keep_file(&path)?;
-                self.disk.storage.remove_chunk(slot)
-            }
+            Some(found) if found.slot == Some(slot) => self.disk.storage.remove_chunk(slot),
             _ => Ok(()),
         }
     }
 
-    fn set_length(&mut self, len: u64) -> io::Result<()> {
-        let mut offset = len;
-        while self.means.salvage.is_some() && offset < self.disk.storage.index_len()? {
-            self.keep_sector(offset)?;
-            offset += SECTOR_LEN as u64;
-        }
-        self.disk.files.set_index_len(len)
-    }
-
     fn change_slot(
-        &mut self,
+        &self,
         slot: SlotId,
         change: impl FnOnce(SlotRecord) -> SlotRecord,
     ) -> io::Result<()> {

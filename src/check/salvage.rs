@@ -1,12 +1,21 @@
 //! Keeping what a repair is about to change or drop, all of it before the first thing is changed.
 
 use std::io;
+use std::path::Path;
 
 use super::rules::{Finding, Repair};
 use super::{Disk, Report};
-use crate::format::{Geometry, SECTOR_LEN};
-use crate::storage::Salvage;
+use crate::format::{Geometry, SECTOR_LEN, Sector};
 use crate::units::SlotId;
+
+/// Keeps copies of what a repair is about to change for good.
+pub trait Salvage {
+    /// The sector of the index at `offset`, which now holds `bytes`, is to be written.
+    fn sector(&mut self, offset: u64, bytes: &Sector) -> io::Result<()>;
+
+    /// The file at this path below the cache directory is to be removed, or to lose bytes.
+    fn file(&mut self, path: &Path) -> io::Result<()>;
+}
 
 /// Shows `keeper` every sector that a repair of the `wanted` findings would write or cut off, and every file of which it
 /// would drop bytes. What is only moved within the cache directory is not shown, nor is a sector that the disk does not

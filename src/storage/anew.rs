@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 use super::create::{CreateOptions, Progress, create_index, remove_leftover};
 use super::dir::CacheDir;
 use super::error::CacheDirError;
-use super::files::{Salvage, dirty_files, discard_dirty, for_entries, quarantine};
+use super::files::{dirty_files, discard_dirty, for_entries, quarantine};
 use super::layout::{CHUNKS_NAME, DIRTY_NAME, INDEX_NAME, could_be_slot};
 use super::open::{Demand, lock, look, open_own};
 use crate::format::Geometry;
@@ -31,13 +31,12 @@ pub struct Anew {
 impl CacheDir {
     /// Sets the index of a cache aside of which no superblock holds, removes its chunk files, and writes an empty index
     /// for the least capacity whose default index is at least as long as the old one was. Files that have not the form
-    /// of a slot's are left for the checker. `salvage` is shown every file before it is removed.
+    /// of a slot's are left for the checker.
     ///
     /// Errors: see [`CacheDirError`]; [`CacheDirError::Sound`] where a superblock holds, [`CacheDirError::Dirty`] where
     /// there are bytes of users and `discard` is not set. Nothing was touched then.
     pub fn start_anew(
         path: &Path,
-        mut salvage: Option<&mut dyn Salvage>,
         discard: bool,
         progress: &mut dyn FnMut(Progress),
     ) -> Result<Anew, CacheDirError> {
@@ -65,9 +64,6 @@ impl CacheDir {
         remove_leftover(&dir).map_err(CacheDirError::io("remove an unfinished index in", path))?;
         let (mut files, mut bytes) = (0, 0);
         let mut remove = |file: &Path, len: u64| {
-            if let Some(salvage) = &mut salvage {
-                salvage.file(file)?;
-            }
             std::fs::remove_file(path.join(file))?;
             (files, bytes) = (files + 1, bytes + len);
             Ok(())

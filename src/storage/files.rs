@@ -11,7 +11,6 @@ use rustix::io::Errno;
 use super::dir::CacheDir;
 use super::layout::{CHUNKS_NAME, DIRTY_NAME, QUARANTINE_NAME, chunk_path, is_slot_dir, slot_at};
 use super::refuse::belongs_here;
-use crate::format::Sector;
 use crate::units::SlotId;
 
 /// Something that lies in a cache directory.
@@ -52,15 +51,6 @@ pub trait ChunkFiles {
 
     /// Whether nobody else can change the cache meanwhile.
     fn is_exclusive(&self) -> bool;
-}
-
-/// Keeps copies of what a repair is about to change for good. Where it errs, that repair is not done.
-pub trait Salvage {
-    /// The sector of the index at `offset`, which now holds `bytes`, is about to be written.
-    fn sector(&mut self, offset: u64, bytes: &Sector) -> io::Result<()>;
-
-    /// The file at this path below the cache directory is about to be removed.
-    fn file(&mut self, path: &Path) -> io::Result<()>;
 }
 
 impl CacheDir {

@@ -30,7 +30,7 @@ pub use anew::Anew;
 pub use create::{CreateOptions, Progress};
 pub use dir::CacheDir;
 pub use error::CacheDirError;
-pub use files::{ChunkFiles, FoundFile, Salvage};
+pub use files::{ChunkFiles, FoundFile};
 pub use host::HostIdentity;
 pub use lock::{Holder, read_holder};
 

@@ -539,7 +539,7 @@ fn what_a_read_only_disk_keeps_is_left_open() {
     drop(repair(
         Disk::of(&rig.store),
         &mut report,
-        &mut Means::default(),
+        Means::default(),
         |_| true,
     ));
     assert_eq!(report.exit_code(), exit::UNCORRECTED);

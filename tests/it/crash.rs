@@ -120,7 +120,7 @@ fn cut_in_repair(disk: &CrashStore, plan: Plan, rng: &mut Rng) -> CrashStore {
     let left = rng.chance(192).then(|| rng.below(8));
     disk.faults(|faults| faults.operations_left = left);
     // Where the disk dies it fails, and that is all.
-    let _ = check::repair(Disk::of(disk), &mut report, &mut Means::default(), |_| true);
+    let _ = check::repair(Disk::of(disk), &mut report, Means::default(), |_| true);
     disk.crash(rng.next_u64())
 }
 

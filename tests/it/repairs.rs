@@ -10,10 +10,10 @@ use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 
 use larder::check::{
-    AnewError, Clause, Disk, Means, Plan, Report, check, exit, repair, start_anew,
+    AnewError, Clause, Disk, Means, Plan, Report, Salvage, check, exit, repair, salvage, start_anew,
 };
 use larder::format::{Geometry, Sector, SlotFlags, SlotKind, SlotRecord, Superblock};
-use larder::storage::{CacheDir, CacheDirError, ChunkFile, CreateOptions, Salvage, Storage};
+use larder::storage::{CacheDir, CacheDirError, ChunkFile, CreateOptions, Storage};
 use larder::units::{ChunkSize, SlotId, Stamp, Tag};
 use tempfile::TempDir;
 
@@ -75,7 +75,7 @@ fn mends(dir: &TempDir, expected: &[Clause], what: &str) -> Report {
     let mut report = look(Disk::of(&cache));
     assert_eq!(clauses(&report), expected, "{what}: {report}");
     let all = |_: &_| true;
-    repair(Disk::of(&cache), &mut report, &mut Means::default(), all).unwrap();
+    repair(Disk::of(&cache), &mut report, Means::default(), all).unwrap();
     assert_eq!(report.exit_code(), exit::CORRECTED, "{what}: {report}");
     let again = look(Disk::of(&cache));
     assert!(again.is_clean(), "{what}: {again}{:?}", again.findings);
@@ -149,14 +149,14 @@ fn destroy(dir: &TempDir, superblock: &Superblock) {
     }
 }
 
-fn anew(dir: &TempDir, means: &mut Means<'_>) -> Result<(CacheDir, Report), AnewError> {
+fn anew(dir: &TempDir, means: Means) -> Result<(CacheDir, Report), AnewError> {
     start_anew(dir.path(), means, &mut |_| ControlFlow::Continue(()))
 }
 
 #[test]
 fn without_any_superblock_a_cache_begins_anew() {
     let (dir, before) = made();
-    let refused = anew(&dir, &mut Means::default()).unwrap_err();
+    let refused = anew(&dir, Means::default()).unwrap_err();
     assert!(
         matches!(refused, AnewError::Dir(CacheDirError::Sound(_))),
         "{refused}"
@@ -172,12 +172,7 @@ fn without_any_superblock_a_cache_begins_anew() {
         assert!(matches!(error, CacheDirError::Superblock { .. }), "{error}");
         assert!(error.to_string().contains("cachefsck -y"), "{error}");
     }
-    let mut salvage = Kept::default();
-    let mut means = Means {
-        salvage: Some(&mut salvage),
-        ..Means::default()
-    };
-    let (cache, report) = anew(&dir, &mut means).unwrap();
+    let (cache, report) = anew(&dir, Means::default()).unwrap();
     assert_eq!(clauses(&report), [Clause::Super, Clause::FileStray]);
     assert_eq!(report.exit_code(), exit::CORRECTED, "{report}");
     assert_eq!(report.findings[0].bytes, 18);
@@ -186,18 +181,13 @@ fn without_any_superblock_a_cache_begins_anew() {
     assert_eq!(after.geometry, before.geometry);
     assert!(look(Disk::of(&cache)).is_clean());
     drop(cache);
-    salvage.files.sort();
-    assert_eq!(
-        salvage.files,
-        [1, 2].map(|n| PathBuf::from(format!("chunks/00/0000/0000000{n}")))
-    );
     let quarantine = dir.path().join("quarantine");
     assert!(fs::read(quarantine.join("index.larder")).unwrap() == old);
     assert_eq!(fs::read(quarantine.join("mine")).unwrap(), b"mine");
     drop(CacheDir::open(dir.path()).unwrap());
     // A second time sets the second index beside the first.
     destroy(&dir, &after);
-    drop(anew(&dir, &mut Means::default()).unwrap());
+    drop(anew(&dir, Means::default()).unwrap());
     assert!(quarantine.join("index.larder.1").exists());
 }
 
@@ -205,7 +195,7 @@ fn without_any_superblock_a_cache_begins_anew() {
 fn an_index_that_was_emptied_begins_anew() {
     let (dir, _) = made();
     index(&dir).set_len(0).unwrap();
-    let (cache, report) = anew(&dir, &mut Means::default()).unwrap();
+    let (cache, report) = anew(&dir, Means::default()).unwrap();
     assert_eq!(cache.superblock().capacity, Geometry::CAPACITY_MIN);
     assert_eq!(report.exit_code(), exit::CORRECTED);
     assert!(look(Disk::of(&cache)).is_clean());
@@ -225,19 +215,19 @@ fn bytes_of_users_stay_unless_they_are_named() {
     assert_eq!(clauses(&report), [Clause::Dirty]);
     assert_eq!(report.findings[0].bytes, 16);
     let all = |_: &_| true;
-    repair(Disk::of(&cache), &mut report, &mut Means::default(), all).unwrap();
+    repair(Disk::of(&cache), &mut report, Means::default(), all).unwrap();
     assert_eq!(report.exit_code(), exit::UNCORRECTED);
     assert!(dirty.join("journal").exists());
-    let mut salvage = Kept::default();
-    let mut means = Means {
-        salvage: Some(&mut salvage),
+    let mut kept = Kept::default();
+    salvage(Disk::of(&cache), &report, true, &mut kept, all).unwrap();
+    let means = Means {
         discard_dirty: true,
     };
-    repair(Disk::of(&cache), &mut report, &mut means, all).unwrap();
+    repair(Disk::of(&cache), &mut report, means, all).unwrap();
     assert_eq!(report.exit_code(), exit::CORRECTED);
-    salvage.files.sort();
+    kept.files.sort();
     assert_eq!(
-        salvage.files,
+        kept.files,
         ["dirty/a/b/7", "dirty/journal"].map(PathBuf::from)
     );
     assert!(!dirty.exists() && look(Disk::of(&cache)).is_clean());
@@ -246,15 +236,14 @@ fn bytes_of_users_stay_unless_they_are_named() {
     fs::create_dir(&dirty).unwrap();
     fs::write(dirty.join("journal"), b"precious").unwrap();
     destroy(&dir, &superblock);
-    let refused = anew(&dir, &mut Means::default()).unwrap_err();
+    let refused = anew(&dir, Means::default()).unwrap_err();
     let sentence = refused.to_string();
     assert!(sentence.contains("--discard-dirty"), "{sentence}");
     assert!(dir.path().join("chunks/00/0000/00000001").exists());
-    let mut means = Means {
+    let means = Means {
         discard_dirty: true,
-        ..Means::default()
     };
-    assert!(anew(&dir, &mut means).is_ok());
+    assert!(anew(&dir, means).is_ok());
     assert!(!dirty.exists());
 }
 
@@ -347,30 +336,23 @@ fn what_is_about_to_go_is_kept_first() {
         index(&dir).write_all_at(&bad, offset).unwrap();
     }
     let file = PathBuf::from("chunks/00/0000/00000002");
-    for refuses in [true, false] {
-        let cache = CacheDir::open_for_repair(dir.path()).unwrap();
-        let mut report = look(Disk::of(&cache));
-        let expected = [Clause::Super, Clause::SlotSector, Clause::BlobSector];
-        assert_eq!(clauses(&report), expected, "{report}");
-        assert_eq!(report.findings[1].bytes, 9);
-        let mut kept = Kept {
-            refuses,
-            ..Kept::default()
-        };
-        let mut means = Means {
-            salvage: Some(&mut kept),
-            ..Means::default()
-        };
-        repair(Disk::of(&cache), &mut report, &mut means, |_| true).unwrap();
-        assert_eq!(report.open(), if refuses { 3 } else { 0 }, "{report}");
-        assert_eq!(kept.files, std::slice::from_ref(&file));
-        if refuses {
-            assert!(dir.path().join(&file).exists());
-            let why = &report.findings[0].detail;
-            assert!(why.contains("the salvage is full"), "{why}");
-        } else {
-            assert_eq!(kept.sectors, [(4096, bad), (slot, bad), (blob, bad)]);
-            assert!(!dir.path().join(&file).exists());
-        }
-    }
+    let cache = CacheDir::open_for_repair(dir.path()).unwrap();
+    let mut report = look(Disk::of(&cache));
+    let expected = [Clause::Super, Clause::SlotSector, Clause::BlobSector];
+    assert_eq!(clauses(&report), expected, "{report}");
+    assert_eq!(report.findings[1].bytes, 9);
+    let mut full = Kept {
+        refuses: true,
+        ..Kept::default()
+    };
+    let refused = salvage(Disk::of(&cache), &report, false, &mut full, |_| true);
+    assert_eq!(refused.unwrap_err().to_string(), "the salvage is full");
+    let mut kept = Kept::default();
+    salvage(Disk::of(&cache), &report, false, &mut kept, |_| true).unwrap();
+    assert_eq!(kept.files, std::slice::from_ref(&file));
+    assert_eq!(kept.sectors, [(4096, bad), (slot, bad), (blob, bad)]);
+    assert!(dir.path().join(&file).exists(), "nothing was changed yet");
+    repair(Disk::of(&cache), &mut report, Means::default(), |_| true).unwrap();
+    assert_eq!(report.open(), 0, "{report}");
+    assert!(!dir.path().join(&file).exists());
 }

@@ -187,11 +187,8 @@ fn mend(
             }
             None => None,
         };
-    let mut means = Means {
-        salvage: None,
-        discard_dirty,
-    };
-    check::repair(disk, report, &mut means, |finding| {
+    let means = Means { discard_dirty };
+    check::repair(disk, report, means, |finding| {
         is_wanted(finding) && !cancelled.load(Ordering::Relaxed)
     })
     .map_err(failure)?;
@@ -222,12 +219,9 @@ fn anew(options: &Options, mode: Mode, why: &str, talk: &mut Talk<'_>) -> Result
         }
         None => None,
     };
-    let mut means = Means {
-        salvage: None,
-        discard_dirty,
-    };
+    let means = Means { discard_dirty };
     let (began, phases) = watched(options, &talk.cancelled, |observe| {
-        check::start_anew(&options.cache, &mut means, observe)
+        check::start_anew(&options.cache, means, observe)
     });
     let (_cache, report) = began.map_err(|error| match error {
         AnewError::Dir(error) => open::failure(&error, mode),

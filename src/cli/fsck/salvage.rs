@@ -11,9 +11,9 @@ use std::path::{Component, Path, PathBuf};
 
 use super::Failure;
 use super::tell::Salvaged;
+use crate::check::Salvage;
 use crate::check::exit;
 use crate::format::Sector;
-use crate::storage::Salvage;
 
 /// Files are copied in pieces of this size.
 const PIECE: usize = 1 << 20;

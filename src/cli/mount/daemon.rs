@@ -73,7 +73,10 @@ fn mount_and_serve(
     // From here on a signal is an unmount, and not the end.
     let signals = Signals::new([SIGINT, SIGTERM, SIGHUP])?;
     let mount = FuseMount::mount(&vfs, &settings(args, plan)).map_err(|e| mount_failure(&e))?;
-    daemon.disk.set_mounts(std::slice::from_ref(&plan.dir))?;
+    // It only informs: a cache disk that fails does not end a mount.
+    if let Err(error) = daemon.disk.set_mounts(std::slice::from_ref(&plan.dir)) {
+        tracing::warn!("cannot write into the lock file what is mounted: {error}");
+    }
     announce(plan, reporter)?;
     for note in notes {
         tracing::warn!("{note}");

@@ -70,7 +70,7 @@ fn mend(dir: &Path) {
             assert_eq!(first.open(), 0, "not everything was put right: {first}");
         }
         Err(CacheDirError::Superblock { .. }) => {
-            let anew = start_anew(dir, &mut Means::default(), observe);
+            let anew = start_anew(dir, Means::default(), observe);
             anew.expect("a cache without a superblock begins anew");
         }
         // It is refused with a sentence, and nothing was touched.
