@@ -1,8 +1,8 @@
 //! How many crashes a rig runs, and how a failure is told.
 //!
 //! `LARDER_POWER=full` runs the full numbers, `LARDER_POWER=n` n crashes of each rig; otherwise a handful that a test run
-//! can wait for. `LARDER_POWER_SECONDS=n` goes on with further seeds for so long. `LARDER_POWER_SEED=n` runs the cache of that seed alone, as far as real time lets it replay.
-//! `LARDER_POWER_FIRST_SEED=n` begins elsewhere.
+//! can wait for. `LARDER_POWER_SECONDS=n` goes on with further seeds for so long. `LARDER_POWER_SEED=n` runs the cache of
+//! that seed alone, as far as real time lets it replay. `LARDER_POWER_FIRST_SEED=n` begins elsewhere.
 
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::time::Duration;
