@@ -1,6 +1,6 @@
 //! The inline answer: bytes that are cached, in memory and checked are copied on the thread that asked, without waiting.
 //!
-//! Whatever a refused read may have begun to bring into memory loses its verified bit before anybody looks again.
+//! A refused read may have begun to bring any page into memory: no block is verified when anybody looks again.
 
 use std::cell::RefCell;
 
@@ -13,8 +13,8 @@ use crate::format::block_crc;
 use crate::storage::NowRead;
 use crate::units::{BlockMask, ByteRange, ChunkSize};
 
-/// Larger blocks are checked in the disk pool: an inline answer stays short.
-const INLINE_CHECK_MAX: usize = 256 << 10;
+/// The largest block there is: what is in memory is checked on the spot, which takes no longer than handing it over.
+const INLINE_CHECK_MAX: usize = 1 << 20;
 
 impl Blob {
     /// Copies `range` into `buf` if every block of it is at hand.
@@ -87,11 +87,8 @@ impl Blob {
         if got == buf.len() {
             return Some(());
         }
-        // The refused read has started to bring pages in that nobody checked.
-        let undelivered = ByteRange::new(start + got as u64, start + buf.len() as u64);
-        state.verified = state
-            .verified
-            .without(blocks_in_chunk(slot.chunk, undelivered));
+        // The refused read has started to bring pages in that nobody checked, and not only those that it was asked for.
+        state.doubt();
         None
     }
 
@@ -129,7 +126,10 @@ impl Blob {
                 .read_chunk_now(slot.file(), start, whole)
             {
                 Ok(NowRead::Bytes(got)) if got == len => {}
-                _ => return None,
+                _ => {
+                    state.doubt();
+                    return None;
+                }
             }
             if block_crc(slot.tag, slot.chunk_no, n, whole) != crc {
                 return None;

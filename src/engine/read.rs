@@ -351,7 +351,7 @@ fn claim_check(state: &mut SlotState, n: u32) -> bool {
     if free {
         // What is read from disk is unchecked until the check is done.
         state.checking = state.checking.with(BlockMask::one(n));
-        state.verified = state.verified.without(BlockMask::one(n));
+        state.doubt();
     }
     free
 }

@@ -2,7 +2,7 @@
 //!
 //! A piece locks the tenancy for as long as it reads at most 1 MiB: meanwhile nobody writes the slot's data or sector, and
 //! nobody takes the slot away, so that what it finds is so. Its read may bring pages in (some file systems read through the
-//! page cache whatever they are asked): its blocks lose their verified bit before, and get none until it is over.
+//! page cache whatever they are asked): no block of the slot counts as verified meanwhile.
 //!
 //! A suspect slot keeps its suspicion until every block of it held. While a slot is suspect nobody fills it, so what
 //! held in one piece still does in the next; whoever touches it first meanwhile checks it whole, and the scrub is spared
@@ -74,7 +74,7 @@ impl Work {
                 PIECE / slot.chunk.block_size(),
             );
             state.scrubbing = piece;
-            state.verified = state.verified.without(piece);
+            state.doubt();
             piece
         };
         let _held = Held(&slot);

@@ -2,10 +2,10 @@
 //!
 //! Invariants:
 //!
-//! * `verified` means: in the page cache since it was checked. Whatever may bring other bytes into the page cache (a
-//!   refused read that must not wait, a read from disk) happens with `state` locked, or on blocks whose verified bit is
-//!   clear and whose `checking` or `scrubbing` bit is set (nobody sets the former while the latter is set, but the end of
-//!   that very check); so no reader finds the bit set over bytes that nobody checked.
+//! * `verified` means: in the page cache since it was checked. A read from disk may bring any page of the file in: the
+//!   kernel reads around what it is asked for now and then, whatever it was advised. So a refused read that must not wait
+//!   ends with no block verified, `state` locked from before it; and a read that waits begins with none, and until it is
+//!   over (`checking`, `scrubbing`) none becomes so. No reader finds the bit set over bytes that nobody checked.
 //! * `tenancy` is locked while data or the sector is written, until the system call returns. A slot whose lock is held
 //!   is no victim, and a retired slot is written by nobody of the old tenancy.
 //! * `crcs` are in memory exactly while the sector on disk lacks some of them (the slot is dirty).
@@ -137,10 +137,16 @@ impl Slot {
 }
 
 impl SlotState {
-    /// Notes that these blocks were checked and have been in the page cache since.
+    /// Notes that these blocks were checked and have been in the page cache since, unless somebody is reading from disk.
     pub(super) fn verify(&mut self, blocks: BlockMask) {
-        let sound = blocks.and(self.present).without(self.scrubbing);
-        self.verified = self.verified.with(sound);
+        if self.checking.is_empty() && self.scrubbing.is_empty() {
+            self.verified = self.verified.with(blocks.and(self.present));
+        }
+    }
+
+    /// Notes that any page of the file may come in from disk, or may have.
+    pub(super) fn doubt(&mut self) {
+        self.verified = BlockMask::NONE;
     }
 
     /// Ends the tenancy in memory: from here on no reader is answered from the slot.

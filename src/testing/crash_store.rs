@@ -334,6 +334,9 @@ fn read_now(
     if rng.chance(faults.refuse_now) {
         return NowRead::Refused;
     }
+    if rng.chance(faults.reads_around) && file.read_around(faults.lies, rng) {
+        return NowRead::Refused;
+    }
     if faults.unaccounted && rng.chance(128) {
         return NowRead::Bytes(file.read(offset, buf, faults.lies, rng));
     }
@@ -399,11 +402,15 @@ impl Storage for CrashStore {
     fn read_chunk(&self, file: ChunkFile, offset: u64, buf: &mut [u8]) -> io::Result<usize> {
         let state = &mut *self.state.lock();
         state.operation(state.faults.read_errors)?;
-        let (lies, mut rng) = (state.faults.lies, state.rng.fork());
+        let (faults, mut rng) = (state.faults.clone(), state.rng.fork());
         let at = place(offset)?;
-        Ok(state
-            .file(file.slot)
-            .map_or(0, |open| open.read(at, buf, lies, &mut rng)))
+        let Some(open) = state.file(file.slot) else {
+            return Ok(0);
+        };
+        if rng.chance(faults.reads_around) {
+            open.read_around(faults.lies, &mut rng);
+        }
+        Ok(open.read(at, buf, faults.lies, &mut rng))
     }
 
     fn read_chunk_now(&self, file: ChunkFile, offset: u64, buf: &mut [u8]) -> io::Result<NowRead> {

@@ -108,6 +108,20 @@ impl MemFile {
         (len == 0 || ready > 0).then_some(ready)
     }
 
+    /// Loads some of the pages that are not resident; whether there were any.
+    pub(super) fn read_around(&mut self, lie: u16, rng: &mut Rng) -> bool {
+        let absent = |(_, page): &(usize, &Page)| !page.resident;
+        let absent = self.pages.iter().enumerate().filter(absent);
+        let chosen: Vec<usize> = absent
+            .map(|(at, _)| at)
+            .filter(|_| rng.chance(128))
+            .collect();
+        for page in &chosen {
+            self.load(*page, lie, rng);
+        }
+        !chosen.is_empty()
+    }
+
     /// Writes; a page that is written in part is loaded first.
     pub(super) fn write(&mut self, offset: usize, data: &[u8], lie: u16, rng: &mut Rng) {
         let (old_len, end) = (self.live.len(), offset + data.len());

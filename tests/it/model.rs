@@ -125,7 +125,7 @@ pub(crate) fn tick(world: &mut World, by: Duration) {
 /// Turns faults of the cache disk on, or all of them off.
 fn faults(world: &mut World) {
     let (pick, at) = (
-        world.rng.below(8),
+        world.rng.below(9),
         u32::try_from(world.rng.below(8)).unwrap(),
     );
     world.store.faults(|faults| match pick {
@@ -135,6 +135,7 @@ fn faults(world: &mut World) {
         3 => faults.write_errors = 30,
         4 => faults.refuse_now = 100,
         5 => faults.full = true,
+        6 => faults.reads_around = 100,
         _ => *faults = larder::testing::Faults::default(),
     });
     let most = [None, Some(0), Some(2)][world.rng.index(3)];

@@ -179,8 +179,10 @@ impl Storm {
     fn evictor(&self, mut rng: Rng) {
         while self.go_on() {
             let failing = if rng.chance(128) { 0..8 } else { 0..0 };
-            self.store
-                .faults(|faults| faults.failing_writeback = failing);
+            self.store.faults(|faults| {
+                faults.failing_writeback = failing;
+                faults.reads_around = 20;
+            });
             self.store.evict(rng.next_u64());
             std::thread::sleep(Duration::from_micros(rng.below(600)));
         }
