@@ -177,3 +177,28 @@ fn a_scrub_finds_what_is_wrong_on_the_disk() {
     assert!(done.checked_blocks > 40, "{done:?}");
     assert!(fs::read(mounted.path("f")).unwrap() == right, "wrong bytes");
 }
+
+/// C7. With `--verify=always` even what another program writes into the cache's files while they are in use is noticed,
+/// and fetched again.
+#[test]
+fn always_does_not_even_believe_the_files() {
+    let stage = Stage::new();
+    let right = content(3, LEN);
+    fs::write(stage.origin("f"), &right).unwrap();
+    let mounted = mount(&stage, 1, Verify::Always);
+    let read = || {
+        let file = fs::File::open(mounted.path("f")).unwrap();
+        rustix::fs::fadvise(file.as_fd(), 0, None, rustix::fs::Advice::DontNeed).unwrap();
+        let mut bytes = vec![0; right.len()];
+        file.read_exact_at(&mut bytes, 0).unwrap();
+        bytes
+    };
+    assert_eq!(read(), right);
+    wait_until("it is cached", || mounted.cache.stats().blocks_filled >= 48);
+    let fetched = mounted.fetched();
+    assert_eq!(read(), right);
+    assert_eq!(mounted.fetched(), fetched, "it is read from the cache");
+    damage(&stage);
+    assert!(read() == right, "wrong bytes");
+    assert!(mounted.cache.stats().blocks_bad > 0, "nobody noticed");
+}
