@@ -20,6 +20,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use rustix::fs::{Advice, AtFlags, Mode, OFlags};
 use rustix::io::{Errno, ReadWriteFlags};
 
+use super::below::open_below;
 use super::descriptors::{Descriptors, raise_limit};
 use super::host::HostIdentity;
 use super::layout::{chunk_path, parents};
@@ -152,8 +153,7 @@ impl CacheDir {
         } else {
             OFlags::RDWR
         };
-        let flags = access | create | OFlags::CLOEXEC | OFlags::NOFOLLOW;
-        let open = || rustix::fs::openat(&self.dir, path, flags, Mode::RUSR | Mode::WUSR);
+        let open = || open_below(&self.dir, path, access | create);
         let file = match open() {
             Err(Errno::MFILE | Errno::NFILE) => {
                 self.files.shrink();
@@ -163,7 +163,7 @@ impl CacheDir {
         };
         // A file system without advice reads ahead at worst.
         let _ = rustix::fs::fadvise(&file, 0, None, Advice::Random);
-        Ok(File::from(file))
+        Ok(file)
     }
 
     /// The open file of a slot in this tenancy; `None` where it does not exist.
@@ -197,6 +197,15 @@ impl CacheDir {
             other => other,
         }?;
         Ok(self.keep(file, open))
+    }
+
+    /// Removes a file below the directory, through no link.
+    fn unlink(&self, path: &str) -> Result<(), Errno> {
+        let Some((parent, name)) = path.rsplit_once('/') else {
+            return rustix::fs::unlinkat(&self.dir, path, AtFlags::empty());
+        };
+        let parent = open_below(&self.dir, parent, OFlags::RDONLY | OFlags::DIRECTORY)?;
+        rustix::fs::unlinkat(parent, name, AtFlags::empty())
     }
 
     fn keep(&self, file: ChunkFile, open: File) -> Arc<File> {
@@ -311,7 +320,7 @@ impl Storage for CacheDir {
     fn remove_chunk(&self, slot: SlotId) -> io::Result<()> {
         self.may_write()?;
         self.files.remove(slot);
-        match rustix::fs::unlinkat(&self.dir, self.place(slot), AtFlags::empty()) {
+        match self.unlink(&self.place(slot)) {
             Ok(()) | Err(Errno::NOENT) => Ok(()),
             Err(error) => Err(error.into()),
         }

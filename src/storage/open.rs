@@ -5,7 +5,7 @@ use std::io;
 use std::os::unix::fs::{DirBuilderExt, FileExt, MetadataExt};
 use std::path::{Path, PathBuf};
 
-use rustix::fs::{Mode, OFlags};
+use rustix::fs::{FileType, Mode, OFlags};
 
 use super::create::{CreateOptions, Progress, create_index, remove_leftover};
 use super::dir::CacheDir;
@@ -255,6 +255,10 @@ pub(super) fn look(
 ) -> Result<Option<Looked>, CacheDirError> {
     let index_path = path.join(INDEX_NAME);
     let Some(index) = open_index(dir, true).map_err(CacheDirError::io("open", &index_path))? else {
+        // Where a lock file is, a new index would take `chunks` for its own.
+        if dir_holds(dir, LOCK_NAME) {
+            refuse_link(dir, path)?;
+        }
         return Ok(None);
     };
     let stat = index
@@ -283,7 +287,11 @@ pub(super) fn look(
         None => None,
     };
     let ours = dir_holds(dir, LOCK_NAME) || dir_holds(dir, CHUNKS_NAME);
-    let superblock = judge(&copies, backup.as_ref(), ours, &index_path)?;
+    let judged = judge(&copies, backup.as_ref(), ours, &index_path);
+    if matches!(judged, Ok(_) | Err(CacheDirError::Superblock { .. })) {
+        refuse_link(dir, path)?;
+    }
+    let superblock = judged?;
     let (actual, expected) = (stat.len(), superblock.geometry.index_len());
     if actual != expected && demand == Demand::Whole {
         return Err(CacheDirError::Length {
@@ -306,6 +314,14 @@ pub(super) fn look(
         superblock,
         headless,
     }))
+}
+
+fn refuse_link(dir: &File, path: &Path) -> Result<(), CacheDirError> {
+    let chunks = rustix::fs::statat(dir, CHUNKS_NAME, rustix::fs::AtFlags::SYMLINK_NOFOLLOW);
+    match chunks.map(|found| FileType::from_raw_mode(found.st_mode)) {
+        Ok(FileType::Symlink) => Err(CacheDirError::Link(path.join(CHUNKS_NAME))),
+        _ => Ok(()),
+    }
 }
 
 fn dir_holds(dir: &File, name: &str) -> bool {

@@ -282,3 +282,32 @@ fn a_cache_without_superblocks_begins_anew_when_told_and_larder_mounts_it() {
     assert_eq!(fs::read(rig.mnt().join("data")).unwrap().len(), 3 << 20);
     rig.umount();
 }
+
+#[test]
+fn chunks_behind_a_link_are_refused_everywhere_and_stay() {
+    let rig = Rig::settled();
+    rig.mount();
+    fs::read(rig.mnt().join("data")).unwrap();
+    rig.umount();
+    let (chunks, elsewhere) = (rig.cache().join("chunks"), rig.cache().join("../elsewhere"));
+    fs::rename(&chunks, &elsewhere).unwrap();
+    std::os::unix::fs::symlink("../elsewhere", &chunks).unwrap();
+    let before = tree(&elsewhere);
+    assert!(!before.is_empty());
+    let words = ["chunks", "symbolic link", "--cache-dir"];
+    let refused_everywhere = || {
+        for mode in ["-n", "-p", "-y"] {
+            refused(cachefsck().arg(mode).arg(rig.cache()), 8, &words);
+        }
+        let mut mount = larder();
+        mount.arg("mount").args([rig.remote(), rig.mnt()]);
+        refused(mount.arg("--cache-dir").arg(rig.cache()), 3, &words);
+    };
+    refused_everywhere();
+    // Without a superblock all chunk files would go.
+    let index = rig.cache().join("index.larder");
+    let index = File::options().write(true).open(index).unwrap();
+    index.set_len(0).unwrap();
+    refused_everywhere();
+    assert!(tree(&elsewhere) == before, "it was touched");
+}
