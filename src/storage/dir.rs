@@ -146,14 +146,9 @@ impl CacheDir {
         chunk_path(&self.superblock.geometry, slot)
     }
 
-    /// Opens a chunk file that exists. Short of descriptors, it gives up cached ones and tries once more.
-    fn open_chunk(&self, path: &str, create: OFlags) -> io::Result<File> {
-        let access = if self.read_only {
-            OFlags::RDONLY
-        } else {
-            OFlags::RDWR
-        };
-        let open = || open_below(&self.dir, path, access | create);
+    /// Opens a chunk file. Short of descriptors, it gives up cached ones and tries once more.
+    fn open_chunk(&self, path: &str, flags: OFlags) -> io::Result<File> {
+        let open = || open_below(&self.dir, path, flags);
         let file = match open() {
             Err(Errno::MFILE | Errno::NFILE) => {
                 self.files.shrink();
@@ -171,20 +166,33 @@ impl CacheDir {
         if let Some(open) = self.files.get(file) {
             return Ok(Some(open));
         }
-        match self.open_chunk(&self.place(file.slot), OFlags::empty()) {
-            Ok(open) => Ok(Some(self.keep(file, open))),
+        let place = self.place(file.slot);
+        let opened = match self.read_only {
+            true => self.open_chunk(&place, OFlags::RDONLY),
+            false => self.open_chunk(&place, OFlags::RDWR),
+        };
+        match opened {
+            Ok(open) if self.read_only || !is_shared(&open)? => Ok(Some(self.keep(file, open))),
+            // A write must not find it open.
+            Ok(open) => Ok(Some(Arc::new(open))),
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+            Err(error) if !self.read_only && is_refused_writing(&error) => {
+                let open = self.open_chunk(&place, OFlags::RDONLY)?;
+                Ok(Some(Arc::new(open)))
+            }
             Err(error) => Err(error),
         }
     }
 
-    /// The open file of a slot in this tenancy, made where it does not exist, with the directories above it.
+    /// The open file of a slot in this tenancy, made where it does not exist, with the directories above it. A file that
+    /// has a second name (a backup made with hard links) is left to it: what this tenancy had in it is a miss from now on.
     fn existing_or_new(&self, file: ChunkFile) -> io::Result<Arc<File>> {
         if let Some(open) = self.files.get(file) {
             return Ok(open);
         }
         let path = self.place(file.slot);
-        let open = match self.open_chunk(&path, OFlags::CREATE) {
+        let flags = OFlags::RDWR | OFlags::CREATE;
+        let mut open = match self.open_chunk(&path, flags) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => {
                 for parent in parents(&path) {
                     match rustix::fs::mkdirat(&self.dir, parent, Mode::RWXU) {
@@ -192,10 +200,14 @@ impl CacheDir {
                         Err(error) => return Err(error.into()),
                     }
                 }
-                self.open_chunk(&path, OFlags::CREATE)
+                self.open_chunk(&path, flags)
             }
             other => other,
         }?;
+        if is_shared(&open)? {
+            self.unlink(&path)?;
+            open = self.open_chunk(&path, flags)?;
+        }
         Ok(self.keep(file, open))
     }
 
@@ -339,6 +351,17 @@ impl Storage for CacheDir {
             free_files: disk.f_favail,
         })
     }
+}
+
+/// Whether a file has another name as well, under which somebody wants it to stay as it is.
+fn is_shared(file: &File) -> io::Result<bool> {
+    Ok(rustix::fs::fstat(file)?.st_nlink > 1)
+}
+
+/// Whether a file may perhaps be read although it was not opened for writing as well.
+fn is_refused_writing(error: &io::Error) -> bool {
+    let refused = [Errno::PERM, Errno::ACCESS, Errno::ROFS, Errno::TXTBSY];
+    Errno::from_io_error(error).is_some_and(|error| refused.contains(&error))
 }
 
 /// Reads until the buffer is full or the file ends; how much that was.
