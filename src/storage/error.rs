@@ -59,12 +59,15 @@ pub enum CacheDirError {
     Link(PathBuf),
     /// None of the three superblocks holds.
     #[error(
-        "none of the three superblocks of {} is valid ({error}), and without one nothing in the cache can be proven: cachefsck -y sets the old index aside and begins an empty one",
-        path.display()
+        "none of the three superblocks of {} is valid ({error}), and without one nothing in the cache can be proven: cachefsck -y sets the old index aside and begins an empty one{}",
+        path.display(),
+        but_dirty(*dirty)
     )]
     Superblock {
         /// The index.
         path: PathBuf,
+        /// How many files with bytes of users lie in `dirty`.
+        dirty: usize,
         /// What is wrong with the first copy.
         error: SectorError,
     },
@@ -177,6 +180,16 @@ pub enum CacheDirError {
         /// The bytes free.
         free: u64,
     },
+}
+
+/// What stands in the way of an empty cache, if anything does.
+fn but_dirty(files: usize) -> String {
+    match files {
+        0 => String::new(),
+        files => format!(
+            ", though only with --discard-dirty, since dirty/ holds {files} files with bytes of users that were never uploaded: copy them away first"
+        ),
+    }
 }
 
 impl CacheDirError {
