@@ -14,7 +14,7 @@ die() { printf 'test.sh: %s\n' "$*" >&2; exit 1; }
 root() { if [ "$(id -u)" = 0 ]; then "$@"; else sudo "$@"; fi; }
 
 # command:package, for what the build and the tests use beyond a minimal Debian.
-tools='cc:build-essential fusermount3:fuse3 getfattr:attr mkfs.ext4:e2fsprogs findmnt:util-linux fallocate:util-linux
+tools='cc:build-essential fusermount3:fuse3 getfattr:attr mkfs.ext4:e2fsprogs chattr:e2fsprogs findmnt:util-linux fallocate:util-linux
     ps:procps fuser:psmisc git:git openssl:openssl nginx:nginx-light python3:python3
     losetup:mount mkfs.xfs:xfsprogs mkfs.btrfs:btrfs-progs'
 

@@ -6,6 +6,7 @@
 //! * A slot is read by the record that the scan saw, or not at all: a daemon may be at work beside.
 //! * A block that looks wrong is read again, and its sector after it. Only if that is still the scan's is the block bad:
 //!   a sector that reads the same is the same, and whoever refills a slot writes the sector before the bytes.
+//! * Beside a daemon nothing is read through memory: what the daemon finds there it takes for bytes that it has checked.
 //! * Each thread holds one piece of at most 1 MiB. An observer that says no is heard after at most one piece.
 
 use std::io;
@@ -40,7 +41,7 @@ pub(super) fn blocks(
     facts: &mut Facts,
     observe: Observer<'_>,
 ) -> Result<(), CheckError> {
-    let work = Work::new(disk.storage, facts);
+    let work = Work::new(disk, facts);
     let ended = match jobs {
         0 | 1 => match work.run(&mut || observe(work.step())) {
             ControlFlow::Continue(()) => observe(work.step()),
@@ -68,6 +69,8 @@ pub(super) fn blocks(
 /// What the threads share.
 struct Work<'a> {
     storage: &'a dyn Storage,
+    /// Somebody else may be at work beside.
+    live: bool,
     uuid: Uuid,
     geometry: Geometry,
     slots: &'a [SlotFact],
@@ -113,9 +116,10 @@ impl Tenant<'_> {
 }
 
 impl<'a> Work<'a> {
-    fn new(storage: &'a dyn Storage, facts: &'a Facts) -> Self {
+    fn new(disk: Disk<'a>, facts: &'a Facts) -> Self {
         Self {
-            storage,
+            storage: disk.storage,
+            live: disk.live,
             uuid: facts.superblock.uuid,
             geometry: facts.superblock.geometry,
             slots: &facts.slots,
@@ -312,7 +316,10 @@ impl<'a> Work<'a> {
         let bytes = tenant.bytes(blocks);
         let len = usize::try_from(bytes.end - bytes.start).map_err(io::Error::other)?;
         buffer.resize(len, 0);
-        let read = self.storage.read_chunk(tenant.file, bytes.start, buffer)?;
+        let read = match self.live {
+            true => (self.storage).read_chunk_cold(tenant.file, bytes.start, buffer)?,
+            false => (self.storage).read_chunk(tenant.file, bytes.start, buffer)?,
+        };
         buffer.truncate(read);
         Ok(())
     }

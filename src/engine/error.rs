@@ -45,17 +45,17 @@ pub enum OpenError {
     #[error("cannot read or write the index: {0}")]
     Io(#[from] std::io::Error),
     /// No superblock holds.
-    #[error("neither copy of the superblock is valid ({0}): run cachefsck on it")]
+    #[error("neither copy of the superblock is valid ({0}): cachefsck -p mends it")]
     Superblock(SectorError),
     /// No session holds.
-    #[error("neither copy of the session is valid: run cachefsck on it")]
+    #[error("neither copy of the session is valid: cachefsck -p mends it")]
     Session,
     /// Unknown incompatible features.
     #[error("the cache uses features that this version does not know (incompatible bits {0:#x})")]
     Features(u64),
     /// The index has another length than its superblock says.
     #[error(
-        "the index is {actual} bytes long, its superblock says {expected}: run cachefsck on it"
+        "the index is {actual} bytes long, its superblock says {expected}: cachefsck -p mends it"
     )]
     Length {
         /// What the file has.

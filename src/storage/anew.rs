@@ -59,7 +59,7 @@ impl CacheDir {
         }
         let index = path.join(INDEX_NAME);
         let old = index
-            .metadata()
+            .symlink_metadata()
             .map_err(CacheDirError::io("stat", &index))?;
         remove_leftover(&dir).map_err(CacheDirError::io("remove an unfinished index in", path))?;
         let (mut files, mut bytes) = (0, 0);
@@ -107,7 +107,11 @@ fn refuse_sound(found: Result<bool, CacheDirError>, path: &Path) -> Result<(), C
 /// Calls `each` with the path and length of every plain file that has the form of a slot's, then removes the directories
 /// that are empty.
 fn for_chunks(top: &Path, each: &mut dyn FnMut(&Path, u64) -> io::Result<()>) -> io::Result<()> {
-    let mut dirs = vec![PathBuf::from(CHUNKS_NAME)];
+    let chunks = top.join(CHUNKS_NAME).symlink_metadata();
+    let mut dirs = match chunks.is_ok_and(|found| found.is_dir()) {
+        true => vec![PathBuf::from(CHUNKS_NAME)],
+        false => Vec::new(),
+    };
     let mut at = 0;
     while let Some(below) = dirs.get(at).cloned() {
         at += 1;

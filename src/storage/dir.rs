@@ -20,6 +20,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use rustix::fs::{Advice, AtFlags, Mode, OFlags};
 use rustix::io::{Errno, ReadWriteFlags};
 
+use super::below::open_below;
 use super::descriptors::{Descriptors, raise_limit};
 use super::host::HostIdentity;
 use super::layout::{chunk_path, parents};
@@ -145,15 +146,9 @@ impl CacheDir {
         chunk_path(&self.superblock.geometry, slot)
     }
 
-    /// Opens a chunk file that exists. Short of descriptors, it gives up cached ones and tries once more.
-    fn open_chunk(&self, path: &str, create: OFlags) -> io::Result<File> {
-        let access = if self.read_only {
-            OFlags::RDONLY
-        } else {
-            OFlags::RDWR
-        };
-        let flags = access | create | OFlags::CLOEXEC | OFlags::NOFOLLOW;
-        let open = || rustix::fs::openat(&self.dir, path, flags, Mode::RUSR | Mode::WUSR);
+    /// Opens a chunk file. Short of descriptors, it gives up cached ones and tries once more.
+    fn open_chunk(&self, path: &str, flags: OFlags) -> io::Result<File> {
+        let open = || open_below(&self.dir, path, flags);
         let file = match open() {
             Err(Errno::MFILE | Errno::NFILE) => {
                 self.files.shrink();
@@ -163,7 +158,7 @@ impl CacheDir {
         };
         // A file system without advice reads ahead at worst.
         let _ = rustix::fs::fadvise(&file, 0, None, Advice::Random);
-        Ok(File::from(file))
+        Ok(file)
     }
 
     /// The open file of a slot in this tenancy; `None` where it does not exist.
@@ -171,20 +166,33 @@ impl CacheDir {
         if let Some(open) = self.files.get(file) {
             return Ok(Some(open));
         }
-        match self.open_chunk(&self.place(file.slot), OFlags::empty()) {
-            Ok(open) => Ok(Some(self.keep(file, open))),
+        let place = self.place(file.slot);
+        let opened = match self.read_only {
+            true => self.open_chunk(&place, OFlags::RDONLY),
+            false => self.open_chunk(&place, OFlags::RDWR),
+        };
+        match opened {
+            Ok(open) if self.read_only || !is_shared(&open)? => Ok(Some(self.keep(file, open))),
+            // A write must not find it open.
+            Ok(open) => Ok(Some(Arc::new(open))),
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+            Err(error) if !self.read_only && is_refused_writing(&error) => {
+                let open = self.open_chunk(&place, OFlags::RDONLY)?;
+                Ok(Some(Arc::new(open)))
+            }
             Err(error) => Err(error),
         }
     }
 
-    /// The open file of a slot in this tenancy, made where it does not exist, with the directories above it.
+    /// The open file of a slot in this tenancy, made where it does not exist, with the directories above it. A file that
+    /// has a second name (a backup made with hard links) is left to it: what this tenancy had in it is a miss from now on.
     fn existing_or_new(&self, file: ChunkFile) -> io::Result<Arc<File>> {
         if let Some(open) = self.files.get(file) {
             return Ok(open);
         }
         let path = self.place(file.slot);
-        let open = match self.open_chunk(&path, OFlags::CREATE) {
+        let flags = OFlags::RDWR | OFlags::CREATE;
+        let mut open = match self.open_chunk(&path, flags) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => {
                 for parent in parents(&path) {
                     match rustix::fs::mkdirat(&self.dir, parent, Mode::RWXU) {
@@ -192,11 +200,24 @@ impl CacheDir {
                         Err(error) => return Err(error.into()),
                     }
                 }
-                self.open_chunk(&path, OFlags::CREATE)
+                self.open_chunk(&path, flags)
             }
             other => other,
         }?;
+        if is_shared(&open)? {
+            self.unlink(&path)?;
+            open = self.open_chunk(&path, flags)?;
+        }
         Ok(self.keep(file, open))
+    }
+
+    /// Removes a file below the directory, through no link.
+    fn unlink(&self, path: &str) -> Result<(), Errno> {
+        let Some((parent, name)) = path.rsplit_once('/') else {
+            return rustix::fs::unlinkat(&self.dir, path, AtFlags::empty());
+        };
+        let parent = open_below(&self.dir, parent, OFlags::RDONLY | OFlags::DIRECTORY)?;
+        rustix::fs::unlinkat(parent, name, AtFlags::empty())
     }
 
     fn keep(&self, file: ChunkFile, open: File) -> Arc<File> {
@@ -311,7 +332,7 @@ impl Storage for CacheDir {
     fn remove_chunk(&self, slot: SlotId) -> io::Result<()> {
         self.may_write()?;
         self.files.remove(slot);
-        match rustix::fs::unlinkat(&self.dir, self.place(slot), AtFlags::empty()) {
+        match self.unlink(&self.place(slot)) {
             Ok(()) | Err(Errno::NOENT) => Ok(()),
             Err(error) => Err(error.into()),
         }
@@ -330,6 +351,17 @@ impl Storage for CacheDir {
             free_files: disk.f_favail,
         })
     }
+}
+
+/// Whether a file has another name as well, under which somebody wants it to stay as it is.
+fn is_shared(file: &File) -> io::Result<bool> {
+    Ok(rustix::fs::fstat(file)?.st_nlink > 1)
+}
+
+/// Whether a file may perhaps be read although it was not opened for writing as well.
+fn is_refused_writing(error: &io::Error) -> bool {
+    let refused = [Errno::PERM, Errno::ACCESS, Errno::ROFS, Errno::TXTBSY];
+    Errno::from_io_error(error).is_some_and(|error| refused.contains(&error))
 }
 
 /// Reads until the buffer is full or the file ends; how much that was.

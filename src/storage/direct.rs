@@ -7,9 +7,10 @@ use std::fs::File;
 use std::io;
 use std::os::unix::fs::FileExt;
 
-use rustix::fs::{Mode, OFlags};
+use rustix::fs::OFlags;
 use rustix::io::Errno;
 
+use super::below::open_below;
 use super::layout::chunk_path;
 use super::{CacheDir, ChunkFile, Storage};
 
@@ -25,9 +26,8 @@ impl CacheDir {
         buf: &mut [u8],
     ) -> io::Result<usize> {
         let path = chunk_path(&self.superblock().geometry, file.slot);
-        let flags = OFlags::RDONLY | OFlags::DIRECT | OFlags::CLOEXEC;
-        let open = match rustix::fs::openat(self.dir(), path, flags, Mode::empty()) {
-            Ok(open) => File::from(open),
+        let open = match open_below(self.dir(), &path, OFlags::RDONLY | OFlags::DIRECT) {
+            Ok(open) => open,
             Err(Errno::NOENT) => return Ok(0),
             Err(Errno::INVAL | Errno::MFILE | Errno::NFILE) => {
                 return self.read_chunk(file, offset, buf);

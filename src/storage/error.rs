@@ -45,14 +45,29 @@ pub enum CacheDirError {
         .0.display()
     )]
     ForeignIndex(PathBuf),
+    /// Something else has the place of the index or of the lock.
+    #[error(
+        "{} is no regular file, so that it is not larder's: nothing was touched; move it away or choose another --cache-dir",
+        .0.display()
+    )]
+    NoFile(PathBuf),
+    /// The directory of the chunk files is a symbolic link: what lies behind it is not larder's to change.
+    #[error(
+        "{} is a symbolic link, and larder follows none: to keep the cache elsewhere, put the whole directory there and name it with --cache-dir",
+        .0.display()
+    )]
+    Link(PathBuf),
     /// None of the three superblocks holds.
     #[error(
-        "none of the three superblocks of {} is valid ({error}), and without one nothing in the cache can be proven: cachefsck -y sets the old index aside and begins an empty one",
-        path.display()
+        "none of the three superblocks of {} is valid ({error}), and without one nothing in the cache can be proven: cachefsck -y sets the old index aside and begins an empty one{}",
+        path.display(),
+        but_dirty(*dirty)
     )]
     Superblock {
         /// The index.
         path: PathBuf,
+        /// How many files with bytes of users lie in `dirty`.
+        dirty: usize,
         /// What is wrong with the first copy.
         error: SectorError,
     },
@@ -165,6 +180,16 @@ pub enum CacheDirError {
         /// The bytes free.
         free: u64,
     },
+}
+
+/// What stands in the way of an empty cache, if anything does.
+fn but_dirty(files: usize) -> String {
+    match files {
+        0 => String::new(),
+        files => format!(
+            ", though only with --discard-dirty, since dirty/ holds {files} files with bytes of users that were never uploaded: copy them away first"
+        ),
+    }
 }
 
 impl CacheDirError {

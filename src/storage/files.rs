@@ -5,9 +5,10 @@ use std::io;
 use std::os::fd::AsFd;
 use std::path::{Path, PathBuf};
 
-use rustix::fs::{Mode, RenameFlags};
+use rustix::fs::{Mode, OFlags, RenameFlags};
 use rustix::io::Errno;
 
+use super::below::open_below;
 use super::dir::CacheDir;
 use super::layout::{CHUNKS_NAME, DIRTY_NAME, QUARANTINE_NAME, chunk_path, is_slot_dir, slot_at};
 use super::refuse::belongs_here;
@@ -76,9 +77,8 @@ impl CacheDir {
 
 impl ChunkFiles for CacheDir {
     fn list_files(&self, each: &mut dyn FnMut(FoundFile)) -> io::Result<()> {
-        let chunks = self.path().join(CHUNKS_NAME);
-        // Somebody may have moved the chunk files to another disk: a link to a directory is as good as one.
-        let is_dir = chunks.metadata().is_ok_and(|found| found.is_dir());
+        let chunks = self.path().join(CHUNKS_NAME).symlink_metadata();
+        let is_dir = chunks.is_ok_and(|found| found.is_dir());
         for_entries(self.path(), |entry| {
             let (name, path) = (entry.file_name(), PathBuf::from(entry.file_name()));
             let no_chunks = name == CHUNKS_NAME && !is_dir;
@@ -145,19 +145,20 @@ pub(super) fn quarantine(dir: impl AsFd, path: &Path) -> io::Result<PathBuf> {
         Ok(()) | Err(Errno::EXIST) => {}
         Err(error) => return Err(error.into()),
     }
+    let flags = OFlags::RDONLY | OFlags::DIRECTORY;
+    let into = open_below(&dir, QUARANTINE_NAME, flags)?;
     let mut name = path.file_name().unwrap_or(path.as_os_str());
     for copy in 0u64.. {
         let mut new_name = name.to_owned();
         if copy > 0 {
             new_name.push(format!(".{copy}"));
         }
-        let to = Path::new(QUARANTINE_NAME).join(new_name);
-        match rustix::fs::renameat_with(&dir, path, &dir, &to, RenameFlags::NOREPLACE) {
+        match rustix::fs::renameat_with(&dir, path, &into, &new_name, RenameFlags::NOREPLACE) {
             Err(Errno::EXIST) => {}
             // The number was too much for a long name.
             Err(Errno::NAMETOOLONG) if copy > 0 => name = "long-name".as_ref(),
             Err(error) => return Err(error.into()),
-            Ok(()) => return Ok(to),
+            Ok(()) => return Ok(Path::new(QUARANTINE_NAME).join(new_name)),
         }
     }
     Err(Errno::EXIST.into())

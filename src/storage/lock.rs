@@ -10,9 +10,10 @@ use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use rustix::fs::{FlockOperation, Mode, OFlags};
+use rustix::fs::{FlockOperation, OFlags};
 use serde::{Deserialize, Serialize};
 
+use super::below::open_below;
 use super::host::HostIdentity;
 
 /// The lock file's name.
@@ -64,10 +65,7 @@ pub(super) struct Lock {
 impl Lock {
     /// Takes the lock of the directory `dir`, or tells who has it.
     pub(super) fn take(dir: impl AsFd, host: &HostIdentity) -> Result<Self, Taken> {
-        let flags = OFlags::RDWR | OFlags::CREATE | OFlags::CLOEXEC | OFlags::NOFOLLOW;
-        let file = rustix::fs::openat(dir, LOCK_NAME, flags, Mode::RUSR | Mode::WUSR)
-            .map_err(io::Error::from)?;
-        let file = File::from(file);
+        let file = open_lock(dir, OFlags::RDWR | OFlags::CREATE)?;
         if !try_lock(&file, FlockOperation::NonBlockingLockExclusive)? {
             return Err(Taken::By(parse(&file).map(Box::new)));
         }
@@ -115,10 +113,26 @@ impl From<io::Error> for Taken {
     }
 }
 
+/// Opens the lock file of the directory `dir`. Something else of its name is neither followed nor waited for.
+fn open_lock(dir: impl AsFd, access: OFlags) -> io::Result<File> {
+    let file = open_below(dir, LOCK_NAME, access)?;
+    match file.metadata()?.is_file() {
+        true => Ok(file),
+        false => Err(io::Error::other(format!(
+            "{LOCK_NAME} is no regular file, so that it is not larder's: move it away"
+        ))),
+    }
+}
+
 /// Who holds the cache in `path` now; `None` where nobody does or there is none. It takes no lock for longer than a
 /// look.
 pub fn read_holder(path: &Path) -> io::Result<Option<Holder>> {
-    let file = match File::open(path.join(LOCK_NAME)) {
+    let dir = match File::open(path) {
+        Ok(dir) => dir,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+        Err(error) => return Err(error),
+    };
+    let file = match open_lock(dir, OFlags::RDONLY) {
         Ok(file) => file,
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
         Err(error) => return Err(error),

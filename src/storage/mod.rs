@@ -11,6 +11,7 @@
 //!   ever taken for data: presence is the index's business.
 
 mod anew;
+mod below;
 mod create;
 mod descriptors;
 mod dir;

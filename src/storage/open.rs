@@ -5,11 +5,12 @@ use std::io;
 use std::os::unix::fs::{DirBuilderExt, FileExt, MetadataExt};
 use std::path::{Path, PathBuf};
 
-use rustix::fs::{Mode, OFlags};
+use rustix::fs::{FileType, Mode, OFlags};
 
 use super::create::{CreateOptions, Progress, create_index, remove_leftover};
 use super::dir::CacheDir;
 use super::error::CacheDirError;
+use super::files::dirty_files;
 use super::host::HostIdentity;
 use super::layout::{CHUNKS_NAME, INDEX_NAME};
 use super::lock::{LOCK_NAME, Lock, Taken};
@@ -254,14 +255,21 @@ pub(super) fn look(
     demand: Demand,
 ) -> Result<Option<Looked>, CacheDirError> {
     let index_path = path.join(INDEX_NAME);
+    if kind(dir, LOCK_NAME).is_some_and(|kind| kind != FileType::RegularFile) {
+        return Err(CacheDirError::NoFile(path.join(LOCK_NAME)));
+    }
     let Some(index) = open_index(dir, true).map_err(CacheDirError::io("open", &index_path))? else {
+        // Where a lock file is, a new index would take `chunks` for its own.
+        if dir_holds(dir, LOCK_NAME) {
+            refuse_link(dir, path)?;
+        }
         return Ok(None);
     };
     let stat = index
         .metadata()
         .map_err(CacheDirError::io("stat", &index_path))?;
     if !stat.is_file() {
-        return Err(CacheDirError::ForeignIndex(index_path));
+        return Err(CacheDirError::NoFile(index_path));
     }
     let read = |offset| {
         let mut sector = [0; SECTOR_LEN];
@@ -283,7 +291,11 @@ pub(super) fn look(
         None => None,
     };
     let ours = dir_holds(dir, LOCK_NAME) || dir_holds(dir, CHUNKS_NAME);
-    let superblock = judge(&copies, backup.as_ref(), ours, &index_path)?;
+    let judged = judge(&copies, backup.as_ref(), ours, &index_path);
+    if matches!(judged, Ok(_) | Err(CacheDirError::Superblock { .. })) {
+        refuse_link(dir, path)?;
+    }
+    let superblock = judged.map_err(|error| with_dirty(error, path))?;
     let (actual, expected) = (stat.len(), superblock.geometry.index_len());
     if actual != expected && demand == Demand::Whole {
         return Err(CacheDirError::Length {
@@ -308,8 +320,35 @@ pub(super) fn look(
     }))
 }
 
+/// A lost superblock, with the files that stand in the way of a new one; those that cannot be counted are told of later.
+fn with_dirty(error: CacheDirError, top: &Path) -> CacheDirError {
+    match error {
+        CacheDirError::Superblock { path, error, .. } => CacheDirError::Superblock {
+            path,
+            dirty: dirty_files(top).map_or(0, |files| files.len()),
+            error,
+        },
+        other => other,
+    }
+}
+
+fn refuse_link(dir: &File, path: &Path) -> Result<(), CacheDirError> {
+    match kind(dir, CHUNKS_NAME) {
+        Some(FileType::Symlink) => Err(CacheDirError::Link(path.join(CHUNKS_NAME))),
+        _ => Ok(()),
+    }
+}
+
+/// What lies in the directory under this name, if anything does.
+fn kind(dir: &File, name: &str) -> Option<FileType> {
+    let found = rustix::fs::statat(dir, name, rustix::fs::AtFlags::SYMLINK_NOFOLLOW);
+    found
+        .ok()
+        .map(|found| FileType::from_raw_mode(found.st_mode))
+}
+
 fn dir_holds(dir: &File, name: &str) -> bool {
-    rustix::fs::statat(dir, name, rustix::fs::AtFlags::SYMLINK_NOFOLLOW).is_ok()
+    kind(dir, name).is_some()
 }
 
 /// What the superblock's sectors say. `ours` tells whether the directory looks like larder's work otherwise.
@@ -331,6 +370,7 @@ fn judge(
         None if !ours => CacheDirError::ForeignIndex(path.into()),
         _ => CacheDirError::Superblock {
             path: path.into(),
+            dirty: 0,
             error,
         },
     })?;

@@ -22,6 +22,8 @@ struct Stage {
     superblock: Superblock,
     twist: Twist,
     reads: AtomicU32,
+    /// Those of the reads that went past memory.
+    cold: AtomicU32,
 }
 
 impl Stage {
@@ -38,6 +40,7 @@ impl Stage {
             superblock: Superblock::choose(&copies).unwrap(),
             twist: Box::new(|_, _, _, _| None),
             reads: AtomicU32::new(0),
+            cold: AtomicU32::new(0),
         }
     }
 
@@ -178,6 +181,11 @@ impl Storage for Stage {
         self.store.read_chunk_now(file, offset, buf)
     }
 
+    fn read_chunk_cold(&self, file: ChunkFile, offset: u64, buf: &mut [u8]) -> io::Result<usize> {
+        self.cold.fetch_add(1, Ordering::Relaxed);
+        self.read_chunk(file, offset, buf)
+    }
+
     fn write_chunk(&self, file: ChunkFile, offset: u64, data: &[u8]) -> io::Result<u64> {
         self.store.write_chunk(file, offset, data)
     }
@@ -242,6 +250,30 @@ fn adjacent_blocks_are_read_in_pieces_of_a_mebibyte() {
     stage.fill(SlotId(0), chunk, 4 << 20, BlockMask::ALL);
     assert_eq!(stage.wrong(1), []);
     assert_eq!(stage.reads.load(Ordering::Relaxed), 4);
+}
+
+#[test]
+fn beside_a_daemon_no_look_goes_through_memory() {
+    for (live, jobs) in [(true, 1), (true, 2), (false, 1)] {
+        let stage = Stage::new(16);
+        stage.fill(SlotId(0), ChunkSize::MIN, 60_000, BlockMask::span(0..15));
+        stage.spoil(SlotId(0), 5000);
+        let disk = Disk {
+            storage: &stage,
+            files: &stage.store,
+            host: None,
+            live,
+        };
+        let report = check(disk, Plan { deep: true, jobs }, &mut |_| {
+            ControlFlow::Continue(())
+        });
+        let findings = report.unwrap().findings;
+        assert!(findings.iter().any(|f| f.clause == Clause::BlockCrc));
+        let reads = stage.reads.load(Ordering::Relaxed);
+        assert_eq!(reads, 2, "the first look and the second");
+        let cold = stage.cold.load(Ordering::Relaxed);
+        assert_eq!(cold, if live { reads } else { 0 }, "live: {live}");
+    }
 }
 
 #[test]

@@ -3,7 +3,8 @@
 //! `tidy` holds the rules of the house, `spec` holds `format-spec.md` against the code, `golden` opens a cache that an
 //! earlier version wrote, `fuzzed` replays the inputs of the fuzzers, `check`, `repairs` and `damage` damage caches and have
 //! them put right, `beside` checks one at work, `deep` reads blocks on many threads, `crowd` reads with many at once and
-//! from a cache that is full, `faults` reads from web servers that break off, stand still and lie.
+//! from a cache that is full, `touched` finds its files immutable or linked, `faults` reads
+//! from web servers that break off, stand still and lie.
 
 #![expect(
     clippy::unwrap_used,
@@ -33,6 +34,7 @@ mod spec;
 mod storm;
 mod threads;
 mod tidy;
+mod touched;
 mod tree;
 mod whole;
 mod world;

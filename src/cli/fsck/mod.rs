@@ -163,6 +163,7 @@ fn examine_cache(
         report,
         phases,
         salvaged,
+        anew: None,
         frozen,
     })
 }
@@ -223,7 +224,7 @@ fn anew(options: &Options, mode: Mode, why: &str, talk: &mut Talk<'_>) -> Result
     let (began, phases) = watched(options, &talk.cancelled, |observe| {
         check::start_anew(&options.cache, means, observe)
     });
-    let (_cache, report) = began.map_err(|error| match error {
+    let (cache, report) = began.map_err(|error| match error {
         AnewError::Dir(error) => open::failure(&error, mode),
         AnewError::Check(error) => failure(error),
     })?;
@@ -233,6 +234,7 @@ fn anew(options: &Options, mode: Mode, why: &str, talk: &mut Talk<'_>) -> Result
         report,
         phases,
         salvaged,
+        anew: Some(cache.superblock().capacity),
         frozen: None,
     })
 }

@@ -4,9 +4,10 @@
 
 use std::fs::File;
 use std::io;
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 
-use rustix::fs::FlockOperation;
+use rustix::fs::{FlockOperation, OFlags};
 
 use super::Failure;
 use super::options::Mode;
@@ -71,7 +72,13 @@ pub(super) fn holder(path: &Path) -> Option<Holder> {
 /// The lock on a read-only disk: it needs no writing, only its holder's name does. `None` where there is no lock file:
 /// then nobody who could write has ever opened the cache.
 fn lock_for_reading(path: &Path) -> Result<Option<File>, Failure> {
-    let file = match File::open(path.join(LOCK_NAME)) {
+    let mut options = File::options();
+    // Something else of its name, which was refused a moment ago, is neither followed nor waited for.
+    let flags = (OFlags::NOFOLLOW | OFlags::NONBLOCK).bits();
+    options
+        .read(true)
+        .custom_flags(i32::try_from(flags).unwrap_or_default());
+    let file = match options.open(path.join(LOCK_NAME)) {
         Ok(file) => file,
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
         Err(error) => return Err(cannot_lock(path, &error)),
@@ -115,6 +122,10 @@ pub(super) fn failure(error: &CacheDirError, mode: Mode) -> Failure {
         ),
         CacheDirError::NoCache(path) => format!(
             "{} holds no cache (there is no index.larder in it): nothing was touched",
+            path.display()
+        ),
+        CacheDirError::NoFile(path) => format!(
+            "{} is no regular file, so that it is not larder's: nothing was touched; move it away and run this again",
             path.display()
         ),
         CacheDirError::ForeignIndex(path) => format!(

@@ -20,7 +20,7 @@ const PIECE: usize = 1 << 20;
 /// Where the disk does not give a piece, it is read in smaller ones, and those that are lost become zeros.
 const PAGE: usize = 4096;
 
-/// Refuses a directory within the cache directory, or around it.
+/// Refuses a directory within the cache directory, or around it, and what is no directory.
 pub(super) fn place(dir: &Path, cache: &Path) -> Result<(), Failure> {
     // A cache that is not there is refused elsewhere.
     let Ok(cache) = cache.canonicalize() else {
@@ -37,6 +37,17 @@ pub(super) fn place(dir: &Path, cache: &Path) -> Result<(), Failure> {
             ),
         )),
         false => Ok(()),
+    }?;
+    // A repair that finds nothing to copy would not notice.
+    let is_dir = dir.ancestors().find_map(|above| match above.metadata() {
+        Ok(found) => Some(found.is_dir()),
+        // It was asked for with a slash behind it.
+        Err(error) if error.kind() == io::ErrorKind::NotADirectory => Some(false),
+        Err(_) => None,
+    });
+    match is_dir {
+        Some(false) => Err(failed(&dir, &rustix::io::Errno::NOTDIR.into())),
+        _ => Ok(()),
     }
 }
 

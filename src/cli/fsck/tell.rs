@@ -17,6 +17,8 @@ pub(super) struct Outcome {
     pub(super) phases: Vec<progress::Told>,
     /// What was copied away first, if anything was.
     pub(super) salvaged: Option<Salvaged>,
+    /// How many bytes the cache may take, where it began anew.
+    pub(super) anew: Option<u64>,
     /// Why nothing can be written, where that is so.
     pub(super) frozen: Option<String>,
 }
@@ -110,11 +112,17 @@ fn text(options: &Options, outcome: &Outcome, out: &mut dyn Write) -> io::Result
             salvaged.into
         )?;
     }
-    let open = |clause| {
-        let mut open = report.findings.iter().filter(|finding| !finding.fixed);
-        open.any(|finding| finding.clause == clause)
-    };
-    if open(Clause::Dirty) && !options.discard_dirty {
+    if let Some(capacity) = outcome.anew {
+        let capacity = size(capacity);
+        writeln!(
+            out,
+            "it began anew, empty, and may take {capacity}: for another size, remove {cache} and mount with --cache-size"
+        )?;
+    }
+    let open = report.findings.iter().filter(|finding| !finding.fixed);
+    let (dirty, others): (Vec<_>, Vec<_>) =
+        open.partition(|finding| finding.clause == Clause::Dirty);
+    if !dirty.is_empty() && !options.discard_dirty {
         writeln!(
             out,
             "bytes that never reached the remote are kept: only --discard-dirty removes them"
@@ -123,11 +131,18 @@ fn text(options: &Options, outcome: &Outcome, out: &mut dyn Write) -> io::Result
     match &outcome.frozen {
         _ if report.open() == 0 => Ok(()),
         Some(why) => writeln!(out, "nothing was changed: {why}"),
+        None if outcome.mode == Mode::Look && others.is_empty() => {
+            writeln!(out, "nothing was changed, and cachefsck -p changes nothing")
+        }
         None if outcome.mode == Mode::Look => {
+            let what = match dirty.is_empty() {
+                true => "it",
+                false => "the rest",
+            };
             let deep = if report.deep { " --deep" } else { "" };
             writeln!(
                 out,
-                "nothing was changed: cachefsck -p{deep} {cache} puts it right"
+                "nothing was changed: cachefsck -p{deep} {cache} puts {what} right"
             )
         }
         None if !options.verbose => writeln!(out, "-v says why for each"),

@@ -282,3 +282,77 @@ fn a_cache_without_superblocks_begins_anew_when_told_and_larder_mounts_it() {
     assert_eq!(fs::read(rig.mnt().join("data")).unwrap().len(), 3 << 20);
     rig.umount();
 }
+
+#[test]
+fn chunks_behind_a_link_are_refused_everywhere_and_stay() {
+    let rig = Rig::settled();
+    rig.mount();
+    fs::read(rig.mnt().join("data")).unwrap();
+    rig.umount();
+    let (chunks, elsewhere) = (rig.cache().join("chunks"), rig.cache().join("../elsewhere"));
+    fs::rename(&chunks, &elsewhere).unwrap();
+    std::os::unix::fs::symlink("../elsewhere", &chunks).unwrap();
+    let before = tree(&elsewhere);
+    assert!(!before.is_empty());
+    let words = ["chunks", "symbolic link", "--cache-dir"];
+    let refused_everywhere = || {
+        for mode in ["-n", "-p", "-y"] {
+            refused(cachefsck().arg(mode).arg(rig.cache()), 8, &words);
+        }
+        let mut mount = larder();
+        mount.arg("mount").args([rig.remote(), rig.mnt()]);
+        refused(mount.arg("--cache-dir").arg(rig.cache()), 3, &words);
+    };
+    refused_everywhere();
+    // Without a superblock all chunk files would go.
+    let index = rig.cache().join("index.larder");
+    let index = File::options().write(true).open(index).unwrap();
+    index.set_len(0).unwrap();
+    refused_everywhere();
+    assert!(tree(&elsewhere) == before, "it was touched");
+}
+
+#[test]
+fn something_else_in_the_place_of_lock_or_index_is_8_and_not_waited_for() {
+    let mkfifo = |path: &Path| {
+        let made = std::process::Command::new("mkfifo").arg(path).status();
+        assert!(made.unwrap().success());
+    };
+    let dir = |path: &Path| fs::create_dir(path).unwrap();
+    let link = |path: &Path| std::os::unix::fs::symlink("/dev/zero", path).unwrap();
+    let makes: [&dyn Fn(&Path); 3] = [&mkfifo, &dir, &link];
+    for name in ["LOCK", "index.larder"] {
+        for (n, make) in makes.into_iter().enumerate() {
+            let cache = Cache::new();
+            fs::remove_file(cache.path().join(name)).unwrap();
+            make(&cache.path().join(name));
+            let path = cache.path().join(name);
+            let mut words = vec![path.to_str().unwrap()];
+            // A link in the place of the index is the system's word.
+            words.extend((name == "LOCK" || n < 2).then_some("no regular file"));
+            for mode in ["-n", "-p", "-y"] {
+                refused(cachefsck().arg(mode).arg(cache.path()), 8, &words);
+            }
+            let mut mount = larder();
+            let places = ["remote", "mnt"].map(|place| cache.beside(place));
+            for place in &places {
+                fs::create_dir(place).unwrap();
+            }
+            mount.arg("mount").args(places);
+            refused(mount.arg("--cache-dir").arg(cache.path()), 3, &words);
+        }
+    }
+}
+
+#[test]
+fn what_begins_anew_says_how_large_it_is() {
+    let cache = Cache::new();
+    fs::write(cache.path().join("index.larder"), "").unwrap();
+    let (code, text, said) = cache.fsck(&["-p"]);
+    assert_eq!(code, 1, "{text}{said}");
+    let told = "may take 16.0 MiB: for another size, remove";
+    assert!(
+        text.contains(told) && text.contains("--cache-size"),
+        "{text}"
+    );
+}

@@ -130,7 +130,17 @@ fn where_nothing_can_be_copied_nothing_is_repaired() {
     refuse(link.join("salvage"), 16, &["within the cache directory"]);
     let file = cache.beside("file");
     fs::write(&file, "").unwrap();
-    refuse(file, 8, &["cannot salvage into", "nothing was changed"]);
+    for no_directory in [file.clone(), file.join("below"), "/dev/null".into()] {
+        let words = [
+            "cannot salvage into",
+            "Not a directory",
+            "nothing was changed",
+        ];
+        refuse(no_directory.clone(), 8, &words);
+        let mut clean = cachefsck();
+        let clean = clean.arg("-p").arg("--salvage").arg(no_directory);
+        refused(clean.arg(Cache::new().path()), 8, &words);
+    }
     refuse(
         "/proc/salvage".into(),
         8,
@@ -173,7 +183,14 @@ fn user_bytes_go_only_by_name_and_are_salvaged_then() {
     let dirty = cache.path().join("dirty");
     fs::create_dir(&dirty).unwrap();
     fs::write(dirty.join("overlay-1"), "typed for an hour").unwrap();
+    let (code, text, said) = cache.fsck(&["-n"]);
+    assert_eq!(code, 4, "{text}{said}");
+    assert!(text.contains("only --discard-dirty removes them"), "{text}");
+    assert!(text.contains("cachefsck -p changes nothing"), "{text}");
     cache.damage();
+    let (code, text, said) = cache.fsck(&["-n"]);
+    assert_eq!(code, 4, "{text}{said}");
+    assert!(text.contains("puts the rest right"), "{text}");
     let (code, text, said) = cache.fsck(&["-y"]);
     assert_eq!(code, 1 | 4, "{text}{said}");
     assert!(
@@ -210,9 +227,11 @@ fn a_cache_that_begins_anew_keeps_user_bytes_and_salvages_chunks() {
     let dirty = rig.cache().join("dirty");
     fs::create_dir(&dirty).unwrap();
     fs::write(dirty.join("overlay-1"), "typed for an hour").unwrap();
-    let mut command = cachefsck();
-    command.args(["-y"]).arg(rig.cache());
-    refused(&mut command, 4, &["never uploaded", "--discard-dirty"]);
+    for mode in ["-n", "-y"] {
+        let mut command = cachefsck();
+        command.arg(mode).arg(rig.cache());
+        refused(&mut command, 4, &["never uploaded", "--discard-dirty"]);
+    }
     assert!(rig.cache().join(&chunk).exists(), "nothing was touched");
 
     let salvage = rig.path("salvage");
