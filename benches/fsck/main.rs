@@ -85,8 +85,8 @@ fn plain(cache: &Path, cold: bool) {
     }
 }
 
-/// `cachefsck -p --deep` and `cat` in turns. With the lock it reads through the page cache as `cat` does; with `-n`, which may be
-/// beside a daemon, past it.
+/// `cachefsck -p --deep` and `cat` in turns. With the lock it reads through the page cache as `cat` does; with `-n`,
+/// which may run beside a daemon, past it.
 fn deep(cache: &Path, bytes: u64, cold: bool) {
     let (mut ours, mut blocks, mut theirs) = (Vec::new(), Vec::new(), Vec::new());
     for _ in 0..ROUNDS {
