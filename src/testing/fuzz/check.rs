@@ -5,33 +5,27 @@
 
 use std::ops::ControlFlow;
 
+use super::damage::{Damage, PATCH_LEN, PATCHES_MAX, read, write_chunk};
 use crate::check::{Disk, Mode, Plan, run};
 use crate::format::{
-    BlobKind, BlobRecord, Geometry, SECTOR_LEN, Sector, Session, SessionState, SlotFlags, SlotKind,
-    SlotRecord, Superblock, block_crc, reseal,
+    BlobKind, BlobRecord, Geometry, Session, SessionState, SlotFlags, SlotKind, SlotRecord,
+    Superblock, block_crc,
 };
-use crate::storage::{ChunkFile, Storage};
+use crate::storage::Storage;
 use crate::testing::CrashStore;
-use crate::units::{BlobKey, BlockMask, ChunkSize, SlotId, Stamp, Tag, Timestamp, Uuid};
+use crate::units::{BlobKey, BlockMask, ChunkSize, SlotId, Stamp, Tag, Timestamp};
 
 /// Slots, blob records and heap cells of the cache: eight each, in one segment.
 const RECORDS: u64 = 8;
 const CAPACITY: u64 = 16 << 20;
-/// An input of more patches than this only takes longer.
-const PATCHES_MAX: usize = 64;
-/// The bytes of one patch: which sector, two of where in it, a value, what to do.
-const PATCH_LEN: usize = 5;
 const BLOCK: &[u8] = &[0x5a; 4096];
 
 /// The target. Each five bytes are a patch: the sector, the byte in it (two bytes), its new value, and what else to do.
 pub fn check(data: &[u8]) {
-    let (store, uuid) = cache();
-    let places = places();
+    let store = cache();
+    let damage = Damage::of(&store);
     for patch in data.as_chunks::<PATCH_LEN>().0.iter().take(PATCHES_MAX) {
-        let [sector, low, high, value, verb] = *patch;
-        let place = usize::from(sector) % places.len();
-        let at = usize::from(u16::from_le_bytes([low, high])) % SECTOR_LEN;
-        damage(&store, uuid, &places, place, at, value, verb);
+        damage.apply(&store, patch);
     }
     if !opens(&store) {
         return;
@@ -58,76 +52,12 @@ fn opens(store: &CrashStore) -> bool {
     chosen.is_ok_and(|superblock| store.index_len().ok() == Some(superblock.geometry.index_len()))
 }
 
-fn damage(
-    store: &CrashStore,
-    uuid: Uuid,
-    places: &[u64],
-    place: usize,
-    at: usize,
-    value: u8,
-    verb: u8,
-) {
-    let Some(&offset) = places.get(place) else {
-        return;
-    };
-    let mut sector = read(store, offset);
-    match verb >> 1 & 3 {
-        // A record of a neighbour, as a misdirected write leaves it.
-        1 => sector = read(store, places.get(place / 2).copied().unwrap_or(offset)),
-        2 => sector = [0; SECTOR_LEN],
-        3 => {
-            let slot = SlotId(u32::from(value) % 8);
-            match verb >> 3 & 1 {
-                0 => drop(store.remove_chunk(slot)),
-                _ => write_chunk(store, slot, at as u64 * 16, &[value]),
-            }
-        }
-        _ => {}
-    }
-    if let Some(byte) = sector.get_mut(at)
-        && verb >> 1 & 3 == 0
-    {
-        *byte = value;
-    }
-    if verb & 1 == 1 {
-        let super_block = place < 2 || offset == geometry().backup_offset();
-        let owner = if super_block { Uuid::default() } else { uuid };
-        reseal(&mut sector, Geometry::seed(owner, offset));
-    }
-    store
-        .write_index(offset, &sector)
-        .expect("the store takes every write within the index");
-}
-
-fn read(store: &CrashStore, offset: u64) -> Sector {
-    let mut sector = [0; SECTOR_LEN];
-    store
-        .read_index(offset, &mut sector)
-        .expect("the store has every byte of the index");
-    sector
-}
-
 fn geometry() -> Geometry {
     Geometry::new(RECORDS, RECORDS, RECORDS, 0).expect("the smallest geometry there is")
 }
 
-/// The offsets of all sectors that mean something.
-fn places() -> Vec<u64> {
-    let heads = [
-        Geometry::superblock_offset(0),
-        Geometry::superblock_offset(1),
-        Geometry::session_offset(0),
-        Geometry::session_offset(1),
-        Geometry::segment_header_offset(0),
-    ];
-    let backup = geometry().backup_offset();
-    let tables = geometry().slot_table_offset(0);
-    let records = (0..3 * RECORDS).map(|n| tables + n * SECTOR_LEN as u64);
-    heads.into_iter().chain(records).chain([backup]).collect()
-}
-
 /// A cache with a session, three chunks of two blobs, and their records.
-fn cache() -> (CrashStore, Uuid) {
+fn cache() -> CrashStore {
     let store = CrashStore::format(geometry(), CAPACITY, 1);
     let superblock = Superblock::decode(&read(&store, 0), 0).expect("the store was just made");
     let uuid = superblock.uuid;
@@ -166,16 +96,7 @@ fn cache() -> (CrashStore, Uuid) {
         let written = store.write_index(offset, &sector);
         written.expect("the store takes every write within the index");
     }
-    (store, uuid)
-}
-
-fn write_chunk(store: &CrashStore, slot: SlotId, offset: u64, data: &[u8]) {
-    let file = ChunkFile {
-        slot,
-        generation: 1,
-    };
-    let written = store.write_chunk(file, offset, data);
-    written.expect("the store takes every write");
+    store
 }
 
 pub(super) fn slot_record(tag: Tag, chunk_no: u64, counter: u64, hint: u32) -> SlotRecord {

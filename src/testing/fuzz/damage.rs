@@ -15,6 +15,8 @@ pub(super) struct Damage {
     uuid: Uuid,
     /// The offsets of all sectors that mean something, the superblocks first.
     places: Vec<u64>,
+    /// The offset of the third superblock.
+    backup: u64,
     slots: u32,
 }
 
@@ -30,10 +32,12 @@ impl Damage {
             Geometry::session_offset(1),
             Geometry::segment_header_offset(0),
         ];
-        let tables = (geometry.slot_table_offset(0)..geometry.index_len()).step_by(SECTOR_LEN);
+        let backup = geometry.backup_offset();
+        let tables = (geometry.slot_table_offset(0)..backup).step_by(SECTOR_LEN);
         Self {
             uuid: superblock.uuid,
-            places: heads.into_iter().chain(tables).collect(),
+            places: heads.into_iter().chain(tables).chain([backup]).collect(),
+            backup,
             slots: geometry.n_slots(),
         }
     }
@@ -59,10 +63,9 @@ impl Damage {
             }
         }
         if verb & 1 == 1 {
-            let owner = if place < 2 {
-                Uuid::default()
-            } else {
-                self.uuid
+            let owner = match place < 2 || offset == self.backup {
+                true => Uuid::default(),
+                false => self.uuid,
             };
             reseal(&mut sector, Geometry::seed(owner, offset));
         }
@@ -71,14 +74,14 @@ impl Damage {
     }
 }
 
-fn read(store: &CrashStore, offset: u64) -> Sector {
+pub(super) fn read(store: &CrashStore, offset: u64) -> Sector {
     let mut sector = [0; SECTOR_LEN];
     let read = store.read_index(offset, &mut sector);
     read.expect("the store has every byte of the index");
     sector
 }
 
-fn write_chunk(store: &CrashStore, slot: SlotId, offset: u64, data: &[u8]) {
+pub(super) fn write_chunk(store: &CrashStore, slot: SlotId, offset: u64, data: &[u8]) {
     let file = ChunkFile {
         slot,
         generation: 1,
