@@ -69,9 +69,23 @@ pub(super) fn could_be_slot(path: &str) -> bool {
     };
     let (segment, leaf, slot) = (hex(segment, 2), hex(leaf, 4), hex(slot, 8));
     match (segment, leaf, slot) {
-        (Some(segment), Some(leaf), Some(slot)) => segment < 64 && leaf <= slot >> 10,
+        (Some(segment), Some(leaf), Some(slot)) => some_geometry_has(segment, leaf, slot),
         _ => false,
     }
+}
+
+/// Whether there is a number of slots in a segment with which this slot lies in this leaf of this segment.
+fn some_geometry_has(segment: u32, leaf: u32, slot: u32) -> bool {
+    if segment == 0 {
+        return slot >> 10 == leaf;
+    }
+    let first = leaf << 10;
+    let Some(beyond) = slot.checked_sub(first) else {
+        return false;
+    };
+    // The least place in the leaf that leaves whole segments before it; the greater ones only make segments shorter.
+    let place = first + beyond % segment;
+    segment < 64 && (slot - place) / segment > place
 }
 
 /// The directories above a path, topmost first.
@@ -138,6 +152,8 @@ mod tests {
             "chunks/00/0000/0000000G",
             "chunks/00/0000/0000000A",
             "chunks/00/0001/00000001",
+            "chunks/00/0000/ffffffff",
+            "chunks/02/0004/00002bff",
             "chunks/40/0000/00000001",
             "chunks/00/0000/00000001/x",
             "chunk/00/0000/00000001",
