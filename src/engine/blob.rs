@@ -16,6 +16,7 @@ use parking_lot::{Mutex, RwLock};
 use super::belief::confirms;
 use super::flight::Flight;
 use super::source::Source;
+use super::versions::Dead;
 use super::{Cache, Job, Lane, Reader};
 use crate::format::{BlobKind, BlobRecord, decode_validator, encode_validator, version_tag};
 use crate::remote::RemoteError;
@@ -87,6 +88,8 @@ pub(super) struct Plan {
     pub(super) version: Option<(Validator, Tag)>,
     /// The number of the blob record that binds the key to this version, once there is one.
     pub(super) record: Option<u32>,
+    /// The version that the key's record names so far, where it is another one: it is dead once the record is replaced.
+    pub(super) replaces: Option<Dead>,
     /// When a version without a validator is believed no more, since 1970.
     pub(super) expires: Option<Duration>,
 }
@@ -161,7 +164,10 @@ impl Blob {
     /// Tells the blob that the remote has a newer version: no more fetches, what is cached stays readable.
     pub fn supersede(&self) {
         if !self.superseded.swap(true, Ordering::AcqRel) {
-            self.cache().reclaim.note_superseded();
+            let plan = self.plan();
+            let dead = plan.and_then(|p| Some(Dead::new(p.tag()?, p.chunk, p.size)));
+            dead.into_iter()
+                .for_each(|dead| self.cache().versions.superseded(dead));
             self.tell(BlobEvent::Superseded);
         }
     }
@@ -261,6 +267,8 @@ impl Blob {
 
     /// The plan for these facts: the record's own where it binds the key to the same version, otherwise a new one.
     fn plan_by(&self, facts: &Facts, found: Option<(u32, BlobRecord)>) -> Plan {
+        let former = found.as_ref().map(|(_, record)| record);
+        let replaces = former.map(|record| Dead::new(record.tag, record.chunk, record.size));
         let known = found.and_then(|(number, record)| {
             let validator = decode_validator(&record.validator)?;
             let since = Duration::from_secs(record.validated_at);
@@ -281,6 +289,7 @@ impl Blob {
                 size: record.size,
                 version: Some((validator, record.tag)),
                 record: Some(number),
+                replaces: None,
                 expires,
             },
             None => {
@@ -292,6 +301,7 @@ impl Blob {
                     size: facts.size,
                     version,
                     record: None,
+                    replaces,
                     expires: None,
                 }
             }
@@ -322,7 +332,7 @@ impl Blob {
         let after = plan.tag();
         binding.plan = Some(Arc::new(plan));
         if before != after {
-            self.cache().reclaim.in_use(after, before);
+            self.cache().versions.in_use(after, before);
         }
     }
 
@@ -361,7 +371,13 @@ impl Blob {
         }
         if settled && plan.record.is_none() {
             plan.record = self.cache().blobs.put(self.record(&plan, facts));
-            self.cache().reclaim.note_superseded();
+            let replaced = plan
+                .replaces
+                .take()
+                .filter(|dead| Some(dead.tag) != plan.tag());
+            replaced
+                .into_iter()
+                .for_each(|dead| self.cache().versions.superseded(dead));
         }
         self.adopt(&mut binding, plan);
         Ok(binding
@@ -434,7 +450,7 @@ impl Blob {
             } else {
                 let mut binding = self.binding.write();
                 let before = binding.plan.take().and_then(|plan| plan.tag());
-                self.cache().reclaim.in_use(None, before);
+                self.cache().versions.in_use(None, before);
                 binding.facts = Arc::new(facts.clone());
                 self.settled.store(false, Ordering::Release);
                 Some(flight.restart())
@@ -487,6 +503,6 @@ impl Drop for Blob {
             .plan
             .as_ref()
             .and_then(|plan| plan.tag());
-        self.source.cache.reclaim.in_use(None, tag);
+        self.source.cache.versions.in_use(None, tag);
     }
 }

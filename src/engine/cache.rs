@@ -11,11 +11,13 @@ use super::deadlines::Deadlines;
 use super::disk::Disk;
 use super::flush::Flusher;
 use super::gate::Gate;
-use super::reclaim::Reclaim;
+use super::limits::Limits;
+use super::reclaim::Reserved;
 use super::scrub::Scrub;
 use super::slots::{Lookup, Slots};
 use super::stop::{LastStop, same_run};
 use super::trouble::Trouble;
+use super::versions::Versions;
 use super::{ChunkPolicy, Clock, Config, Executor, Fetcher, Job, Lane, OpenError, Source};
 use crate::format::{
     FeatureVerdict, Geometry, SECTOR_LEN, Sector, SegmentHeader, Session, SessionState, Superblock,
@@ -42,12 +44,14 @@ pub struct Cache {
     pub(super) disk: Arc<Disk>,
     pub(super) slots: Slots,
     pub(super) blobs: Blobs,
-    pub(super) capacity: u64,
+    pub(super) limits: Limits,
     pub(super) counters: Counters,
     pub(super) gate: Gate,
     pub(super) deadlines: Deadlines,
     pub(super) flusher: Flusher,
-    pub(super) reclaim: Reclaim,
+    pub(super) reserved: Reserved,
+    pub(super) versions: Versions,
+    pub(super) burying: AtomicBool,
     pub(super) scrub: Scrub,
     trouble: Trouble,
     pub(super) backlog: Backlog,
@@ -98,12 +102,14 @@ impl Cache {
         let cache = Arc::new(Self {
             slots: Slots::new(Arc::clone(&disk), session.trusted_epoch, &headers),
             blobs: Blobs::new(Arc::clone(&disk)),
-            capacity: superblock.capacity,
+            limits: Limits::new(superblock.capacity),
             counters: Counters::default(),
             gate: Gate::new(config.fetch_budget),
             deadlines: Deadlines::default(),
             flusher: Flusher::default(),
-            reclaim: Reclaim::default(),
+            reserved: Reserved::default(),
+            versions: Versions::default(),
+            burying: AtomicBool::new(false),
             scrub: Scrub::default(),
             trouble: Trouble::default(),
             backlog: Backlog::default(),
@@ -148,6 +154,7 @@ impl Cache {
             self.gate.forgive(true);
         }
         self.scrub_on();
+        self.bury_on();
         if self.is_closed() || self.flush_under_way.swap(true, Ordering::AcqRel) {
             return;
         }
@@ -170,6 +177,7 @@ impl Cache {
         if self.closed.swap(true, Ordering::AcqRel) || self.disk.read_only {
             return Ok(());
         }
+        while self.bury() {}
         const ROUNDS: u32 = 100;
         for round in 0.. {
             self.flush()?;
@@ -195,7 +203,8 @@ impl Cache {
     pub fn stats(&self) -> Stats {
         let (segments_loaded, slots_used) = self.slots.loaded();
         Stats {
-            capacity: self.capacity,
+            capacity: self.limits.capacity(),
+            reserved_bytes: self.reserved.bytes(),
             used_bytes: self.used_bytes(),
             index_bytes: self.disk.geometry.index_len(),
             slots: u64::from(self.disk.geometry.n_slots()),

@@ -20,6 +20,8 @@ macro_rules! counters {
             pub capacity: u64,
             /// The bytes that index and chunk files take on disk; exact once every segment was loaded.
             pub used_bytes: u64,
+            /// Bytes that fills under way may still add to that.
+            pub reserved_bytes: u64,
             /// The bytes of the index file.
             pub index_bytes: u64,
             /// Chunk slots in all.
@@ -67,8 +69,20 @@ counters! {
     blocks_bad,
     /// Slots dropped whole.
     slots_dropped,
-    /// Slots given to another chunk in place.
+    /// Chunks that were evicted because others needed their place or their bytes.
+    slots_culled,
+    /// Places that the policy looked at to find them.
+    cull_probes,
+    /// Chunks of superseded versions that were dropped.
+    slots_buried,
+    /// Chunks that took over the file of another one.
     slots_reused,
+    /// Chunk files made.
+    files_created,
+    /// Chunk files unlinked.
+    files_unlinked,
+    /// Chunk files that were cut to a smaller chunk.
+    files_cut,
     /// Disk operations that failed.
     disk_errors,
     /// Reads that were asked of the remote because the cache disk was slow.

@@ -12,7 +12,7 @@ use std::time::Duration;
 use bytes::{Bytes, BytesMut};
 
 use super::blob::{Blob, Plan};
-use super::flight::{JobId, block_span};
+use super::flight::{JobId, Landing, block_span};
 use super::gate::Budget;
 use super::op::{Answers, ReadOp, offset_in};
 use super::{ReadError, fill};
@@ -82,6 +82,7 @@ impl FetchJob {
                 size: facts.size,
                 version: None,
                 record: None,
+                replaces: None,
                 expires: None,
             })
         });
@@ -217,7 +218,7 @@ impl FetchJob {
         };
         let range = ByteRange::at(start, bytes.len() as u64);
         let blocks = plan.chunk.blocks_of(range);
-        let mut landed = false;
+        let (mut landed, mut asked) = (false, Vec::new());
         {
             let mut flight = self.blob.flight.lock();
             for block in blocks {
@@ -226,7 +227,11 @@ impl FetchJob {
                 if self.whole == Some(Whole::Stream) {
                     flight.take_over(block, *job);
                 }
-                landed |= flight.land((block, span), *job, &part, self.keep, &mut answers);
+                let landing = flight.land((block, span), *job, &part, self.keep, &mut answers);
+                landed |= landing != Landing::Unwanted;
+                if landing == Landing::Asked {
+                    asked.push(block);
+                }
             }
             if landed {
                 self.blob.bind(&mut flight);
@@ -242,7 +247,7 @@ impl FetchJob {
                 None => Arc::clone(&self.budget),
                 Some(_) => Arc::new(Budget::charge(self.blob.cache(), range.len())),
             };
-            fill::submit(&self.blob, plan, *job, range, bytes, &budget);
+            fill::submit(&self.blob, plan, *job, (range, bytes), &asked, &budget);
         }
         answers.give();
     }

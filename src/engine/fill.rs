@@ -18,14 +18,14 @@ use super::{Cache, Job, Lane, ReadError, verify};
 use crate::format::{SlotFlags, block_crc};
 use crate::units::{BlockMask, ByteRange};
 
-/// Hands `bytes`, the whole blocks of `range`, to the disk pool, chunk by chunk. A full lane drops them: they are then
-/// fetched again when they are asked for.
+/// Hands `bytes`, the whole blocks of `range`, to the disk pool, chunk by chunk; readers have had those in `asked`. A full
+/// lane drops them: they are then fetched again when they are asked for.
 pub(super) fn submit(
     blob: &Arc<Blob>,
     plan: &Arc<Plan>,
     job: JobId,
-    range: ByteRange,
-    bytes: &Bytes,
+    (range, bytes): (ByteRange, &Bytes),
+    asked: &[u64],
     budget: &Arc<Budget>,
 ) {
     let per_chunk = plan.chunk.blocks_per_chunk();
@@ -46,6 +46,7 @@ pub(super) fn submit(
             job,
             chunk_no,
             bytes,
+            asked: asked.iter().copied().filter(|n| ours.contains(n)).collect(),
             blocks: ours,
             entered,
             written: false,
@@ -67,6 +68,8 @@ struct Fill {
     job: JobId,
     chunk_no: u64,
     blocks: Range<u64>,
+    /// Those of them that readers have had.
+    asked: Vec<u64>,
     bytes: Bytes,
     /// It was counted into the backlog.
     entered: bool,
@@ -127,12 +130,16 @@ impl Fill {
             }
         }
         state.present = state.present.with(mask);
+        for block in &self.asked {
+            let n = u32::try_from(block % per_chunk).unwrap_or_default();
+            state.read = state.read.with(BlockMask::one(n));
+        }
         // Only what was absent is vouched for. A block that was present already may have been read since the write, and a
         // read that was refused or is still going on may have brought an older page in.
         let vouched = absent.without(state.checking);
         state.verify(vouched);
         drop(state);
-        cache.slots.account(slot.tag, slot.chunk_no, before, taken);
+        cache.slots.account(&slot, before, taken);
         cache.flusher.note(&slot);
         Some(())
     }
@@ -185,24 +192,44 @@ impl Cache {
     }
 
     /// Writes the sector that names the slot's new tenant, with nothing present. A file that was once handed to
-    /// passthrough is unlinked first: a mapping may still show it.
+    /// passthrough is unlinked first: a mapping may still show it. One that is longer than the chunk is cut.
     fn found(&self, slot: &Arc<Slot>) -> Option<()> {
         let (tainted, before) = {
             let state = slot.state.lock();
             (state.flags.has(SlotFlags::TAINTED), state.alloc_4k)
         };
-        if tainted {
-            if let Err(error) = self.ground.storage.remove_chunk(slot.id) {
-                self.disk_failed("unlinking a chunk file", &error);
+        let (doing, after) = match tainted {
+            true => {
+                let gone = self.ground.storage.remove_chunk(slot.id).map(|()| 0);
+                ("unlinking a chunk file", gone)
+            }
+            false if before > slot.valid_len.div_ceil(4096) => {
+                let cut = self
+                    .ground
+                    .storage
+                    .cut_chunk(slot.file(), u64::from(slot.valid_len));
+                ("cutting a chunk file", cut)
+            }
+            false => ("", Ok(u64::from(before) << 12)),
+        };
+        let after = match after {
+            Ok(bytes) => u32::try_from(bytes.div_ceil(4096)).unwrap_or(u32::MAX),
+            Err(error) => {
+                self.disk_failed(doing, &error);
                 self.forget_slot(slot);
                 return None;
             }
-            let mut state = slot.state.lock();
-            state.flags = SlotFlags::default();
-            state.alloc_4k = 0;
-            drop(state);
-            self.slots.account(slot.tag, slot.chunk_no, before, 0);
+        };
+        if tainted {
+            self.counters.files_unlinked.add(1);
+            slot.state.lock().flags = SlotFlags::default();
         }
+        if before != after {
+            slot.state.lock().alloc_4k = after;
+            self.counters.files_cut.add(u64::from(!tainted));
+            self.slots.account(slot, before, after);
+        }
+        self.counters.files_created.add(u64::from(after == 0));
         let record = slot.record(&slot.state.lock(), &[0; 64]);
         if let Err(error) = self.disk.write_slot(slot.id, &record) {
             self.disk_failed("writing a slot's sector", &error);

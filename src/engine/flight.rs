@@ -48,6 +48,17 @@ pub(super) enum Stage {
     Landed(Bytes),
 }
 
+/// What became of a block that came.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Landing {
+    /// Somebody waited for it.
+    Asked,
+    /// Nobody did, yet: it was read ahead.
+    Ahead,
+    /// It was not on its way by this job.
+    Unwanted,
+}
+
 impl Flight {
     /// A new job's number.
     pub(super) fn new_job(&mut self) -> JobId {
@@ -100,13 +111,17 @@ impl Flight {
         bytes: &Bytes,
         keep: bool,
         answers: &mut Answers,
-    ) -> bool {
+    ) -> Landing {
         let Some(entry) = self.blocks.get_mut(&block) else {
-            return false;
+            return Landing::Unwanted;
         };
         if entry.job != job || !matches!(entry.stage, Stage::Awaited) {
-            return false;
+            return Landing::Unwanted;
         }
+        let landing = match entry.waiters.is_empty() {
+            true => Landing::Ahead,
+            false => Landing::Asked,
+        };
         for op in entry.waiters.drain(..) {
             op.land(span, bytes, answers);
         }
@@ -114,7 +129,7 @@ impl Flight {
             true => entry.stage = Stage::Landed(bytes.clone()),
             false => drop(self.blocks.remove(&block)),
         }
-        true
+        landing
     }
 
     /// Makes a job the blob's stream, if there is none.

@@ -74,13 +74,15 @@ impl Cache {
         let Some(_tenancy) = slot.tenancy.try_lock() else {
             return Ok(Flushed::Busy);
         };
-        let record = {
+        let standing = self.slots.standing(slot);
+        let mut record = {
             let state = slot.state.lock();
             match (&state.crcs, state.retired) {
                 (Some(crcs), false) => slot.record(&state, crcs),
                 _ => return Ok(Flushed::Retired),
             }
         };
+        record.flags.0 |= standing;
         self.disk.write_slot(slot.id, &record)?;
         let mut state = slot.state.lock();
         // Bits are only changed with the tenancy locked, which is held here.

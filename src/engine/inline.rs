@@ -48,7 +48,9 @@ impl Blob {
             Verify::Always => BlockMask::NONE,
         };
         if believed.holds(wanted) {
-            return self.read_verified(slot, &mut state, start, buf);
+            self.read_verified(slot, &mut state, start, buf)?;
+            slot.note_read(&mut state, wanted);
+            return Some(());
         }
         for n in wanted.iter() {
             let block = ByteRange::at(
@@ -65,6 +67,7 @@ impl Blob {
                 }
             }
         }
+        slot.note_read(&mut state, wanted);
         Some(())
     }
 

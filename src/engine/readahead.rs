@@ -20,14 +20,16 @@ const STEP: u64 = 8 << 20;
 const RATE: u64 = 2 << 30;
 
 /// How far readahead may reach at a remote that takes `latency` to begin an answer: what it could have sent meanwhile
-/// comes on top (the product of bandwidth and delay).
-pub(super) fn reach(config: &Config, latency: Duration) -> u64 {
+/// comes on top (the product of bandwidth and delay). Where chunks may take `room` bytes, no further than a sixteenth of
+/// them: what is read ahead must still be there when it is asked for, with other readers beside.
+pub(super) fn reach(config: &Config, latency: Duration, room: u64) -> u64 {
     let waited = u64::try_from(latency.as_micros()).unwrap_or(u64::MAX);
     let meanwhile = waited.saturating_mul(RATE / 1_000_000);
     config
         .readahead_max
         .saturating_add(meanwhile)
         .min(config.readahead_far)
+        .min(room / 16)
 }
 
 /// What is known of one handle's reads.
@@ -112,7 +114,8 @@ mod tests {
     #[test]
     fn a_remote_that_lets_wait_is_read_further_ahead() {
         let config = Config::default();
-        let at = |millis| reach(&config, Duration::from_millis(millis));
+        let at = |millis| reach(&config, Duration::from_millis(millis), u64::MAX);
+        assert_eq!(reach(&config, Duration::ZERO, 1 << 20), 64 << 10);
         assert_eq!(at(0), config.readahead_max);
         assert!(at(5) > at(0) && at(20) > at(5));
         assert_eq!(at(10_000), config.readahead_far);

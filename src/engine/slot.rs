@@ -13,6 +13,8 @@
 //!
 //! Lock order: a blob's flight, a segment's table, `tenancy`, `state`. Only a read that cannot wait happens under `state`.
 
+use std::sync::atomic::{AtomicBool, Ordering};
+
 use parking_lot::Mutex;
 
 use crate::format::{SlotFlags, SlotKind, SlotRecord};
@@ -28,6 +30,8 @@ pub(super) struct Slot {
     pub(super) chunk: ChunkSize,
     pub(super) valid_len: u32,
     pub(super) blob_hint: Option<u32>,
+    /// Read again since the policy last asked.
+    pub(super) used: AtomicBool,
     /// The write lock, and whether the sector that names this tenancy was written.
     pub(super) tenancy: Mutex<Tenancy>,
     pub(super) state: Mutex<SlotState>,
@@ -50,6 +54,8 @@ pub(super) struct SlotState {
     pub(super) checking: BlockMask,
     /// Blocks that the scrub is reading: nobody may call them verified.
     pub(super) scrubbing: BlockMask,
+    /// Blocks that a reader has had: a chunk is in use once one of them is read again.
+    pub(super) read: BlockMask,
     /// The slot belongs to another tenant now.
     pub(super) retired: bool,
     /// Stamped in another boot: checked whole before it is read or filled.
@@ -73,12 +79,14 @@ impl Slot {
             chunk: record.chunk,
             valid_len: record.valid_len,
             blob_hint: record.blob_hint,
+            used: AtomicBool::new(record.flags.has(SlotFlags::VISITED)),
             tenancy: Mutex::new(Tenancy::Founded),
             state: Mutex::new(SlotState {
                 present: record.present,
                 verified: BlockMask::NONE,
                 checking: BlockMask::NONE,
                 scrubbing: BlockMask::NONE,
+                read: record.present,
                 retired: false,
                 suspect: record.stamp.epoch() < trusted_epoch,
                 stamp: record.stamp,
@@ -88,6 +96,20 @@ impl Slot {
                 crcs: None,
             }),
         }
+    }
+
+    /// Notes that a reader gets these blocks. One pass through a chunk, in however many reads, is no use of it: only a read
+    /// whose last block was read before is.
+    pub(super) fn note_read(&self, state: &mut SlotState, blocks: BlockMask) {
+        if blocks.last().is_some_and(|last| state.read.has(last)) {
+            self.used.store(true, Ordering::Relaxed);
+        }
+        state.read = state.read.with(blocks);
+    }
+
+    /// Whether the chunk was read again since this was last asked.
+    pub(super) fn take_used(&self) -> bool {
+        self.used.load(Ordering::Relaxed) && self.used.swap(false, Ordering::Relaxed)
     }
 
     /// The file of this tenancy.

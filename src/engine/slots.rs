@@ -12,21 +12,15 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use bitvec::vec::BitVec;
-use hashbrown::{HashMap, HashTable};
+use hashbrown::HashTable;
 use parking_lot::{Mutex, RwLock};
 
+use super::cull::{Policy, S3Fifo};
 use super::disk::Disk;
+use super::left::{FreePlace, Left};
 use super::slot::Slot;
 use crate::format::{SectorError, SegmentHeader, SlotFlags, SlotKind, SlotRecord, slot_hash};
 use crate::units::{SlotId, Tag};
-
-/// What a free place remembers of its last tenant.
-#[derive(Clone, Copy, Default, Debug)]
-pub(super) struct FreePlace {
-    pub(super) generation: u32,
-    pub(super) alloc_4k: u32,
-    pub(super) flags: SlotFlags,
-}
 
 /// All segments.
 pub(super) struct Slots {
@@ -49,20 +43,9 @@ pub(super) struct Table {
     places: Vec<Option<Arc<Slot>>>,
     map: HashTable<u32>,
     free: BitVec,
-    /// Free places that had a tenant: their files are still there.
-    left: HashMap<u32, FreePlace>,
-    /// Where the search for an orphan goes on.
-    hand: u32,
-    search: Search,
-}
-
-/// How far the search for orphans has come in its present turn.
-#[derive(Default)]
-struct Search {
-    /// The number of superseded versions when the turn began.
-    superseded: u64,
-    /// Places passed since then.
-    passed: usize,
+    /// Free places that had a tenant.
+    left: Left,
+    policy: Box<dyn Policy>,
 }
 
 /// What a lookup that cannot wait finds.
@@ -167,11 +150,7 @@ impl Slots {
         chunk_no: u64,
         change: impl FnOnce(&mut Table) -> T,
     ) -> Option<T> {
-        self.segment(slot_hash(tag, chunk_no))
-            .table
-            .write()
-            .as_mut()
-            .map(change)
+        self.with_segment(self.segment_number(tag, chunk_no), change)
     }
 
     /// Runs `change` on the loaded table that holds `slot`.
@@ -183,9 +162,64 @@ impl Slots {
         self.with_table(slot.tag, slot.chunk_no, change)
     }
 
-    /// Notes that a file of this chunk's segment grew or shrank.
-    pub(super) fn account(&self, tag: Tag, chunk_no: u64, before_4k: u32, after_4k: u32) {
-        let allocated = &self.segment(slot_hash(tag, chunk_no)).allocated;
+    /// The number of a chunk's segment.
+    pub(super) fn segment_number(&self, tag: Tag, chunk_no: u64) -> u32 {
+        self.disk.geometry.segment_of(slot_hash(tag, chunk_no))
+    }
+
+    /// What the policy keeps of a slot over a restart, as flag bits of its record.
+    pub(super) fn standing(&self, slot: &Slot) -> u32 {
+        let table = self
+            .segment(slot_hash(slot.tag, slot.chunk_no))
+            .table
+            .read();
+        let main = table
+            .as_ref()
+            .is_some_and(|table| table.policy.is_main(slot.id.0 - table.base));
+        let visited = slot.used.load(Ordering::Relaxed);
+        let bit = |set, flag| if set { flag } else { 0 };
+        bit(main, SlotFlags::QUEUE_MAIN) | bit(visited, SlotFlags::VISITED)
+    }
+
+    /// Runs `change` on the table of a segment; `None` where it is not loaded.
+    pub(super) fn with_segment<T>(
+        &self,
+        number: u32,
+        change: impl FnOnce(&mut Table) -> T,
+    ) -> Option<T> {
+        let segment = self.segments.get(number as usize)?;
+        segment.table.write().as_mut().map(change)
+    }
+
+    /// The segments whose files take something, the fullest first.
+    pub(super) fn fullest(&self) -> Vec<u32> {
+        let allocated = |s: &Segment| s.allocated.load(Ordering::Relaxed);
+        let mut full: Vec<(u64, u32)> = self.segments.iter().map(allocated).zip(0..).collect();
+        full.retain(|(bytes, _)| *bytes > 0);
+        full.sort_by(|a, b| b.cmp(a));
+        full.into_iter().map(|(_, number)| number).collect()
+    }
+
+    /// Notes that the file of a slot grew or shrank.
+    pub(super) fn account(&self, slot: &Slot, before_4k: u32, after_4k: u32) {
+        self.account_in(
+            self.segment_number(slot.tag, slot.chunk_no),
+            before_4k,
+            after_4k,
+        );
+        if before_4k != after_4k {
+            self.with_table(slot.tag, slot.chunk_no, |table| {
+                table.resize(slot, after_4k)
+            });
+        }
+    }
+
+    /// Notes that a file of a segment grew or shrank.
+    pub(super) fn account_in(&self, number: u32, before_4k: u32, after_4k: u32) {
+        let Some(segment) = self.segments.get(number as usize) else {
+            return;
+        };
+        let allocated = &segment.allocated;
         allocated.fetch_add(u64::from(after_4k) << 12, Ordering::Relaxed);
         // The subtraction saturates: a header that said too little must not wrap the count round.
         let less = u64::from(before_4k) << 12;
@@ -203,7 +237,7 @@ impl Slots {
             segment: number,
             used_slots: u32::try_from(table.map.len()).unwrap_or(u32::MAX),
             used_blobs: 0,
-            hand: table.hand,
+            hand: 0,
             allocated: segment.allocated.load(Ordering::Relaxed),
             stamp: self.disk.stamp(),
         })
@@ -227,9 +261,8 @@ impl Table {
             places: vec![None; count as usize],
             map: HashTable::new(),
             free: BitVec::repeat(true, count as usize),
-            left: HashMap::new(),
-            hand: 0,
-            search: Search::default(),
+            left: Left::default(),
+            policy: Box::new(S3Fifo::new(count)),
         };
         let start = disk.geometry.slot_table_offset(number);
         disk.for_each_sector(start, count, |place, offset, sector| {
@@ -248,6 +281,7 @@ impl Table {
                 _ => table.leave(place, &record),
             }
         })?;
+        table.restore_policy();
         Ok(table)
     }
 
@@ -263,14 +297,27 @@ impl Table {
                 return self.leave(place, record);
             }
             let left = FreePlace::of(&twin);
-            self.remove(&twin, left);
+            self.unlink(&twin, left);
         }
-        self.insert(slot);
+        self.link(slot);
+    }
+
+    /// Tells the policy what was found, in the order in which it was written.
+    fn restore_policy(&mut self) {
+        let mut found: Vec<_> = self.places.iter().flatten().collect();
+        found.sort_by_key(|slot| slot.state.lock().stamp);
+        for slot in found {
+            let mut state = slot.state.lock();
+            let main = state.flags.has(SlotFlags::QUEUE_MAIN);
+            state.flags.0 &= !(SlotFlags::QUEUE_MAIN | SlotFlags::VISITED);
+            self.policy
+                .restore(slot.id.0 - self.base, state.alloc_4k, main);
+        }
     }
 
     fn doubt(&mut self, place: u32) {
         let flags = SlotFlags(SlotFlags::TAINTED);
-        self.left.insert(
+        self.left.put(
             place,
             FreePlace {
                 flags,
@@ -286,7 +333,7 @@ impl Table {
             flags,
             ..
         } = *record;
-        self.left.insert(
+        self.left.put(
             place,
             FreePlace {
                 generation,
@@ -306,12 +353,18 @@ impl Table {
         self.slot_at(*place).map(Arc::clone)
     }
 
-    /// Puts a slot at its place, which must be free.
+    /// Puts a new tenant at its place, which must be free.
     pub(super) fn insert(&mut self, slot: Arc<Slot>) {
+        let (place, pages) = (slot.id.0 - self.base, slot.state.lock().alloc_4k);
+        self.policy.insert(place, pages, print(&slot));
+        self.link(slot);
+    }
+
+    fn link(&mut self, slot: Arc<Slot>) {
         let place = slot.id.0 - self.base;
         let hash = spread(slot_hash(slot.tag, slot.chunk_no));
         self.free.set(place as usize, false);
-        self.left.remove(&place);
+        self.left.take(place);
         if let Some(entry) = self.places.get_mut(place as usize) {
             *entry = Some(slot);
         }
@@ -324,6 +377,37 @@ impl Table {
 
     /// Takes a slot out and frees its place, if the place is still that slot's. Returns whether it was.
     pub(super) fn remove(&mut self, slot: &Arc<Slot>, left: FreePlace) -> bool {
+        let held = self.unlink(slot, left);
+        if held {
+            self.policy.removed(slot.id.0 - self.base);
+        }
+        held
+    }
+
+    /// As [`Table::remove`], of a victim.
+    pub(super) fn evict(&mut self, slot: &Arc<Slot>, left: FreePlace) -> bool {
+        let held = self.unlink(slot, left);
+        if held {
+            self.policy.evicted(slot.id.0 - self.base, print(slot));
+        }
+        held
+    }
+
+    /// Proposes a slot to be taken from its tenant.
+    pub(super) fn victim(&mut self, probes: &mut u32) -> Option<Arc<Slot>> {
+        let places = &self.places;
+        let slot_at = |place: u32| places.get(place as usize).and_then(Option::as_ref);
+        let mut used = |place| slot_at(place).is_some_and(|slot| slot.take_used());
+        let place = self.policy.victim(&mut used, probes)?;
+        slot_at(place).cloned()
+    }
+
+    /// Notes that a slot's file takes so many pages now.
+    pub(super) fn resize(&mut self, slot: &Slot, pages: u32) {
+        self.policy.resize(slot.id.0 - self.base, pages);
+    }
+
+    fn unlink(&mut self, slot: &Arc<Slot>, left: FreePlace) -> bool {
         let place = slot.id.0 - self.base;
         if !self
             .slot_at(place)
@@ -339,54 +423,47 @@ impl Table {
             *entry = None;
         }
         self.free.set(place as usize, true);
-        self.left.insert(place, left);
+        self.left.put(place, left);
         true
     }
 
-    /// A free place, one with a file first: its bytes are counted already.
-    pub(super) fn free_place(&self) -> Option<(SlotId, FreePlace)> {
-        let with_file = self.left.iter().next().map(|(place, left)| (*place, *left));
-        let place = with_file.or_else(|| {
-            let place = u32::try_from(self.free.first_one()?).ok()?;
-            Some((place, FreePlace::default()))
-        });
-        place.map(|(place, left)| (SlotId(self.base + place), left))
+    /// The free place with the file that suits a chunk of so many pages best.
+    pub(super) fn left_for(&self, pages: u32) -> Option<(SlotId, FreePlace)> {
+        let (place, left) = self.left.best_for(pages)?;
+        Some((SlotId(self.base + place), left))
     }
 
-    /// Takes a free place that has a file out of the table, until [`Table::put_left`].
+    /// A free place without a file.
+    pub(super) fn empty_place(&self) -> Option<SlotId> {
+        let place = u32::try_from(self.free.first_one()?).ok()?;
+        Some(SlotId(self.base + place))
+    }
+
+    /// Takes the free place with the largest file out of the table, until [`Table::put_left`].
     pub(super) fn take_left(&mut self) -> Option<(SlotId, FreePlace)> {
-        let (place, left) = self.left.iter().find(|(_, left)| left.alloc_4k > 0)?;
-        let (place, left) = (*place, *left);
-        self.left.remove(&place);
+        let (place, _) = self.left.largest()?;
+        self.take_left_at(SlotId(self.base + place))
+    }
+
+    /// As [`Table::take_left`], but not the place that suits a chunk of so many pages best.
+    pub(super) fn take_spare(&mut self, pages: u32) -> Option<(SlotId, FreePlace)> {
+        let place = self.left.spare(pages)?;
+        self.take_left_at(SlotId(self.base + place))
+    }
+
+    /// Takes a free place that has had a tenant out of the table, until [`Table::put_left`].
+    pub(super) fn take_left_at(&mut self, id: SlotId) -> Option<(SlotId, FreePlace)> {
+        let place = id.0 - self.base;
+        let left = self.left.take(place)?;
         self.free.set(place as usize, false);
-        Some((SlotId(self.base + place), left))
+        Some((id, left))
     }
 
     /// Puts a free place back.
     pub(super) fn put_left(&mut self, id: SlotId, left: FreePlace) {
         let place = id.0 - self.base;
         self.free.set(place as usize, true);
-        self.left.insert(place, left);
-    }
-
-    /// The slots of the next `places` places from the hand on, which moves behind them, round and round. Empty where a
-    /// whole turn was done and `superseded` is still what it was: nothing can have become an orphan since.
-    pub(super) fn candidates(&mut self, places: usize, superseded: u64) -> Vec<Arc<Slot>> {
-        if self.search.superseded != superseded {
-            self.search = Search {
-                superseded,
-                passed: 0,
-            };
-        }
-        let count = self.places.len();
-        let look = places.min(count.saturating_sub(self.search.passed));
-        let hand = self.hand as usize;
-        let found = (0..look)
-            .filter_map(|n| self.places.get((hand + n) % count)?.clone())
-            .collect();
-        self.search.passed += look;
-        self.hand = u32::try_from((hand + look) % count.max(1)).unwrap_or_default();
-        found
+        self.left.put(place, left);
     }
 
     fn slot_at(&self, place: u32) -> Option<&Arc<Slot>> {
@@ -399,8 +476,8 @@ impl Table {
             .iter()
             .flatten()
             .map(|slot| slot.state.lock().alloc_4k);
-        let left = self.left.values().map(|left| left.alloc_4k);
-        slots.chain(left).map(|pages| u64::from(pages) << 12).sum()
+        let pages = slots.map(u64::from).sum::<u64>() + self.left.pages();
+        pages << 12
     }
 }
 
@@ -414,6 +491,12 @@ impl FreePlace {
             flags: state.flags,
         }
     }
+}
+
+/// By which the policy knows a chunk again.
+fn print(slot: &Slot) -> u32 {
+    let [a, b, c, d, ..] = slot_hash(slot.tag, slot.chunk_no).to_le_bytes();
+    u32::from_le_bytes([a, b, c, d])
 }
 
 /// The map looks at the top bits of a hash, which are all equal within a segment.

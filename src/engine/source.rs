@@ -53,7 +53,9 @@ impl Source {
     /// How far readahead may reach now, in bytes.
     pub(super) fn reach(&self) -> u64 {
         let latency = Duration::from_nanos(self.latency.load(Ordering::Relaxed));
-        reach(&self.cache.config, latency)
+        let index = self.cache.disk.geometry.index_len();
+        let room = self.cache.limits.capacity().saturating_sub(index);
+        reach(&self.cache.config, latency, room)
     }
 
     /// The blob of this name in the version that `facts` describe. It is bound to one version by the first byte that it

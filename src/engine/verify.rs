@@ -12,7 +12,7 @@ use bytes::Bytes;
 
 use super::blob::Blob;
 use super::disk::Unread;
-use super::flight::{JobId, block_span};
+use super::flight::{JobId, Landing, block_span};
 use super::op::{Answers, offset_in};
 use super::slot::Slot;
 use super::{Cache, Job, Lane};
@@ -74,7 +74,8 @@ impl Check {
                 failed = failed.without(BlockMask::one(*n));
                 let block = base + u64::from(*n);
                 let span = block_span(chunk, chunk_end, block);
-                if flight.land((block, span), self.job, bytes, false, &mut answers) {
+                let landing = flight.land((block, span), self.job, bytes, false, &mut answers);
+                if landing != Landing::Unwanted {
                     self.blob.bind(&mut flight);
                     self.blob.cache().counters.hit_bytes.add(span.len());
                 }

@@ -268,6 +268,12 @@ impl CacheDir {
     }
 }
 
+/// The bytes that a file takes on disk.
+fn allocated(file: &File) -> io::Result<u64> {
+    let blocks = rustix::fs::fstat(file)?.st_blocks;
+    Ok(u64::try_from(blocks).unwrap_or_default() * STAT_BLOCK)
+}
+
 impl AsFd for CacheDir {
     fn as_fd(&self) -> std::os::fd::BorrowedFd<'_> {
         self.dir.as_fd()
@@ -325,8 +331,16 @@ impl Storage for CacheDir {
         self.may_write()?;
         let open = self.existing_or_new(file)?;
         open.write_all_at(data, offset)?;
-        let blocks = rustix::fs::fstat(&open)?.st_blocks;
-        Ok(u64::try_from(blocks).unwrap_or_default() * STAT_BLOCK)
+        allocated(&open)
+    }
+
+    fn cut_chunk(&self, file: ChunkFile, len: u64) -> io::Result<u64> {
+        self.may_write()?;
+        let open = self.existing_or_new(file)?;
+        if open.metadata()?.len() > len {
+            open.set_len(len)?;
+        }
+        allocated(&open)
     }
 
     fn remove_chunk(&self, slot: SlotId) -> io::Result<()> {

@@ -77,12 +77,13 @@ impl CacheDir {
 
 impl ChunkFiles for CacheDir {
     fn list_files(&self, each: &mut dyn FnMut(FoundFile)) -> io::Result<()> {
-        let chunks = self.path().join(CHUNKS_NAME).symlink_metadata();
-        let is_dir = chunks.is_ok_and(|found| found.is_dir());
+        // Beside a daemon that makes its first chunk file, `chunks` may come into being meanwhile.
+        let mut is_dir = false;
         for_entries(self.path(), |entry| {
             let (name, path) = (entry.file_name(), PathBuf::from(entry.file_name()));
-            let no_chunks = name == CHUNKS_NAME && !is_dir;
-            if no_chunks || !belongs_here(&name) {
+            let is_chunks = name == CHUNKS_NAME;
+            is_dir |= is_chunks && entry.file_type()?.is_dir();
+            if is_chunks && !is_dir || !belongs_here(&name) {
                 let (slot, len) = (None, tree_len(&entry)?);
                 each(FoundFile { path, slot, len });
             }

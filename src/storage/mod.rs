@@ -111,6 +111,10 @@ pub trait Storage: Send + Sync + 'static {
     /// disk.
     fn write_chunk(&self, file: ChunkFile, offset: u64, data: &[u8]) -> io::Result<u64>;
 
+    /// Cuts a chunk file to `len` bytes if it is longer; where there is none, there may be an empty one then. Returns the
+    /// bytes that it now takes on disk.
+    fn cut_chunk(&self, file: ChunkFile, len: u64) -> io::Result<u64>;
+
     /// Unlinks the file of a slot and drops every descriptor of it; no error where there is none.
     fn remove_chunk(&self, slot: SlotId) -> io::Result<()>;
 

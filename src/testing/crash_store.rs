@@ -315,6 +315,20 @@ impl State {
         Ok(file)
     }
 
+    /// Cuts a slot's file, if there is one; the bytes that it takes then.
+    fn cut(&mut self, slot: SlotId, len: usize) -> u64 {
+        let Some(number) = self.names.get(&slot) else {
+            return 0;
+        };
+        let Some(file) = self.files.get_mut(number) else {
+            return 0;
+        };
+        if file.cut(len) {
+            self.log.push(Change::Cut { file: *number, len });
+        }
+        file.allocated()
+    }
+
     fn remove(&mut self, slot: SlotId) {
         if let Some(file) = self.names.remove(&slot) {
             self.files.remove(&file);
@@ -457,6 +471,13 @@ impl Storage for CrashStore {
         }
         state.write(number, at, data)?;
         Ok(state.file(file.slot).map_or(0, |open| open.allocated()))
+    }
+
+    fn cut_chunk(&self, file: ChunkFile, len: u64) -> io::Result<u64> {
+        let state = &mut *self.state.lock();
+        let len = place(len)?;
+        state.operation(state.faults.write_errors)?;
+        Ok(state.cut(file.slot, len))
     }
 
     fn remove_chunk(&self, slot: SlotId) -> io::Result<()> {

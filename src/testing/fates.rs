@@ -42,6 +42,10 @@ pub(super) enum Change {
         file: u64,
         len: usize,
     },
+    Cut {
+        file: u64,
+        len: usize,
+    },
     Create {
         slot: SlotId,
         file: u64,
@@ -93,6 +97,11 @@ impl Durable {
                 Change::Grow { file, len } => {
                     let known = lens.entry(*file).or_default();
                     *known = (*known).max(*len);
+                }
+                Change::Cut { file, len } => {
+                    let known = lens.entry(*file).or_default();
+                    *known = (*known).min(*len);
+                    files.entry(*file).or_default().truncate(*len);
                 }
                 Change::Create { slot, file } => drop(names.insert(*slot, *file)),
                 Change::Unlink { slot, file } => {
@@ -155,6 +164,21 @@ mod tests {
                 data: vec![7; 1024],
             },
         ]
+    }
+
+    #[test]
+    fn what_was_cut_off_comes_back_as_zeros_or_not_at_all() {
+        let cut = Change::Cut { file: 1, len: 4 };
+        let grown = Change::Grow { file: 1, len: 6 };
+        let log = [cut, grown];
+        for (fates, left) in [
+            ([Fate::Keep, Fate::Keep], vec![1, 1, 1, 1, 0, 0]),
+            ([Fate::Keep, Fate::Drop], vec![1; 4]),
+            ([Fate::Drop, Fate::Keep], vec![1; 10]),
+        ] {
+            let after = before().after(&log, 0..2, |at| fates[at]);
+            assert_eq!(after.files[&1], left, "{fates:?}");
+        }
     }
 
     fn before() -> Durable {

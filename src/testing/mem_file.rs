@@ -147,6 +147,15 @@ impl MemFile {
         }
     }
 
+    /// Cuts the file to `len` bytes; whether it was longer.
+    pub(super) fn cut(&mut self, len: usize) -> bool {
+        let longer = self.live.len() > len;
+        self.live.truncate(len);
+        self.disk.truncate(len);
+        self.pages.truncate(len.div_ceil(PAGE));
+        longer
+    }
+
     /// Writes back and drops each resident page that `choose` picks; a page whose writeback `fails` is only dropped.
     pub(super) fn evict(&mut self, fails: bool, mut choose: impl FnMut() -> bool) {
         for at in 0..self.pages.len() {

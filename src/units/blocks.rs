@@ -44,6 +44,11 @@ impl BlockMask {
         self.0.count_ones()
     }
 
+    /// The highest block in the set.
+    pub fn last(self) -> Option<u32> {
+        self.0.checked_ilog2()
+    }
+
     /// The blocks of both sets together.
     #[must_use]
     pub fn with(self, other: Self) -> Self {

@@ -126,7 +126,7 @@ fn readers_that_share_a_scarce_budget_all_come_to_an_end() {
     }
 }
 
-/// A cache that takes no more serves from the remote, each byte once: what is read ahead and not kept is fetched in vain.
+/// A cache that is full evicts what was read, not what was read ahead and is still to be: that would be fetched in vain.
 #[test]
 fn a_full_cache_fetches_nothing_in_vain() {
     let config = Config {
@@ -136,17 +136,9 @@ fn a_full_cache_fetches_nothing_in_vain() {
     };
     let (cache, blob, data) = cache_over_one(1 << 20, config);
     read_pages(&blob, &data, 0..LEN);
-    // The readers were answered from memory; what the disk refuses shows a little later.
-    for _ in 0..1000 {
-        if cache.stats().fills_dropped > 0 {
-            break;
-        }
-        std::thread::sleep(Duration::from_millis(10));
-    }
     let stats = cache.stats();
     assert!(stats.used_bytes <= 1 << 20, "{stats:?}");
-    assert!(stats.fills_dropped > 0, "{stats:?}");
-    // What was on its way when the cache became full.
+    assert!(stats.slots_culled > 0, "{stats:?}");
     let in_vain = stats.remote_bytes - LEN as u64;
     assert!(in_vain <= 1 << 20, "{in_vain} of {stats:?}");
 }

@@ -190,6 +190,9 @@ impl Storage for Stage {
         self.store.write_chunk(file, offset, data)
     }
 
+    fn cut_chunk(&self, file: ChunkFile, len: u64) -> io::Result<u64> {
+        self.store.cut_chunk(file, len)
+    }
     fn remove_chunk(&self, slot: SlotId) -> io::Result<()> {
         self.store.remove_chunk(slot)
     }

@@ -1,0 +1,124 @@
+//! The free places of a segment that had a tenant: their files are still there, and are written over by the next one.
+
+use std::collections::BTreeSet;
+
+use hashbrown::HashMap;
+
+use crate::format::SlotFlags;
+
+/// What a free place remembers of its last tenant.
+#[derive(Clone, Copy, Default, Debug)]
+pub(super) struct FreePlace {
+    pub(super) generation: u32,
+    pub(super) alloc_4k: u32,
+    pub(super) flags: SlotFlags,
+}
+
+/// Free places by number, and by what their files take.
+#[derive(Default)]
+pub(super) struct Left {
+    places: HashMap<u32, FreePlace>,
+    by_class: BTreeSet<(u32, u32)>,
+}
+
+impl Left {
+    /// Notes a free place.
+    pub(super) fn put(&mut self, place: u32, left: FreePlace) {
+        self.take(place);
+        self.places.insert(place, left);
+        self.by_class.insert((class(left.alloc_4k), place));
+    }
+
+    /// Forgets a free place.
+    pub(super) fn take(&mut self, place: u32) -> Option<FreePlace> {
+        let left = self.places.remove(&place)?;
+        self.by_class.remove(&(class(left.alloc_4k), place));
+        Some(left)
+    }
+
+    /// The place whose file suits a chunk of so many pages best: one of its class, else the next smaller one, which only
+    /// grows, else the next larger one, which is cut.
+    pub(super) fn best_for(&self, pages: u32) -> Option<(u32, FreePlace)> {
+        let wanted = class(pages);
+        let smaller = self.by_class.range(..=(wanted, u32::MAX)).next_back();
+        let (_, place) = smaller.or_else(|| self.by_class.first())?;
+        Some((*place, *self.places.get(place)?))
+    }
+
+    /// A place with a file that takes something: the largest class first.
+    pub(super) fn largest(&self) -> Option<(u32, FreePlace)> {
+        let (_, place) = self.by_class.last()?;
+        let left = *self.places.get(place)?;
+        (left.alloc_4k > 0).then_some((*place, left))
+    }
+
+    /// A place with a file that takes something and suits a chunk of so many pages less than another one does.
+    pub(super) fn spare(&self, pages: u32) -> Option<u32> {
+        let (best, _) = self.best_for(pages)?;
+        let mut with_file = self
+            .by_class
+            .range((class(1), 0)..)
+            .map(|(_, place)| *place);
+        with_file.find(|place| *place != best)
+    }
+
+    /// The pages that the files of all places take.
+    pub(super) fn pages(&self) -> u64 {
+        self.places
+            .values()
+            .map(|left| u64::from(left.alloc_4k))
+            .sum()
+    }
+}
+
+/// Files whose sizes round up to the same power of two are of one class; an empty one is of the least.
+fn class(pages: u32) -> u32 {
+    match pages {
+        0 => 0,
+        _ => 1 + pages.next_power_of_two().ilog2(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn with(sizes: &[u32]) -> Left {
+        let mut left = Left::default();
+        for (place, pages) in (0..).zip(sizes) {
+            let alloc_4k = *pages;
+            let file = FreePlace {
+                alloc_4k,
+                ..FreePlace::default()
+            };
+            left.put(place, file);
+        }
+        left
+    }
+
+    #[test]
+    fn a_chunk_gets_the_file_that_moves_the_fewest_bytes() {
+        let left = with(&[0, 16, 1024, 16384, 15]);
+        let best = |pages| left.best_for(pages).unwrap().1.alloc_4k;
+        assert!([15, 16].contains(&best(16)), "its own class");
+        assert_eq!(best(512), 16, "the next smaller one grows");
+        assert_eq!(best(4), 0);
+        assert_eq!(best(1024), 1024);
+        assert_eq!(with(&[1024, 16384]).best_for(16).unwrap().0, 0);
+        assert!(with(&[]).best_for(1).is_none());
+    }
+
+    #[test]
+    fn what_is_unlinked_for_room_is_the_largest() {
+        let mut left = with(&[0, 16, 1024]);
+        assert_eq!(left.pages(), 1040);
+        assert_eq!(left.largest().unwrap().0, 2);
+        assert_eq!(left.take(2).unwrap().alloc_4k, 1024);
+        assert_eq!(left.largest().unwrap().0, 1);
+        assert_eq!(left.spare(16), None, "there is but one with a file");
+        assert_eq!(with(&[16, 16, 0]).spare(16), Some(0));
+        left.take(1);
+        assert!(left.largest().is_none(), "an empty file gives nothing");
+        assert!(left.take(1).is_none());
+    }
+}
