@@ -13,6 +13,7 @@ use super::blob::{Blob, Plan};
 use super::flight::{JobId, block_span};
 use super::gate::Budget;
 use super::op::{Answers, offset_in};
+use super::reclaim::Room;
 use super::slot::{Slot, Tenancy};
 use super::{Cache, Job, Lane, ReadError, verify};
 use crate::format::{SlotFlags, block_crc};
@@ -88,13 +89,14 @@ impl Fill {
         if cache.disk.read_only || cache.is_closed() {
             return None;
         }
-        let (slot, _room) = cache.slot_for(&self.plan, self.chunk_no, self.bytes.len() as u64)?;
+        let (slot, mut room) =
+            cache.slot_for(&self.plan, self.chunk_no, self.bytes.len() as u64)?;
         let mut tenancy = slot.tenancy.lock();
         if slot.state.lock().retired {
             return None;
         }
         if *tenancy == Tenancy::Unfounded {
-            cache.found(&slot)?;
+            cache.found(&slot, &mut room)?;
             *tenancy = Tenancy::Founded;
         }
         verify::make_trusted(cache, &slot)?;
@@ -103,7 +105,10 @@ impl Fill {
         let base = u32::try_from(first % per_chunk).unwrap_or_default();
         let count = u32::try_from(self.blocks.end - first).unwrap_or_default();
         let mask = BlockMask::span(base..base + count);
-        let absent = mask.without(slot.state.lock().present);
+        let (absent, witness) = {
+            let state = slot.state.lock();
+            (mask.without(state.present), state.witness(BlockMask::NONE))
+        };
         if absent.is_empty() {
             return Some(());
         }
@@ -134,10 +139,8 @@ impl Fill {
             let n = u32::try_from(block % per_chunk).unwrap_or_default();
             state.read = state.read.with(BlockMask::one(n));
         }
-        // Only what was absent is vouched for. A block that was present already may have been read since the write, and a
-        // read that was refused or is still going on may have brought an older page in.
-        let vouched = absent.without(state.checking);
-        state.verify(vouched);
+        // Only what was absent is vouched for: a block that was present already may have been read in the meantime.
+        state.verify(absent, witness);
         drop(state);
         cache.slots.account(&slot, before, taken);
         cache.flusher.note(&slot);
@@ -193,7 +196,7 @@ impl Cache {
 
     /// Writes the sector that names the slot's new tenant, with nothing present. A file that was once handed to
     /// passthrough is unlinked first: a mapping may still show it. One that is longer than the chunk is cut.
-    fn found(&self, slot: &Arc<Slot>) -> Option<()> {
+    fn found(&self, slot: &Arc<Slot>, room: &mut Room<'_>) -> Option<()> {
         let (tainted, before) = {
             let state = slot.state.lock();
             (state.flags.has(SlotFlags::TAINTED), state.alloc_4k)
@@ -203,7 +206,8 @@ impl Cache {
                 let gone = self.ground.storage.remove_chunk(slot.id).map(|()| 0);
                 ("unlinking a chunk file", gone)
             }
-            false if before > slot.valid_len.div_ceil(4096) => {
+            // Of one class and dense it is as long as the chunk, and nothing is cut.
+            false if before > 0 => {
                 let cut = self
                     .ground
                     .storage
@@ -225,6 +229,7 @@ impl Cache {
             slot.state.lock().flags = SlotFlags::default();
         }
         if before != after {
+            room.keep(u64::from(before.saturating_sub(after)) << 12);
             slot.state.lock().alloc_4k = after;
             self.counters.files_cut.add(u64::from(!tainted));
             self.slots.account(slot, before, after);

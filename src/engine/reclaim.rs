@@ -29,6 +29,18 @@ pub(super) struct Reserved(Mutex<u64>);
 pub(super) struct Room<'a> {
     reserved: &'a Reserved,
     bytes: u64,
+    /// What the fill writes, in whole pages: it never needs more.
+    most: u64,
+}
+
+impl Room<'_> {
+    /// Keeps what the fill may need of bytes that its own file gives back; called before they are accounted for, so that
+    /// nobody else takes them first.
+    pub(super) fn keep(&mut self, freed: u64) {
+        let kept = freed.min(self.most - self.bytes);
+        *self.reserved.0.lock() += kept;
+        self.bytes += kept;
+    }
 }
 
 impl Drop for Room<'_> {
@@ -87,14 +99,7 @@ impl Cache {
                 return Step::Done(slot);
             }
             let (left, empty) = (table.left_for(pages), table.empty_place());
-            let grows = |left: &FreePlace| {
-                let kept = if left.alloc_4k > pages {
-                    pages
-                } else {
-                    left.alloc_4k
-                };
-                self.reserve(bytes, kept, valid_len).is_some()
-            };
+            let grows = |left: &FreePlace| self.reserve(bytes, left.alloc_4k, valid_len).is_some();
             let place = match (left, empty) {
                 (Some((id, left)), _) if grows(&left) => (id, left),
                 // A victim of this segment hands its file on.
@@ -120,6 +125,7 @@ impl Cache {
             Room {
                 reserved: &self.reserved,
                 bytes: grows,
+                most: bytes.max(grows),
             }
         })
     }
@@ -150,6 +156,7 @@ impl Cache {
                 verified: BlockMask::NONE,
                 checking: BlockMask::NONE,
                 scrubbing: BlockMask::NONE,
+                doubts: 0,
                 read: BlockMask::NONE,
                 retired: false,
                 suspect: false,
@@ -164,14 +171,9 @@ impl Cache {
 }
 
 /// The most by which a file that takes `allocated` bytes grows when `bytes` bytes of a chunk of `valid_len` bytes are
-/// written. A file that takes more than the chunk was a larger chunk's: nobody knows which part of it is allocated.
+/// written. What a former tenant's file takes beyond the chunk is cut off first: see [`Room::keep`].
 fn grows_by(bytes: u64, allocated: u64, valid_len: u64) -> u64 {
-    let full = valid_len.next_multiple_of(4096);
-    if allocated > full {
-        bytes
-    } else {
-        bytes.min(full - allocated)
-    }
+    bytes.min(valid_len.next_multiple_of(4096).saturating_sub(allocated))
 }
 
 /// What a search for a place comes to.

@@ -54,6 +54,8 @@ pub(super) struct SlotState {
     pub(super) checking: BlockMask,
     /// Blocks that the scrub is reading: nobody may call them verified.
     pub(super) scrubbing: BlockMask,
+    /// How often it was noted that any page of the file may have come in from disk.
+    pub(super) doubts: u64,
     /// Blocks that a reader has had: a chunk is in use once one of them is read again.
     pub(super) read: BlockMask,
     /// The slot belongs to another tenant now.
@@ -86,6 +88,7 @@ impl Slot {
                 verified: BlockMask::NONE,
                 checking: BlockMask::NONE,
                 scrubbing: BlockMask::NONE,
+                doubts: 0,
                 read: record.present,
                 retired: false,
                 suspect: record.stamp.epoch() < trusted_epoch,
@@ -158,10 +161,23 @@ impl Slot {
     }
 }
 
+/// The number of doubts when something began; `None` where somebody else was reading from disk then.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) struct Witness(Option<u64>);
+
 impl SlotState {
-    /// Notes that these blocks were checked and have been in the page cache since, unless somebody is reading from disk.
-    pub(super) fn verify(&mut self, blocks: BlockMask) {
-        if self.checking.is_empty() && self.scrubbing.is_empty() {
+    /// Whoever is about to put blocks into the page cache, by a write or by the read of blocks that it checks itself
+    /// (`own`), asks for this first, and may call them verified with it afterwards.
+    pub(super) fn witness(&self, own: BlockMask) -> Witness {
+        let alone = self.checking.without(own).is_empty() && self.scrubbing.is_empty();
+        Witness(alone.then_some(self.doubts))
+    }
+
+    /// Notes that these blocks are right and have been in the page cache since the witness was called, unless any page
+    /// may have come in from disk since then: one of theirs may have been dropped, and come back as it was before.
+    pub(super) fn verify(&mut self, blocks: BlockMask, witness: Witness) {
+        let undisturbed = self.checking.is_empty() && self.scrubbing.is_empty();
+        if undisturbed && witness.0 == Some(self.doubts) {
             self.verified = self.verified.with(blocks.and(self.present));
         }
     }
@@ -169,6 +185,7 @@ impl SlotState {
     /// Notes that any page of the file may come in from disk, or may have.
     pub(super) fn doubt(&mut self) {
         self.verified = BlockMask::NONE;
+        self.doubts += 1;
     }
 
     /// Ends the tenancy in memory: from here on no reader is answered from the slot.

@@ -14,7 +14,7 @@ use super::blob::Blob;
 use super::disk::Unread;
 use super::flight::{JobId, Landing, block_span};
 use super::op::{Answers, offset_in};
-use super::slot::Slot;
+use super::slot::{Slot, Witness};
 use super::{Cache, Job, Lane};
 use crate::format::{SlotRecord, block_crc};
 use crate::units::{BlockMask, ByteRange};
@@ -47,20 +47,21 @@ struct Check {
 
 impl Check {
     fn run(mut self) {
+        let witness = self.slot.state.lock().witness(self.blocks);
         let good = read_blocks(self.blob.cache(), &self.slot, self.blocks);
-        self.end(good);
+        self.end(good, Some(witness));
     }
 
-    fn end(&mut self, good: Vec<(u32, Bytes)>) {
+    fn end(&mut self, good: Vec<(u32, Bytes)>, witness: Option<Witness>) {
         self.done = true;
         {
             let mut state = self.slot.state.lock();
             state.checking = state.checking.without(self.blocks);
-            if !state.retired {
+            if let Some(witness) = witness.filter(|_| !state.retired) {
                 let passed = good
                     .iter()
                     .fold(BlockMask::NONE, |m, (n, _)| m.with(BlockMask::one(*n)));
-                state.verify(passed);
+                state.verify(passed, witness);
             }
         }
         let chunk = self.slot.chunk;
@@ -93,7 +94,7 @@ impl Check {
 impl Drop for Check {
     fn drop(&mut self) {
         if !self.done {
-            self.end(Vec::new());
+            self.end(Vec::new(), None);
         }
     }
 }

@@ -138,6 +138,13 @@ impl CrashStore {
         self.state.lock().space = space;
     }
 
+    /// The bytes that the chunk files take on disk.
+    pub fn allocated(&self) -> u64 {
+        let state = self.state.lock();
+        let files = state.names.values().filter_map(|n| state.files.get(n));
+        files.map(MemFile::allocated).sum()
+    }
+
     /// How many operations of [`Storage`] were asked for so far.
     pub fn operations(&self) -> u64 {
         self.state.lock().operations

@@ -27,13 +27,13 @@ struct Page {
 }
 
 impl MemFile {
-    /// A file of these bytes on disk, none of them in memory.
+    /// A file of these bytes on disk, none of them in memory; pages of zeros alone are holes.
     pub(super) fn on_disk(disk: Vec<u8>) -> Self {
-        let page = Page {
-            allocated: true,
+        let page = |bytes: &[u8]| Page {
+            allocated: bytes.iter().any(|byte| *byte != 0),
             ..Page::default()
         };
-        let pages = vec![page; disk.len().div_ceil(PAGE)];
+        let pages = disk.chunks(PAGE).map(page).collect();
         Self {
             live: vec![0; disk.len()],
             disk,

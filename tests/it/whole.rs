@@ -3,19 +3,26 @@
 use std::sync::Arc;
 
 use larder::remote::Sink;
+use larder::testing::Rng;
 use larder::units::{ByteRange, Facts, Timestamp, Validator};
 use parking_lot::Mutex;
 
-use crate::world::World;
+use crate::world::{Setup, World};
 
 /// A world with one object of 150,000 bytes in it that cannot be had in parts (see `Origin::new`).
 fn world(seed: u64) -> (World, usize) {
-    let mut world = World::new(seed);
+    let mut rng = Rng::new(seed);
+    // There is room for it.
+    let setup = Setup {
+        room: 6,
+        ..Setup::draw(&mut rng)
+    };
+    let mut world = World::with(rng, setup);
     let object = 2;
     assert!(world.origin.objects[object].indivisible);
     world
         .origin
-        .replace_with_len(object, 150_000, &mut larder::testing::Rng::new(seed));
+        .replace_with_len(object, 150_000, &mut Rng::new(seed));
     (world, object)
 }
 

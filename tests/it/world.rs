@@ -12,7 +12,7 @@ use std::time::Duration;
 use crate::origin::{Origin, Stream};
 use bytes::Bytes;
 use larder::check::{self, Disk, Mode, Plan};
-use larder::engine::{Blob, ReadError, Reader};
+use larder::engine::{Blob, ReadError, Reader, Stats};
 use larder::format::Geometry;
 use larder::testing::{CrashStore, Fate, Faults, Rng};
 use larder::units::ByteRange;
@@ -66,6 +66,43 @@ pub(crate) struct Handle {
     noisy: bool,
 }
 
+/// How often places and files changed hands.
+#[derive(Clone, Copy, Default, Debug)]
+pub(crate) struct Turnover {
+    pub(crate) culled: u64,
+    pub(crate) buried: u64,
+    pub(crate) reused: u64,
+    pub(crate) cut: u64,
+    pub(crate) unlinked: u64,
+}
+
+impl Turnover {
+    pub(crate) fn add(&mut self, stats: &Stats) {
+        self.culled += stats.slots_culled;
+        self.buried += stats.slots_buried;
+        self.reused += stats.slots_reused;
+        self.cut += stats.files_cut;
+        self.unlinked += stats.files_unlinked;
+    }
+
+    pub(crate) fn join(&mut self, other: Self) {
+        self.culled += other.culled;
+        self.buried += other.buried;
+        self.reused += other.reused;
+        self.cut += other.cut;
+        self.unlinked += other.unlinked;
+    }
+
+    /// Whether in so many worlds all of it happened all the time.
+    pub(crate) fn judge(&self, worlds: u64) {
+        eprintln!("{worlds} worlds: {self:?}");
+        let often = [self.culled, self.unlinked];
+        assert!(often.iter().all(|n| *n > worlds), "{self:?}");
+        let now_and_then = [self.reused, self.buried, self.cut];
+        assert!(now_and_then.iter().all(|n| *n > worlds / 32), "{self:?}");
+    }
+}
+
 type Outcome = Arc<Mutex<Option<Result<Bytes, ReadError>>>>;
 
 /// A read that was not answered yet.
@@ -89,6 +126,10 @@ pub(crate) struct World {
     setup: Setup,
     /// Errors of the origin were injected since the last quiet moment.
     origin_failed: bool,
+    /// What every file takes is known: nothing was lost that would have been recorded within 200 ms.
+    accounted: bool,
+    /// What changed hands under the daemons that have ended.
+    pub(crate) turnover: Turnover,
     pub(crate) reads_judged: u64,
 }
 
@@ -101,8 +142,15 @@ impl World {
 
     /// A world of this kind.
     pub(crate) fn with(mut rng: Rng, setup: Setup) -> Self {
-        let store = CrashStore::format(tiny_geometry(), TINY_CAPACITY, rng.next_u64());
-        let origin = Origin::new(&mut rng, 5);
+        let store = CrashStore::format(tiny_geometry(), setup.capacity(), rng.next_u64());
+        let mut origin = Origin::new(&mut rng, 5);
+        // Most worlds have more to read than the cache has room for.
+        for object in 0..5 {
+            if rng.chance(160) {
+                let len = 10_000 + rng.index(150_000);
+                origin.replace_with_len(object, len, &mut rng);
+            }
+        }
         Self::over(Arc::new(store), origin, rng, setup, 1)
     }
 
@@ -126,6 +174,8 @@ impl World {
             boot,
             setup,
             origin_failed: false,
+            accounted: boot == 1,
+            turnover: Turnover::default(),
             reads_judged: 0,
         }
     }
@@ -289,7 +339,16 @@ impl World {
             return true;
         }
         self.collect();
+        self.limit_holds();
         ran
+    }
+
+    /// The limit holds at every moment, on the disk itself.
+    fn limit_holds(&mut self) {
+        let stats = self.daemon().cache.stats();
+        let used = stats.index_bytes + self.store.allocated();
+        let holds = !self.accounted || used <= stats.capacity;
+        assert!(holds, "{used} bytes are on disk: {stats:?}");
     }
 
     /// Lets one of the streams go on.
@@ -318,6 +377,18 @@ impl World {
         self.origin_failed = false;
     }
 
+    /// Ends the daemon, at once.
+    fn end_daemon(&mut self) {
+        let daemon = self.daemon.take().expect("there is one at all times");
+        self.turnover.add(&daemon.cache.stats());
+        daemon.kill();
+    }
+
+    /// Something happens after which the sizes of some files may not be known.
+    pub(crate) fn lose_account(&mut self) {
+        self.accounted = false;
+    }
+
     fn forget_readers(&mut self) {
         self.handles.clear();
         self.pending.clear();
@@ -327,7 +398,8 @@ impl World {
     /// kill -9 and a new daemon: the page cache stays.
     pub(crate) fn kill(&mut self) {
         self.forget_readers();
-        self.daemon.take().unwrap().kill();
+        self.lose_account();
+        self.end_daemon();
         self.daemon = Some(Daemon::start(&self.store, self.boot, self.setup));
     }
 
@@ -337,7 +409,7 @@ impl World {
         self.forget_readers();
         // With a failing disk the stop is not clean, and that is all.
         let _ = self.daemon().cache.close();
-        self.daemon.take().unwrap().kill();
+        self.end_daemon();
         self.daemon = Some(Daemon::start(&self.store, self.boot, self.setup));
     }
 
@@ -351,12 +423,15 @@ impl World {
 
     /// The daemon is stopped, cleanly or not, and cachefsck goes over the disk before the next one.
     pub(crate) fn check(&mut self, plan: Plan) {
-        if self.rng.chance(128) {
-            self.calm();
-            let _ = self.daemon().cache.close();
+        match self.rng.chance(128) {
+            true => {
+                self.calm();
+                let _ = self.daemon().cache.close();
+            }
+            false => self.lose_account(),
         }
         self.forget_readers();
-        self.daemon.take().unwrap().kill();
+        self.end_daemon();
         self.store.faults(|faults| *faults = Faults::default());
         check_twice(&self.store, plan);
         self.daemon = Some(Daemon::start(&self.store, self.boot, self.setup));
@@ -364,6 +439,7 @@ impl World {
 
     /// A power cut, and a boot.
     pub(crate) fn power_cut(&mut self) {
+        self.lose_account();
         let cut = self.store.crash(self.rng.next_u64());
         self.boot_from(cut);
     }
@@ -371,7 +447,7 @@ impl World {
     /// Another boot, on what a cut left of the disk.
     pub(crate) fn boot_from(&mut self, disk: CrashStore) {
         self.forget_readers();
-        self.daemon.take().unwrap().kill();
+        self.end_daemon();
         self.store = Arc::new(disk);
         self.boot = self.boot.wrapping_add(1);
         self.daemon = Some(Daemon::start(&self.store, self.boot, self.setup));

@@ -4,13 +4,13 @@ use std::io;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use larder::engine::{Cache, ChunkPolicy, Config, Ground, Source, Verify};
+use larder::engine::{Cache, ChunkPolicy, ChunkRule, Config, Ground, Source, Verify};
 use larder::storage::{ChunkFile, HostIdentity, NowRead, Space, Storage};
 use larder::testing::sim::{SimClock, SimExecutor, SimFetcher};
 use larder::testing::{CrashStore, Faults, Rng};
 use larder::units::{ChunkSize, SlotId};
 
-use super::TIMEOUT;
+use super::{TIMEOUT, tiny_geometry};
 
 /// The disk as one daemon sees it: a killed daemon reaches it no more.
 struct Reach {
@@ -73,6 +73,10 @@ impl Storage for Reach {
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Setup {
     pub(crate) chunk: ChunkSize,
+    /// The objects' chunks are of different sizes, `chunk` and larger.
+    pub(crate) mixed: bool,
+    /// How many full chunks of 64 KiB find room.
+    pub(crate) room: u64,
     pub(crate) verify: Verify,
     /// Bytes a second of the scrub after a cut.
     pub(crate) scrub_rate: Option<u64>,
@@ -82,13 +86,15 @@ impl Setup {
     /// The smallest chunks, each block checked once.
     pub(crate) const PLAIN: Self = Self {
         chunk: ChunkSize::MIN,
+        mixed: false,
+        room: 6,
         verify: Verify::First,
         scrub_rate: None,
     };
 
     /// Chunks of 64 KiB to 512 KiB (blocks of 4 and 8 KiB); in a quarter of the worlds every read is checked, and in most a
     /// scrub follows a cut.
-    pub(super) fn draw(rng: &mut Rng) -> Self {
+    pub(crate) fn draw(rng: &mut Rng) -> Self {
         let chunk = ChunkSize::from_log2(16 + u8::try_from(rng.below(4)).unwrap()).unwrap();
         let verify = match rng.chance(64) {
             true => Verify::Always,
@@ -97,8 +103,33 @@ impl Setup {
         let scrub_rate = [None, Some(0), Some(1 << 20)][rng.index(3)];
         Self {
             chunk,
+            mixed: rng.chance(128),
+            room: 2 + rng.below(4),
             verify,
             scrub_rate,
+        }
+    }
+}
+
+impl Setup {
+    /// The size limit.
+    pub(crate) fn capacity(self) -> u64 {
+        tiny_geometry().index_len() + self.room * ChunkSize::MIN.bytes()
+    }
+
+    fn policy(self) -> ChunkPolicy {
+        let fixed = |more: u8| {
+            let chunk = ChunkSize::from_log2(self.chunk.log2() + more);
+            ChunkPolicy::Fixed(chunk.expect("the largest of these is far below the most"))
+        };
+        if !self.mixed {
+            return fixed(0);
+        }
+        let rule = |(name, more)| ChunkRule::new(name, fixed(more)).unwrap();
+        let rules = [("object-[12]", 1), ("object-3", 2), ("object-4", 3)].map(rule);
+        ChunkPolicy::Rules {
+            rules: rules.into(),
+            otherwise: Box::new(fixed(0)),
         }
     }
 }
@@ -145,8 +176,8 @@ impl Daemon {
             ..Config::default()
         };
         let cache = Cache::open(ground, config).expect("a cache that survived is opened");
-        let policy = ChunkPolicy::Fixed(setup.chunk);
-        let source = cache.source("sim:", "", Arc::new(Arc::clone(&fetcher)), policy);
+        let fetch = Arc::new(Arc::clone(&fetcher));
+        let source = cache.source("sim:", "", fetch, setup.policy());
         Self {
             reach,
             cache,
