@@ -36,13 +36,27 @@ impl Left {
         Some(left)
     }
 
-    /// The place whose file suits a chunk of so many pages best: one of its class, else the next smaller one, which only
-    /// grows, else the next larger one, which is cut.
+    /// The place whose file takes something and suits a chunk of so many pages best: one of its class, else the next smaller
+    /// one, which only grows, else the next larger one, which is cut.
     pub(super) fn best_for(&self, pages: u32) -> Option<(u32, FreePlace)> {
         let wanted = class(pages);
-        let smaller = self.by_class.range(..=(wanted, u32::MAX)).next_back();
-        let (_, place) = smaller.or_else(|| self.by_class.first())?;
+        let with_file = self.by_class.range((class(1), 0)..);
+        let smaller = self
+            .by_class
+            .range((class(1), 0)..=(wanted.max(class(1)), u32::MAX));
+        let (_, place) = smaller.last().or_else(|| with_file.min())?;
         Some((*place, *self.places.get(place)?))
+    }
+
+    /// A place whose file takes nothing, or is gone.
+    pub(super) fn without_file(&self) -> Option<(u32, FreePlace)> {
+        let (_, place) = self.by_class.first().filter(|(class, _)| *class == 0)?;
+        Some((*place, *self.places.get(place)?))
+    }
+
+    /// What is remembered of a place.
+    pub(super) fn get(&self, place: u32) -> Option<FreePlace> {
+        self.places.get(&place).copied()
     }
 
     /// A place with a file that takes something: the largest class first.
@@ -102,7 +116,8 @@ mod tests {
         let best = |pages| left.best_for(pages).unwrap().1.alloc_4k;
         assert!([15, 16].contains(&best(16)), "its own class");
         assert_eq!(best(512), 16, "the next smaller one grows");
-        assert_eq!(best(4), 0);
+        assert_eq!(best(4), 15, "none is as small, and an empty one is no file");
+        assert_eq!(left.without_file().unwrap().0, 0);
         assert_eq!(best(1024), 1024);
         assert_eq!(with(&[1024, 16384]).best_for(16).unwrap().0, 0);
         assert!(with(&[]).best_for(1).is_none());

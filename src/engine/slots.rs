@@ -433,10 +433,13 @@ impl Table {
         Some((SlotId(self.base + place), left))
     }
 
-    /// A free place without a file.
-    pub(super) fn empty_place(&self) -> Option<SlotId> {
-        let place = u32::try_from(self.free.first_one()?).ok()?;
-        Some(SlotId(self.base + place))
+    /// A free place without a file; asked where [`Table::left_for`] has none with one.
+    pub(super) fn empty_place(&self) -> Option<(SlotId, FreePlace)> {
+        let place = self.left.without_file().or_else(|| {
+            let place = u32::try_from(self.free.first_one()?).ok()?;
+            Some((place, self.left.get(place).unwrap_or_default()))
+        });
+        place.map(|(place, left)| (SlotId(self.base + place), left))
     }
 
     /// Takes the free place with the largest file out of the table, until [`Table::put_left`].

@@ -7,6 +7,7 @@
 
 mod chunks;
 mod cli;
+mod full;
 mod kernel;
 mod mounted;
 mod names;

@@ -9,12 +9,14 @@ use super::super::cli::rig::{larder, run, stderr, wait_until};
 use super::mounts::unmount;
 use super::tree::CHUNK_RULES;
 
-/// What a cache runs out of. In both shapes superseded versions stay around for a while, and their places are then reused.
+/// What a cache runs out of.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum Shape {
-    /// Places: files are overwritten in place.
+    /// Nothing: only superseded versions go, and their places are reused.
+    Roomy,
+    /// Places: something is culled all the time, and files are overwritten in place.
     FewSlots,
-    /// Bytes: files are unlinked first.
+    /// Bytes: something is culled all the time, and some files are unlinked.
     LittleRoom,
 }
 
@@ -22,14 +24,16 @@ impl Shape {
     pub(crate) fn of(seed: u64) -> Self {
         match seed % 3 {
             0 => Self::LittleRoom,
-            _ => Self::FewSlots,
+            1 => Self::FewSlots,
+            _ => Self::Roomy,
         }
     }
 
     fn args(self) -> [&'static str; 6] {
         let (size, slots) = match self {
-            Self::FewSlots => ("64M", "384"),
-            Self::LittleRoom => ("32M", "768"),
+            Self::Roomy => ("64M", "384"),
+            Self::FewSlots => ("64M", "128"),
+            Self::LittleRoom => ("16M", "768"),
         };
         ["--cache-size", size, "--slots", slots, "--files", "512"]
     }

@@ -78,7 +78,8 @@ impl Machine {
         tally: &Tally,
     ) -> (Vec<Wrong>, BTreeSet<PathBuf>) {
         let mut kept = BTreeSet::new();
-        if self.rng.chance(128) {
+        // Where chunks are culled nobody can say what is still there.
+        if self.shape == Shape::Roomy && self.rng.chance(128) {
             kept = self.kept(&daemon);
             std::thread::sleep(KEPT_WITHIN);
         }
