@@ -50,6 +50,8 @@ pub use cache::{Cache, Ground};
 pub use clock::{Clock, SystemClock};
 pub use config::{ChunkPolicy, ChunkRule, Config, Verify};
 pub use counters::Stats;
+#[cfg(feature = "testing")]
+pub use cull::trial;
 pub use embed::{EmbedError, OpenedCache};
 pub use error::{OpenError, ReadError};
 pub use executor::{DiskPool, Executor, Job, Lane};

@@ -15,7 +15,7 @@ use bitvec::vec::BitVec;
 use hashbrown::HashTable;
 use parking_lot::{Mutex, RwLock};
 
-use super::cull::{Policy, S3Fifo};
+use super::cull::{self, Policy};
 use super::disk::Disk;
 use super::left::{FreePlace, Left};
 use super::slot::Slot;
@@ -262,7 +262,7 @@ impl Table {
             map: HashTable::new(),
             free: BitVec::repeat(true, count as usize),
             left: Left::default(),
-            policy: Box::new(S3Fifo::new(count)),
+            policy: cull::chosen(count),
         };
         let start = disk.geometry.slot_table_offset(number);
         disk.for_each_sector(start, count, |place, offset, sector| {

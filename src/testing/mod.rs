@@ -12,6 +12,7 @@ mod mem_file;
 pub mod origin;
 mod rng;
 pub mod sim;
+pub mod traces;
 
 pub use crash_store::CrashStore;
 pub use fates::Fate;

@@ -7,16 +7,29 @@
 //!
 //! * Every place with a tenant is in exactly one queue of its segment's policy, no other place is in any.
 //! * Asking for a victim costs a bounded number of probes, whatever the number of places.
-//! * A proposed place stays in its queue, at its young end, until the policy hears that it was evicted or removed: asking
-//!   again proposes another one, as long as there is another.
+//! * A proposed place stays in its queue until the policy hears that it was evicted or removed: asking again proposes
+//!   another one, as long as there is another.
+//! * Nothing grows: what a policy keeps is of a fixed size for its number of places.
 
+mod ghosts;
 mod lists;
+#[cfg(feature = "testing")]
+mod rivals;
 mod s3fifo;
+#[cfg(all(test, feature = "testing"))]
+mod tests;
+#[cfg(feature = "testing")]
+pub mod trial;
 
-pub(super) use s3fifo::S3Fifo;
+use s3fifo::S3Fifo;
 
 /// How many places a policy looks at, at the most, before it proposes one whether it was read or not.
 pub(crate) const PROBES_MAX: u32 = 64;
+
+/// The policy of every segment, chosen by what `cargo bench --bench evict` prints (ARCHITECTURE.md, "Choosing victims").
+pub(super) fn chosen(places: u32) -> Box<dyn Policy> {
+    Box::new(S3Fifo::new(places))
+}
 
 /// Which chunk goes first.
 pub(super) trait Policy: Send + Sync {
@@ -40,6 +53,14 @@ pub(super) trait Policy: Send + Sync {
     /// The chunk at `place` is gone for another reason.
     fn removed(&mut self, place: u32);
 
-    /// Whether the chunk at `place` has proven its worth: it is kept over a restart.
+    /// Whether the chunk at `place` has proven its worth: that is kept over a restart.
     fn is_main(&self, place: u32) -> bool;
+
+    /// The chunk at `place` was read again. Nobody but a trial says so: at a hit the engine takes no lock of a policy's.
+    #[cfg(feature = "testing")]
+    fn hit(&mut self, _place: u32) {}
+
+    /// Its name.
+    #[cfg(feature = "testing")]
+    fn name(&self) -> &'static str;
 }

@@ -3,11 +3,11 @@
 //!
 //! One bit of use instead of the paper's two: each hit is a bit that the reader sets without any order. A chunk that comes
 //! back soon after its eviction (its fingerprint is among the ghosts) goes to the main queue at once.
+//!
+//! Invariants: places only ever go from the small queue to the main one; a place whose bit was set is not proposed before
+//! it has been renewed, unless [`PROBES_MAX`] others were looked at for the same victim.
 
-use std::collections::VecDeque;
-
-use hashbrown::HashSet;
-
+use super::ghosts::Ghosts;
 use super::lists::{Lists, Queue};
 use super::{PROBES_MAX, Policy};
 
@@ -17,18 +17,23 @@ const MAIN: Queue = 1;
 const SMALL_SHARE: u64 = 10;
 
 /// The policy over the places of one segment.
-pub(in crate::engine) struct S3Fifo {
+pub(super) struct S3Fifo {
     lists: Lists<2>,
     ghosts: Ghosts,
 }
 
 impl S3Fifo {
     /// An empty policy over `places` places.
-    pub(in crate::engine) fn new(places: u32) -> Self {
+    pub(super) fn new(places: u32) -> Self {
         Self {
             lists: Lists::new(places),
-            ghosts: Ghosts::default(),
+            ghosts: Ghosts::new(places),
         }
+    }
+
+    /// How many tenants there are: ghosts are remembered for as many evictions.
+    fn len(&self) -> u32 {
+        (self.lists.len(SMALL) + self.lists.len(MAIN)).max(1)
     }
 
     /// The queue that has to give.
@@ -46,7 +51,7 @@ impl S3Fifo {
 
 impl Policy for S3Fifo {
     fn insert(&mut self, place: u32, pages: u32, print: u32) {
-        let known = self.ghosts.take(print);
+        let known = self.ghosts.take(print, self.len());
         self.lists
             .push(if known { MAIN } else { SMALL }, place, pages);
     }
@@ -79,8 +84,7 @@ impl Policy for S3Fifo {
         let small = self.lists.queue_of(place) == Some(SMALL);
         self.lists.take(place);
         if small {
-            let most = self.lists.len(SMALL).max(self.lists.len(MAIN));
-            self.ghosts.add(print, most as usize);
+            self.ghosts.add(print);
         }
     }
 
@@ -91,29 +95,9 @@ impl Policy for S3Fifo {
     fn is_main(&self, place: u32) -> bool {
         self.lists.queue_of(place) == Some(MAIN)
     }
-}
 
-/// The fingerprints of what was evicted last. Two chunks with one fingerprint cost a wrong queue, nothing else.
-#[derive(Default)]
-struct Ghosts {
-    order: VecDeque<u32>,
-    prints: HashSet<u32>,
-}
-
-impl Ghosts {
-    fn add(&mut self, print: u32, most: usize) {
-        if self.prints.insert(print) {
-            self.order.push_back(print);
-        }
-        while self.order.len() > most.max(1) {
-            if let Some(oldest) = self.order.pop_front() {
-                self.prints.remove(&oldest);
-            }
-        }
-    }
-
-    /// Whether it is among them; it is not any more, though its place in the order goes by by itself.
-    fn take(&mut self, print: u32) -> bool {
-        self.prints.remove(&print)
+    #[cfg(feature = "testing")]
+    fn name(&self) -> &'static str {
+        "S3-FIFO"
     }
 }
