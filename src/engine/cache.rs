@@ -15,6 +15,7 @@ use super::limits::Limits;
 use super::reclaim::Reserved;
 use super::scrub::Scrub;
 use super::slots::{Lookup, Slots};
+use super::standing::Standing;
 use super::stop::{LastStop, same_run};
 use super::trouble::Trouble;
 use super::versions::Versions;
@@ -52,6 +53,7 @@ pub struct Cache {
     pub(super) reserved: Reserved,
     pub(super) versions: Versions,
     pub(super) burying: AtomicBool,
+    pub(super) standing: Standing,
     pub(super) scrub: Scrub,
     trouble: Trouble,
     pub(super) backlog: Backlog,
@@ -110,6 +112,7 @@ impl Cache {
             reserved: Reserved::default(),
             versions: Versions::default(),
             burying: AtomicBool::new(false),
+            standing: Standing::default(),
             scrub: Scrub::default(),
             trouble: Trouble::default(),
             backlog: Backlog::default(),
@@ -155,6 +158,7 @@ impl Cache {
         }
         self.scrub_on();
         self.bury_on();
+        self.keep_standing_on();
         if self.is_closed() || self.flush_under_way.swap(true, Ordering::AcqRel) {
             return;
         }
@@ -189,6 +193,7 @@ impl Cache {
             }
             std::thread::yield_now();
         }
+        self.keep_standing_at_close();
         self.disk.storage.sync_all()?;
         let clean = Session {
             state: SessionState::Clean,

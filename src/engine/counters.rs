@@ -73,6 +73,8 @@ counters! {
     slots_culled,
     /// Places that the policy looked at to find them.
     cull_probes,
+    /// Sectors that were written because a chunk proved its worth after they were last written.
+    standings_written,
     /// Chunks of superseded versions that were dropped.
     slots_buried,
     /// Chunks that took over the file of another one.

@@ -6,8 +6,8 @@ use std::sync::Arc;
 
 use parking_lot::Mutex;
 
-use super::Cache;
 use super::slot::Slot;
+use super::{Cache, standing};
 use crate::format::slot_hash;
 
 /// The slots whose sector lacks something.
@@ -82,9 +82,10 @@ impl Cache {
                 _ => return Ok(Flushed::Retired),
             }
         };
-        record.flags.0 |= standing;
+        record.flags.0 = record.flags.0 & !standing::BITS | standing;
         self.disk.write_slot(slot.id, &record)?;
         let mut state = slot.state.lock();
+        state.flags = record.flags;
         // Bits are only changed with the tenancy locked, which is held here.
         if state.present == record.present && state.stamp == record.stamp {
             state.crcs = None;

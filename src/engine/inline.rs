@@ -49,7 +49,7 @@ impl Blob {
         };
         if believed.holds(wanted) {
             self.read_verified(slot, &mut state, start, buf)?;
-            slot.note_read(&mut state, wanted);
+            slot.note_read(&mut state, wanted, &self.cache().standing);
             return Some(());
         }
         for n in wanted.iter() {
@@ -67,7 +67,7 @@ impl Blob {
                 }
             }
         }
-        slot.note_read(&mut state, wanted);
+        slot.note_read(&mut state, wanted, &self.cache().standing);
         Some(())
     }
 

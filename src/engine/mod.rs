@@ -28,6 +28,8 @@ mod gate;
 mod inline;
 mod left;
 mod limits;
+#[cfg(test)]
+mod memory;
 mod network;
 mod op;
 mod pace;
@@ -40,6 +42,7 @@ mod scrub_slot;
 mod slot;
 mod slots;
 mod source;
+mod standing;
 mod stop;
 mod trouble;
 mod verify;

@@ -12,6 +12,7 @@ use super::op::{Answers, ReadOp, offset_in};
 use super::readahead::Readahead;
 use super::slot::Slot;
 use super::slots::Lookup;
+use super::standing::Standing;
 use super::{Job, Lane, ReadDone, ReadError, verify};
 use crate::units::{BlockMask, ByteRange};
 
@@ -217,7 +218,7 @@ impl Blob {
                 chunk = Some((chunk_no, slot));
             }
             let slot = chunk.as_ref().and_then(|(_, slot)| slot.as_ref());
-            match slot.filter(|slot| claim_check(slot, n)) {
+            match slot.filter(|slot| claim_check(slot, n, &self.cache().standing)) {
                 None => found.missing.push(block),
                 Some(slot) => match found.present.last_mut() {
                     Some((last, mask)) if Arc::ptr_eq(last, slot) => {
@@ -346,14 +347,14 @@ struct Found {
 }
 
 /// Claims the check of a present block for the caller; false where it is absent or somebody else checks it already.
-fn claim_check(slot: &Slot, n: u32) -> bool {
+fn claim_check(slot: &Slot, n: u32, standing: &Standing) -> bool {
     let state = &mut *slot.state.lock();
     let free = !state.retired && state.present.has(n) && !state.checking.has(n);
     if free {
         // What is read from disk is unchecked until the check is done.
         state.checking = state.checking.with(BlockMask::one(n));
         state.doubt();
-        slot.note_read(state, BlockMask::one(n));
+        slot.note_read(state, BlockMask::one(n), standing);
     }
     free
 }

@@ -167,6 +167,7 @@ impl Cache {
                 stamp: self.disk.stamp(),
                 alloc_4k: left.alloc_4k,
                 flags: SlotFlags(left.flags.0 & SlotFlags::TAINTED),
+                noted: false,
                 last_use: u32::try_from(minutes).unwrap_or(u32::MAX),
                 crcs: None,
             }),

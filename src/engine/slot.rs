@@ -17,6 +17,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use parking_lot::Mutex;
 
+use super::standing::{self, Standing};
 use crate::format::{SlotFlags, SlotKind, SlotRecord};
 use crate::storage::ChunkFile;
 use crate::units::{BlockMask, ChunkSize, SlotId, Stamp, Tag};
@@ -64,7 +65,10 @@ pub(super) struct SlotState {
     pub(super) suspect: bool,
     pub(super) stamp: Stamp,
     pub(super) alloc_4k: u32,
+    /// As the sector has them, what it says of the slot's standing included.
     pub(super) flags: SlotFlags,
+    /// Noted for its standing, in this tenancy.
+    pub(super) noted: bool,
     pub(super) last_use: u32,
     /// The checksums, while the sector is dirty.
     pub(super) crcs: Option<Box<[u32; 64]>>,
@@ -95,6 +99,7 @@ impl Slot {
                 stamp: record.stamp,
                 alloc_4k: record.alloc_4k,
                 flags: record.flags,
+                noted: false,
                 last_use: record.last_use,
                 crcs: None,
             }),
@@ -102,10 +107,13 @@ impl Slot {
     }
 
     /// Notes that a reader gets these blocks. One pass through a chunk, in however many reads, is no use of it: only a read
-    /// whose last block was read before is.
-    pub(super) fn note_read(&self, state: &mut SlotState, blocks: BlockMask) {
+    /// whose last block was read before is. The first one is noted, if the slot's sector does not tell of it.
+    pub(super) fn note_read(&self, state: &mut SlotState, blocks: BlockMask, standing: &Standing) {
         if blocks.last().is_some_and(|last| state.read.has(last)) {
             self.used.store(true, Ordering::Relaxed);
+            if !state.noted && state.flags.0 & standing::BITS == 0 {
+                state.noted = standing.note(self.id);
+            }
         }
         state.read = state.read.with(blocks);
     }

@@ -19,6 +19,7 @@ use super::cull::{self, Policy};
 use super::disk::Disk;
 use super::left::{FreePlace, Left};
 use super::slot::Slot;
+use super::standing;
 use crate::format::{SectorError, SegmentHeader, SlotFlags, SlotKind, SlotRecord, slot_hash};
 use crate::units::{SlotId, Tag};
 
@@ -167,6 +168,14 @@ impl Slots {
         self.disk.geometry.segment_of(slot_hash(tag, chunk_no))
     }
 
+    /// The slot at a place of a loaded segment.
+    pub(super) fn at(&self, id: SlotId) -> Option<Arc<Slot>> {
+        let number = id.0 / self.disk.geometry.slots_per_segment();
+        let table = self.segments.get(number as usize)?.table.read();
+        let table = table.as_ref()?;
+        table.slot_at(id.0 - table.base).cloned()
+    }
+
     /// What the policy keeps of a slot over a restart, as flag bits of its record.
     pub(super) fn standing(&self, slot: &Slot) -> u32 {
         let table = self
@@ -307,9 +316,8 @@ impl Table {
         let mut found: Vec<_> = self.places.iter().flatten().collect();
         found.sort_by_key(|slot| slot.state.lock().stamp);
         for slot in found {
-            let mut state = slot.state.lock();
-            let main = state.flags.has(SlotFlags::QUEUE_MAIN);
-            state.flags.0 &= !(SlotFlags::QUEUE_MAIN | SlotFlags::VISITED);
+            let state = slot.state.lock();
+            let main = state.flags.0 & standing::BITS != 0;
             self.policy
                 .restore(slot.id.0 - self.base, state.alloc_4k, main);
         }

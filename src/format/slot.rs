@@ -56,9 +56,9 @@ impl SlotFlags {
     pub const PINNED: u32 = 1 << 2;
     /// The blob's validator is weak.
     pub const WEAK_VALIDATOR: u32 = 1 << 3;
-    /// The policy's bit: read since the hand last passed (reserved for culling).
+    /// The chunk was read again since it came: it is worth more to the choice of victims.
     pub const VISITED: u32 = 1 << 4;
-    /// The policy's queue (reserved for culling).
+    /// The chunk is in the policy's main queue.
     pub const QUEUE_MAIN: u32 = 1 << 5;
     /// The bytes lie in one file for the whole blob (reserved for sealing).
     pub const SEALED: u32 = 1 << 6;

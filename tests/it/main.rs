@@ -3,8 +3,8 @@
 //! `tidy` holds the rules of the house, `spec` holds `format-spec.md` against the code, `golden` opens a cache that an
 //! earlier version wrote, `fuzzed` replays the inputs of the fuzzers, `check`, `repairs` and `damage` damage caches and have
 //! them put right, `beside` checks one at work, `deep` reads blocks on many threads, `crowd` reads with many at once and
-//! from a cache that is full, `touched` finds its files immutable or linked, `faults` reads
-//! from web servers that break off, stand still and lie.
+//! from a cache that is full, `standing` restarts it, `evict` holds the choice of victims, `touched` finds its files
+//! immutable or linked, `faults` reads from web servers that break off, stand still and lie.
 
 #![expect(
     clippy::unwrap_used,
@@ -19,6 +19,7 @@ mod crowd;
 mod damage;
 mod deep;
 mod embed;
+mod evict;
 mod faults;
 mod fuzzed;
 mod golden;
@@ -31,6 +32,7 @@ mod repairs;
 mod scrub;
 mod sick_disk;
 mod spec;
+mod standing;
 mod storm;
 mod threads;
 mod tidy;

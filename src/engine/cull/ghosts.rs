@@ -5,6 +5,10 @@
 /// Fingerprints in a bucket: a line of the processor's cache.
 const WAYS: usize = 8;
 
+/// What a place costs here.
+#[cfg(test)]
+pub(super) const BYTES_PER_PLACE: usize = size_of::<u64>();
+
 /// As many fingerprints as the segment has places, about.
 pub(super) struct Ghosts {
     /// Fingerprint, and above it the turn at which it came; 0 is none.
@@ -55,7 +59,7 @@ impl Ghosts {
 
     fn bucket(&mut self, print: u32) -> &mut [u64] {
         let buckets = (self.entries.len() / WAYS) as u64;
-        let at = usize::try_from(u64::from(print) * buckets >> 32).unwrap_or_default() * WAYS;
+        let at = usize::try_from((u64::from(print) * buckets) >> 32).unwrap_or_default() * WAYS;
         self.entries.get_mut(at..at + WAYS).unwrap_or_default()
     }
 }
@@ -133,10 +137,5 @@ mod tests {
         }
         assert!(!ghosts.take(print(0), 100), "the oldest gave way");
         assert!((1..9).all(|n| ghosts.take(print(n), 100)));
-    }
-
-    #[test]
-    fn eight_bytes_a_place() {
-        assert_eq!(size_of_val(Ghosts::new(4096).entries.as_slice()), 8 * 4096);
     }
 }

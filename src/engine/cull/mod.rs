@@ -31,6 +31,10 @@ pub(super) fn chosen(places: u32) -> Box<dyn Policy> {
     Box::new(S3Fifo::new(places))
 }
 
+/// What the policy keeps for each place, whether it has a tenant or not.
+#[cfg(test)]
+pub(super) const BYTES_PER_PLACE: usize = lists::BYTES_PER_PLACE + ghosts::BYTES_PER_PLACE;
+
 /// Which chunk goes first.
 pub(super) trait Policy: Send + Sync {
     /// A chunk came to `place`; its file takes `pages` pages of 4 KiB. `print` is the chunk's fingerprint, by which a policy

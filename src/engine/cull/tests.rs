@@ -24,7 +24,7 @@ fn number(seed: u8, n: u32) -> u64 {
 }
 
 fn below(number: u64, end: u32) -> u32 {
-    u32::try_from(number % u64::from(end)).unwrap()
+    u32::try_from(number % u64::from(end)).unwrap_or_default()
 }
 
 /// Asks for a victim where every place says that it was used, or none does.
