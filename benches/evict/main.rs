@@ -1,10 +1,11 @@
-//! Which policy chooses the best victims, and at what cost: `cargo bench --bench evict`. Each trace, made or recorded, goes
-//! through a cache that has nothing but the policy (`larder::engine::trial`). Printed are the misses, by requests and by bytes;
-//! the time for a request, the cache around the policy included; and the places that were looked at for a victim.
+//! Which policy chooses the best victims, and at what cost: `cargo bench --bench evict`. Each trace, made or recorded,
+//! goes through a cache that has nothing but the policy (`larder::engine::trial`). Printed are the misses, by requests
+//! and by bytes; the time for a request, the cache around the policy included; and the places that were looked at for a
+//! victim.
 //!
-//! Beside the policies an oracle, which evicts what is wanted last: no policy has fewer misses where all chunks have one size.
-//! Where there is a hot set, another one that never evicts it. And the policies' average over all traces in which the oracle
-//! hits anything, of the part of its hits that they have.
+//! Beside the policies an oracle, which evicts what is wanted last: no policy has fewer misses where all chunks have one
+//! size. Where there is a hot set, another one that never evicts it. And the policies' average over all traces in which
+//! the oracle hits anything, of the part of its hits that they have.
 
 #![expect(clippy::print_stdout, reason = "the table is what it is for")]
 

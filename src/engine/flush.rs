@@ -85,7 +85,7 @@ impl Cache {
         record.flags.0 = record.flags.0 & !standing::BITS | standing;
         self.disk.write_slot(slot.id, &record)?;
         let mut state = slot.state.lock();
-        state.flags = record.flags;
+        state.flags.0 = state.flags.0 & !standing::BITS | standing;
         // Bits are only changed with the tenancy locked, which is held here.
         if state.present == record.present && state.stamp == record.stamp {
             state.crcs = None;

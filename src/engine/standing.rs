@@ -1,8 +1,8 @@
 //! What the policy thinks of a slot, kept over a restart: two flag bits of the slot's record.
 //!
-//! They are written along whenever a slot's sector is. A slot that was written before it proved its worth is noted at the read
-//! that proves it, once in its tenancy, and its sector is written again: a few dozen a second, and as many as a second has room
-//! for when the cache is closed. What is not written by then is only forgotten. Invariants:
+//! They are written along whenever a slot's sector is. A slot that was written before it proved its worth is noted at
+//! the read that proves it, once in its tenancy, and its sector is written again: a few dozen a second, and as many as a
+//! second has room for when the cache is closed. What is not written by then is only forgotten. Invariants:
 //!
 //! * A sector is written for its standing only if it has neither bit and would get one: at most once in a tenancy.
 //! * Tag, stamp, presence and checksums stay those of the sector: the order in which chunks came is kept, and nothing is

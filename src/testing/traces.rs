@@ -106,7 +106,8 @@ fn whole(chunk: u32, sizes: Sizes) -> Request {
     }
 }
 
-/// Chunks of which the one of rank n is wanted with a frequency of n to the power of `-skew`, through a cache of a tenth of them.
+/// Chunks of which the one of rank n is wanted with a frequency of n to the power of `-skew`, through a cache of a tenth
+/// of them.
 pub fn zipf(skew: f64, sizes: Sizes) -> Trace {
     const CHUNKS: u32 = 20_000;
     let mut sums = Vec::new();

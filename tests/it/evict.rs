@@ -63,7 +63,7 @@ fn each_rival_has_a_trace_that_the_choice_does_better_on() {
     ] {
         let (ours, theirs) = (hits(trace, Chooser::Chosen), hits(trace, rival));
         assert!(
-            ours * 4 > theirs * 5,
+            ours * 8 > theirs * 9,
             "{}: {ours}, {rival:?} {theirs}",
             trace.name
         );

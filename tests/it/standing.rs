@@ -74,8 +74,8 @@ fn end(world: &mut World, end: End) {
     }
 }
 
-/// The hot objects are read again after their sectors were written; with `promoted` a scan follows, which brings them into the
-/// main queue. After the restart a scan of four caches goes through.
+/// The hot objects are read again after their sectors were written; with `promoted` a scan follows, which brings them
+/// into the main queue. After the restart a scan of four caches goes through.
 #[test]
 fn what_was_hot_before_a_restart_outlives_a_scan_after_it() {
     for how in [End::Close, End::Kill, End::Reboot] {

@@ -1,6 +1,7 @@
 //! The fingerprints of what was evicted last, in a table of fixed size: nothing grows, and nothing is walked.
 //!
-//! A fingerprint has a bucket, in which the oldest gives way. Two chunks with one fingerprint cost a wrong queue, nothing else.
+//! A fingerprint has a bucket, in which the oldest gives way. Two chunks with one fingerprint cost a wrong queue,
+//! nothing else.
 
 /// Fingerprints in a bucket: a line of the processor's cache.
 const WAYS: usize = 8;

@@ -5,8 +5,8 @@ use super::{PROBES_MAX, Policy};
 
 const ALL: Queue = 0;
 
-/// SIEVE (Zhang and others, NSDI 2024): one queue in the order of arrival, and a hand that goes through it from the oldest to
-/// the youngest, sparing what was used.
+/// SIEVE (Zhang and others, NSDI 2024): one queue in the order of arrival, and a hand that goes through it from the
+/// oldest to the youngest, sparing what was used.
 pub(super) struct Sieve {
     lists: Lists<1>,
     hand: Option<u32>,
@@ -67,8 +67,8 @@ impl Policy for Sieve {
     }
 }
 
-/// One queue, whose oldest place goes: in the order of arrival (FIFO), or in that of the last use (LRU), which needs a lock at
-/// every hit.
+/// One queue, whose oldest place goes: in the order of arrival (FIFO), or in that of the last use (LRU), which needs a
+/// lock at every hit.
 pub(super) struct OneQueue {
     lists: Lists<1>,
     by_use: bool,

@@ -1,7 +1,7 @@
 //! A policy on trial: requests go through a cache that has nothing but the policy, and what came of it is counted.
 //!
-//! The cache is larder's in what matters to a policy: chunks are filled block by block and weigh what is filled, a chunk is in
-//! use once a block of it is read again, and whoever needs room takes victims until it fits.
+//! The cache is larder's in what matters to a policy: chunks are filled block by block and weigh what is filled, a chunk
+//! is in use once a block of it is read again, and whoever needs room takes victims until it fits.
 
 use std::collections::{BTreeSet, HashMap};
 
@@ -22,8 +22,8 @@ pub enum Chooser<'a> {
     Lru,
     /// First in, first out.
     Fifo,
-    /// Somebody who knows the future: the chunk whose last request has the highest rank of these (one for each request) goes.
-    /// Where that is the new one, it is not kept.
+    /// Somebody who knows the future: the chunk whose last request has the highest rank of these (one for each request)
+    /// goes. Where that is the new one, it is not kept.
     Ranked(&'a [u64]),
 }
 
