@@ -116,17 +116,34 @@ fn what_was_read_once_goes_first_after_a_restart() {
     assert_eq!(missed(&mut world), HOT as u64);
 }
 
+/// Reads objects without a tick.
+fn read_at_once(world: &mut World, objects: std::ops::Range<usize>) {
+    for object in objects {
+        let handle = world.open(object);
+        world.read(handle, ByteRange::new(0, CHUNK as u64));
+        world.drain();
+        world.handles[handle] = None;
+    }
+}
+
+/// It is the sectors by which it is known: a kill before they are written loses it, and nothing else.
+#[test]
+fn what_a_kill_leaves_unwritten_is_forgotten() {
+    let mut world = world();
+    read(&mut world, 0..HOT);
+    read_at_once(&mut world, 0..HOT);
+    assert_eq!(world.daemon().cache.stats().standings_written, 0);
+    end(&mut world, End::Kill);
+    read(&mut world, HOT..HOT + SCANNED);
+    assert_eq!(missed(&mut world), HOT as u64);
+}
+
 /// Sectors are written at their rate, and a sector that has its bits already is not.
 #[test]
 fn few_sectors_are_written_for_it() {
     let mut world = world();
     read(&mut world, 0..HOT);
-    // All at once, without a tick.
-    for object in (0..HOT).chain(0..HOT) {
-        let handle = world.open(object);
-        world.read(handle, ByteRange::new(0, CHUNK as u64));
-        world.drain();
-    }
+    read_at_once(&mut world, 0..HOT);
     let mut written = Vec::new();
     for _ in 0..20 {
         tick(&mut world, 1);
