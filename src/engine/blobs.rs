@@ -2,10 +2,14 @@
 //!
 //! A segment's table in memory holds numbers only; a record is read from the index when it is asked for. A record that
 //! was changed stays in `dirty` until it is written, and is read from there.
+//!
+//! Records are reused as slots are. A hand goes round a segment (the CLOCK policy) and frees those that nobody asked for
+//! since it last passed, ahead of need: a few numbers are always free, because putting a record does not wait for the disk.
 
 use std::collections::BTreeMap;
 use std::io;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use bitvec::vec::BitVec;
 use hashbrown::HashMap;
@@ -15,11 +19,18 @@ use super::disk::{Disk, Unread};
 use crate::format::{BlobKind, BlobRecord, Sector, blob_segment_hash};
 use crate::units::{BlobKey, Stamp, Tag};
 
+/// One place in so many is kept free.
+const SPARE_SHARE: usize = 64;
+/// How many places one search for those to be freed looks at.
+const PROBES: usize = 1024;
+
 /// All segments' blob tables.
 pub(super) struct Blobs {
     disk: Arc<Disk>,
     segments: Box<[Segment]>,
     dirty: Mutex<BTreeMap<u32, BlobRecord>>,
+    /// A table has few free numbers left.
+    short: AtomicBool,
 }
 
 #[derive(Default)]
@@ -31,6 +42,43 @@ struct Segment {
 struct Table {
     numbers: HashMap<BlobKey, u32>,
     free: BitVec,
+    /// Places whose record was asked for since the hand last passed.
+    asked: BitVec,
+    hand: usize,
+}
+
+impl Table {
+    fn note(&mut self, place: u32) {
+        if let Some(mut bit) = self.asked.get_mut(place as usize) {
+            *bit = true;
+        }
+    }
+
+    /// Whether so few places are free that some are to be freed.
+    fn is_short(&self) -> bool {
+        self.free.count_ones() <= 1 + self.free.len() / SPARE_SHARE
+    }
+
+    /// The next places to be freed, at most `most`, among the next `PROBES` places.
+    fn victims(&mut self, most: usize) -> Vec<u32> {
+        let (mut found, count) = (Vec::new(), self.free.len());
+        for _ in 0..PROBES.min(2 * count) {
+            let place = self.hand;
+            self.hand = (place + 1) % count.max(1);
+            let held = self.free.get(place).is_some_and(|free| !*free);
+            let asked = self
+                .asked
+                .get_mut(place)
+                .is_some_and(|mut bit| bit.replace(false));
+            if held && !asked {
+                found.extend(u32::try_from(place));
+            }
+            if found.len() >= most {
+                break;
+            }
+        }
+        found
+    }
 }
 
 impl Blobs {
@@ -42,6 +90,7 @@ impl Blobs {
             disk,
             segments,
             dirty: Mutex::default(),
+            short: AtomicBool::new(false),
         }
     }
 
@@ -49,10 +98,12 @@ impl Blobs {
     pub(super) fn get(&self, key: BlobKey) -> io::Result<Option<(u32, BlobRecord)>> {
         self.load(key)?;
         let number = {
-            let table = self.segment(key).table.read();
-            table
-                .as_ref()
-                .and_then(|table| table.numbers.get(&key).copied())
+            let mut table = self.segment(key).table.write();
+            table.as_mut().and_then(|table| {
+                let number = table.numbers.get(&key).copied()?;
+                table.note(number - self.base(key));
+                Some(number)
+            })
         };
         let Some(number) = number else {
             return Ok(None);
@@ -74,7 +125,11 @@ impl Blobs {
         let number = match table.numbers.get(&record.key) {
             Some(number) => *number,
             None => {
-                let place = u32::try_from(table.free.first_one()?).ok()?;
+                let place = table.free.first_one().and_then(|n| u32::try_from(n).ok());
+                if table.is_short() {
+                    self.short.store(true, Ordering::Relaxed);
+                }
+                let place = place?;
                 table.free.set(place as usize, false);
                 let number = self.base(record.key) + place;
                 table.numbers.insert(record.key, number);
@@ -94,6 +149,43 @@ impl Blobs {
             .record(number)?
             .filter(|r| r.kind != BlobKind::Free)
             .map(|record| record.tag))
+    }
+
+    /// Whether a table has run short of free numbers since this was last asked.
+    pub(super) fn take_short(&self) -> bool {
+        self.short.swap(false, Ordering::Relaxed)
+    }
+
+    /// Frees some records in each table that is short of free numbers; one that names a version which is `in_use` only where
+    /// no number is free at all. What they named is returned. Waits for the disk.
+    pub(super) fn free_some(&self, in_use: impl Fn(Tag) -> bool) -> Vec<BlobRecord> {
+        let mut freed = Vec::new();
+        for (segment, number) in self.segments.iter().zip(0..) {
+            let base = number * self.disk.geometry.blobs_per_segment();
+            let victims = match &mut *segment.table.write() {
+                Some(table) if table.is_short() => {
+                    table.victims(1 + table.free.len() / SPARE_SHARE)
+                }
+                _ => continue,
+            };
+            for place in victims {
+                let Ok(Some(record)) = self.record(base + place) else {
+                    continue;
+                };
+                let mut table = segment.table.write();
+                let held = table.as_mut().filter(|table| {
+                    let spared = in_use(record.tag) && table.free.any();
+                    !spared && table.numbers.get(&record.key) == Some(&(base + place))
+                });
+                if let Some(table) = held {
+                    table.numbers.remove(&record.key);
+                    table.free.set(place as usize, true);
+                    self.dirty.lock().insert(base + place, BlobRecord::free());
+                    freed.push(record);
+                }
+            }
+        }
+        freed
     }
 
     /// Writes what is dirty. A record that cannot be written stays dirty; the error of the last such is returned.
@@ -166,7 +258,17 @@ impl Blobs {
             .into_iter()
             .map(|(key, (_, place))| (key, base + place))
             .collect();
-        *segment.table.write() = Some(Table { numbers, free });
+        let asked = BitVec::repeat(false, count as usize);
+        let table = Table {
+            numbers,
+            free,
+            asked,
+            hand: 0,
+        };
+        if table.is_short() {
+            self.short.store(true, Ordering::Relaxed);
+        }
+        *segment.table.write() = Some(table);
         Ok(())
     }
 

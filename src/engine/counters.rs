@@ -77,6 +77,8 @@ counters! {
     standings_written,
     /// Chunks of superseded versions that were dropped.
     slots_buried,
+    /// Records of files that were freed for others.
+    records_freed,
     /// Chunks that took over the file of another one.
     slots_reused,
     /// Chunk files made.

@@ -15,6 +15,7 @@ use std::sync::atomic::Ordering;
 use super::left::FreePlace;
 use super::slot::Slot;
 use super::slots::{Lookup, Table};
+use super::versions::Dead;
 use super::{Cache, Job, Lane};
 use crate::format::{SlotFlags, SlotRecord};
 use crate::units::{SlotId, Tag};
@@ -87,18 +88,31 @@ impl Cache {
         taken
     }
 
-    /// Has the chunks of dead versions freed, if there are any. Does not wait for the disk.
+    /// Has records freed where a table runs short of them, and the chunks of dead versions. Does not wait for the disk.
     pub(super) fn bury_on(self: &Arc<Self>) {
-        if !self.versions.has_dead() || self.burying.swap(true, Ordering::AcqRel) {
+        let short = self.blobs.take_short();
+        if !(short || self.versions.has_dead()) || self.burying.swap(true, Ordering::AcqRel) {
             return;
         }
         let cache = Arc::clone(self);
         let job: Job = Box::new(move || {
+            if short {
+                cache.free_records();
+            }
             cache.bury();
             cache.burying.store(false, Ordering::Release);
         });
         if self.ground.executor.submit(Lane::Write, job).is_err() {
             self.burying.store(false, Ordering::Release);
+        }
+    }
+
+    /// Frees blob records that nobody asked for of late; the versions that they named are dead.
+    fn free_records(&self) {
+        for record in self.blobs.free_some(|tag| self.versions.is_in_use(tag)) {
+            self.counters.records_freed.add(1);
+            let dead = Dead::new(record.tag, record.chunk, record.size);
+            self.versions.superseded(dead);
         }
     }
 

@@ -104,8 +104,8 @@ impl Cache {
                 (Some((id, left)), _) if grows(&left) => (id, left),
                 // A victim of this segment hands its file on.
                 (Some(_), _) => return Step::NeedRoom(pages),
-                // A new file only where the whole chunk has room: otherwise it would drive others out as it grows, whose files
-                // could have been taken over instead.
+                // A new file only where the whole chunk has room: otherwise it would drive others out as it grows, whose
+                // files could have been taken over instead.
                 (None, Some((id, left))) if self.reserve(valid_len, 0, valid_len).is_some() => {
                     (id, left)
                 }

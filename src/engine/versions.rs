@@ -91,6 +91,11 @@ impl Versions {
             .is_some_and(|open| open.superseded.is_some())
     }
 
+    /// Whether somebody has a version open.
+    pub(super) fn is_in_use(&self, tag: Tag) -> bool {
+        self.0.lock().open.contains_key(&tag)
+    }
+
     /// Whether something waits to be freed.
     pub(super) fn has_dead(&self) -> bool {
         !self.0.lock().dead.is_empty()

@@ -28,6 +28,7 @@ mod golden_writer;
 mod holes;
 mod model;
 mod origin;
+mod records;
 mod repairs;
 mod scrub;
 mod sick_disk;
