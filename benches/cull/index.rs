@@ -14,7 +14,10 @@ use parking_lot::Mutex;
 
 use crate::rig::{answer, facts, name};
 
+/// What is read of each chunk.
 const SIZE: u64 = 4096;
+/// One blob has all the chunks.
+const BLOB: u64 = 1 << 50;
 /// Fills that are measured.
 const MEASURED: u64 = 20_000;
 
@@ -93,7 +96,7 @@ impl Rig {
     fn new(slots: u64) -> Self {
         // Room is never short: it is places that are.
         let capacity = 64 << 40;
-        let geometry = Geometry::for_capacity(capacity, Some(slots), Some(4096));
+        let geometry = Geometry::for_capacity(capacity, Some(slots), Some(1024));
         let geometry = geometry.expect("a possible size");
         let len = usize::try_from(geometry.index_len()).expect("it fits into memory");
         let storage = IndexOnly(Mutex::new(vec![0; len]));
@@ -141,16 +144,17 @@ impl Rig {
     fn fill(&mut self, chunks: u64) -> f64 {
         let content = Bytes::from(vec![0x5a; 4096]);
         let begun = self.clock.monotonic();
+        let reader = self.source.blob(&name(0), &facts(BLOB)).reader();
         for _ in 0..chunks {
-            let reader = self.source.blob(&name(self.next), &facts(SIZE)).reader();
+            let first = ByteRange::at(self.next * ChunkSize::MIN.bytes(), SIZE);
             self.next += 1;
-            reader.read(ByteRange::at(0, SIZE), Box::new(drop));
+            reader.read(first, Box::new(drop));
             loop {
                 while self.executor.step(&mut self.rng) {}
                 let Some(job) = self.fetcher.take(&mut self.rng) else {
                     break;
                 };
-                answer(job, SIZE, &content);
+                answer(job, BLOB, &content);
             }
             if self.next.is_multiple_of(1000) {
                 self.cache.tick();

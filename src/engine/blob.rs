@@ -371,6 +371,7 @@ impl Blob {
         }
         if settled && plan.record.is_none() {
             plan.record = self.cache().blobs.put(self.record(&plan, facts));
+            self.cache().bury_on();
             let replaced = plan
                 .replaces
                 .take()

@@ -164,7 +164,7 @@ impl Blobs {
             let base = number * self.disk.geometry.blobs_per_segment();
             let victims = match &mut *segment.table.write() {
                 Some(table) if table.is_short() => {
-                    table.victims(1 + table.free.len() / SPARE_SHARE)
+                    table.victims(1 + 2 * table.free.len() / SPARE_SHARE)
                 }
                 _ => continue,
             };
