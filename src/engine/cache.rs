@@ -104,7 +104,7 @@ impl Cache {
         let cache = Arc::new(Self {
             slots: Slots::new(Arc::clone(&disk), session.trusted_epoch, &headers),
             blobs: Blobs::new(Arc::clone(&disk)),
-            limits: Limits::new(superblock.capacity),
+            limits: Limits::new(superblock.capacity, config.free_space),
             counters: Counters::default(),
             gate: Gate::new(config.fetch_budget),
             deadlines: Deadlines::default(),
@@ -276,7 +276,7 @@ impl Cache {
     }
 }
 
-fn sector(storage: &dyn Storage, offset: u64) -> io::Result<Sector> {
+pub(super) fn sector(storage: &dyn Storage, offset: u64) -> io::Result<Sector> {
     let mut sector = [0; SECTOR_LEN];
     storage.read_index(offset, &mut sector)?;
     Ok(sector)
