@@ -105,6 +105,11 @@ impl FreeSpace {
         }
     }
 
+    /// Whether the cache has given back enough.
+    pub(super) fn is_run(self, space: &Space) -> bool {
+        self.reached(self.run, space)
+    }
+
     /// Whether so much of the disk is free, of bytes and of inodes.
     fn reached(self, mark: u16, space: &Space) -> bool {
         space.free_bytes >= share(mark, space.total_bytes)

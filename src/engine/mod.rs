@@ -41,6 +41,7 @@ mod reclaim;
 mod scrub;
 mod scrub_slot;
 mod set_limits;
+mod shrink;
 mod slot;
 mod slots;
 mod source;

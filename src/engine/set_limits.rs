@@ -57,7 +57,7 @@ impl Cache {
     pub fn limits(&self) -> LimitsView {
         LimitsView {
             capacity: self.limits.capacity(),
-            free: self.limits.free(),
+            free: self.limits.marks(),
             used_bytes: self.used_bytes(),
             pressure: self.limits.pressure(),
             note: None,
@@ -93,7 +93,7 @@ impl Cache {
             }
         }
         if let Some(free) = free {
-            self.limits.set_free(free);
+            self.limits.set_marks(free);
         }
         Ok(LimitsView {
             note,

@@ -197,6 +197,7 @@ impl Daemon {
             unvalidated_ttl: args.unvalidated_ttl,
             verify: args.verify.into(),
             scrub_rate: args.scrub_rate.limit(),
+            free_space: args.free_space_ratio,
             ..Config::default()
         };
         let cache =
