@@ -68,6 +68,9 @@ fn mount_and_serve(
     reporter: &mut Reporter,
     notes: &[String],
 ) -> Result<(), Failure> {
+    if let Some(sentence) = cache::apply_size(args, &daemon.cache)? {
+        reporter.tell(Report::Note(sentence))?;
+    }
     let _ticker = Ticker::start(Arc::clone(&daemon.cache))?;
     let vfs = daemon.view(args, plan)?;
     // From here on a signal is an unmount, and not the end.
