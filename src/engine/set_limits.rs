@@ -86,10 +86,13 @@ impl Cache {
                     least,
                 });
             }
-            if capacity != self.limits.capacity() {
+            let before = self.limits.capacity();
+            if capacity != before {
                 self.persist_capacity(capacity)?;
                 self.limits.set_capacity(capacity);
-                note = outgrown(&self.disk.geometry, capacity);
+                if capacity > before {
+                    note = outgrown(&self.disk.geometry, capacity);
+                }
             }
         }
         if let Some(free) = free {

@@ -350,7 +350,7 @@ fn marks_can_be_changed_while_the_cache_is_open() {
     rig.read_all();
     rig.beside(100 * MIB, None);
     let full = rig.used();
-    let marks = FreeSpace::from_run(500).unwrap();
+    let marks = FreeSpace::from_run(600).unwrap();
     let view = rig.cache.set_limits(None, Some(marks)).unwrap();
     assert_eq!((view.free, view.pressure), (marks, Pressure::Culling));
     rig.beside(100 * MIB, None);
