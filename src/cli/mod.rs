@@ -14,6 +14,7 @@ mod mounts;
 mod netrc;
 mod output;
 mod quantity;
+mod resize;
 mod scrub;
 mod secret;
 mod stats;
@@ -69,6 +70,7 @@ fn run(cli: &args::Cli, given: &Given) -> Result<(), Failure> {
         args::Command::Stats(args) => stats::run(args),
         args::Command::Info(args) => info::run(args),
         args::Command::Scrub(args) => scrub::run(args),
+        args::Command::Resize(args) => resize::run(args),
         args::Command::Demo(args) => demo::run(args),
         args::Command::Completions(args) => complete(args.shell),
     }

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use bytesize::ByteSize;
 
-use crate::engine::ChunkPolicy;
+use crate::engine::{ChunkPolicy, FreeSpace};
 use crate::units::ChunkSize;
 
 /// Splits `text` after its leading number (digits, perhaps with one decimal point).
@@ -88,6 +88,30 @@ pub(super) fn parse_size(text: &str) -> Result<u64, String> {
         _ => return Err(format!("'{text}' is not a size: {way_out}")),
     };
     scaled(number, unit).ok_or_else(|| format!("'{text}' is not a size: {way_out}"))
+}
+
+/// Reads what has to stay free of a disk: `10%`, `10` or `0.1`, or three marks, `10/7/3`. A number below 1 without a sign is
+/// a share, any other one a percentage.
+pub(super) fn parse_free_space(text: &str) -> Result<FreeSpace, String> {
+    let marks: Option<Vec<u16>> = text.split('/').map(parts_per_thousand).collect();
+    match marks.as_deref() {
+        Some([run]) => FreeSpace::from_run(*run),
+        Some([run, cull, stop]) => FreeSpace::new(*run, *cull, *stop),
+        _ => Err(format!(
+            "'{text}' is no share of a disk: write 10% or 0.1, or three marks RUN/CULL/STOP as in 10/7/3, in steps of 0.1 %"
+        )),
+    }
+}
+
+fn parts_per_thousand(text: &str) -> Option<u16> {
+    let (number, sign) = split(text.trim());
+    let is_share = number.starts_with("0.") && sign.is_empty();
+    if !["", "%"].contains(&sign) {
+        return None;
+    }
+    // In thousandths of what is counted, so that finer steps are told from none.
+    let parts = scaled(number, if is_share { 1_000_000 } else { 10_000 })?;
+    (parts % 1000 == 0).then_some(parts / 1000)?.try_into().ok()
 }
 
 /// Reads a time: `500ms`, `30s`, `5m`, `1h`.
@@ -199,6 +223,25 @@ mod tests {
                 "{error}"
             );
         }
+    }
+
+    #[test]
+    fn free_space_is_a_share_or_three_marks() {
+        let default = FreeSpace::default();
+        for text in ["10%", "0.1", "10", "10/7/3", "10%/7%/3%", "0.10/0.07/0.03"] {
+            assert_eq!(parse_free_space(text), Ok(default), "{text}");
+        }
+        assert_eq!(parse_free_space("0"), Ok(FreeSpace::NONE));
+        assert_eq!(parse_free_space("2.5%").unwrap().run(), 25);
+        for bad in [
+            "", "ten", "10/7", "10/7/3/1", "-1", "0.0001", "10 GB", "1e1",
+        ] {
+            let error = parse_free_space(bad).unwrap_err();
+            assert!(error.contains(&format!("'{bad}'")) && error.contains("10/7/3"));
+        }
+        assert!(parse_free_space("3/7/10").unwrap_err().contains("order"));
+        assert!(parse_free_space("100%").unwrap_err().contains("nothing"));
+        assert!(parse_free_space("2000").unwrap_err().contains("nothing"));
     }
 
     #[test]

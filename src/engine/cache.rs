@@ -54,6 +54,9 @@ pub struct Cache {
     pub(super) versions: Versions,
     pub(super) burying: AtomicBool,
     pub(super) standing: Standing,
+    pub(super) shrinking: AtomicBool,
+    /// Nothing could be given back when it was last tried.
+    pub(super) stuck: AtomicBool,
     pub(super) scrub: Scrub,
     trouble: Trouble,
     pub(super) backlog: Backlog,
@@ -104,7 +107,7 @@ impl Cache {
         let cache = Arc::new(Self {
             slots: Slots::new(Arc::clone(&disk), session.trusted_epoch, &headers),
             blobs: Blobs::new(Arc::clone(&disk)),
-            limits: Limits::new(superblock.capacity),
+            limits: Limits::new(superblock.capacity, config.free_space),
             counters: Counters::default(),
             gate: Gate::new(config.fetch_budget),
             deadlines: Deadlines::default(),
@@ -113,6 +116,8 @@ impl Cache {
             versions: Versions::default(),
             burying: AtomicBool::new(false),
             standing: Standing::default(),
+            shrinking: AtomicBool::new(false),
+            stuck: AtomicBool::new(false),
             scrub: Scrub::default(),
             trouble: Trouble::default(),
             backlog: Backlog::default(),
@@ -124,6 +129,7 @@ impl Cache {
             session,
             last_stop,
         });
+        cache.ask_space();
         cache.scrub_after_stop();
         Ok(cache)
     }
@@ -159,6 +165,8 @@ impl Cache {
         self.scrub_on();
         self.bury_on();
         self.keep_standing_on();
+        self.look_at_space();
+        self.shrink_on();
         if self.is_closed() || self.flush_under_way.swap(true, Ordering::AcqRel) {
             return;
         }
@@ -216,6 +224,7 @@ impl Cache {
             slots_used,
             segments_loaded,
             last_stop: self.last_stop,
+            pressure: self.limits.pressure(),
             scrub: self.scrub_stats(),
             ..self.counters.snapshot()
         }
@@ -276,7 +285,7 @@ impl Cache {
     }
 }
 
-fn sector(storage: &dyn Storage, offset: u64) -> io::Result<Sector> {
+pub(super) fn sector(storage: &dyn Storage, offset: u64) -> io::Result<Sector> {
     let mut sector = [0; SECTOR_LEN];
     storage.read_index(offset, &mut sector)?;
     Ok(sector)

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use globset::{GlobBuilder, GlobMatcher};
 
+use super::FreeSpace;
 use crate::units::{ChunkSize, ObjectName};
 
 /// How the engine runs.
@@ -30,6 +31,8 @@ pub struct Config {
     pub verify: Verify,
     /// Bytes a second of the scrub that begins by itself after a power cut; 0 is no limit, `None` is no scrub.
     pub scrub_rate: Option<u64>,
+    /// What has to stay free on the cache's disk.
+    pub free_space: FreeSpace,
 }
 
 /// How often a block's bytes are compared with their checksum.
@@ -54,6 +57,7 @@ impl Default for Config {
             unvalidated_ttl: Duration::from_secs(3600),
             verify: Verify::First,
             scrub_rate: Some(32 << 20),
+            free_space: FreeSpace::default(),
         }
     }
 }

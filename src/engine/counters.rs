@@ -4,7 +4,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use serde::{Deserialize, Serialize};
 
-use super::{LastStop, ScrubStats};
+use super::{LastStop, Pressure, ScrubStats};
 
 macro_rules! counters {
     ($($(#[$doc:meta])* $name:ident,)*) => {
@@ -32,6 +32,8 @@ macro_rules! counters {
             pub segments_loaded: u64,
             /// How the last use of the cache ended.
             pub last_stop: LastStop,
+            /// Whether the cache disk is short of space or inodes.
+            pub pressure: Pressure,
             /// The scrub that is under way, or the last one.
             pub scrub: ScrubStats,
         }
@@ -93,6 +95,13 @@ counters! {
     reads_hedged,
     /// Reads that ended at their deadline.
     reads_timed_out,
+}
+
+impl Counters {
+    /// Chunk files made less those unlinked.
+    pub(super) fn files(&self) -> i64 {
+        self.files_created.get().cast_signed() - self.files_unlinked.get().cast_signed()
+    }
 }
 
 /// One counter.

@@ -49,7 +49,7 @@ impl Cache {
     }
 
     /// Unlinks one file of a segment: of a free place, else of a victim.
-    fn free_file(&self, number: u32, but: Option<&Arc<Slot>>) -> Option<()> {
+    pub(super) fn free_file(&self, number: u32, but: Option<&Arc<Slot>>) -> Option<()> {
         self.unlink_left(number, Table::take_left).or_else(|| {
             let victim = self.evict_in(number, but)?;
             self.unlink_left(number, |table| table.take_left_at(victim.id))

@@ -124,9 +124,13 @@ impl Fill {
             Ok(taken) => u32::try_from(taken.div_ceil(4096)).unwrap_or(u32::MAX),
             Err(error) => {
                 cache.disk_failed("writing a chunk", &error);
+                cache.reckon(&slot, self.bytes.len() as u64);
                 return None;
             }
         };
+        if cache.limits.wrote(self.bytes.len() as u64) {
+            cache.ask_space();
+        }
         let mut state = slot.state.lock();
         let before = std::mem::replace(&mut state.alloc_4k, taken);
         if let Some(held) = &mut state.crcs {
@@ -242,6 +246,25 @@ impl Cache {
             return None;
         }
         Some(())
+    }
+
+    /// Accounts for the file of a slot after a write of so many bytes failed: a part of it may have landed. Called with the
+    /// tenancy locked.
+    fn reckon(&self, slot: &Arc<Slot>, bytes: u64) {
+        let pages = |bytes: u64| u32::try_from(bytes.div_ceil(4096)).unwrap_or(u32::MAX);
+        let storage = &self.ground.storage;
+        // Nothing is longer than the chunk: this only asks.
+        let asked = storage.cut_chunk(slot.file(), u64::from(slot.valid_len));
+        let mut state = slot.state.lock();
+        let before = state.alloc_4k;
+        let most = before.saturating_add(pages(bytes));
+        state.alloc_4k = asked.map_or(most, pages);
+        let after = state.alloc_4k;
+        drop(state);
+        self.slots.account(slot, before, after);
+        self.flusher.note(slot);
+        // Whoever filled the disk is noticed at once.
+        self.ask_space();
     }
 
     /// Has the checksums of a slot in memory, so that some can be added. Drops the slot where its sector is not the one

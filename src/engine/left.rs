@@ -59,6 +59,15 @@ impl Left {
         self.places.get(&place).copied()
     }
 
+    /// A place whose file takes exactly so many pages, of the first few of their class.
+    pub(super) fn exact(&self, pages: u32) -> Option<(u32, FreePlace)> {
+        let class = class(pages);
+        let of_class = self.by_class.range((class, 0)..=(class, u32::MAX)).take(64);
+        of_class
+            .filter_map(|(_, place)| Some((*place, *self.places.get(place)?)))
+            .find(|(_, left)| left.alloc_4k == pages && !left.flags.has(SlotFlags::TAINTED))
+    }
+
     /// A place with a file that takes something: the largest class first.
     pub(super) fn largest(&self) -> Option<(u32, FreePlace)> {
         let (_, place) = self.by_class.last()?;

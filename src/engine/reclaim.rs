@@ -3,6 +3,7 @@
 //! Invariants:
 //!
 //! * A fill reserves the most by which its file can grow before it writes: two writers never share the last room.
+//! * Where the cache has to give back (`limits.rs`), chunks only take over files that they fill exactly.
 //! * A new tenant takes over a file in place. Of the free places that have one it gets that which moves the fewest bytes; a
 //!   larger one is cut, a tainted one unlinked, when the tenancy is founded (`fill.rs`).
 
@@ -14,12 +15,15 @@ use parking_lot::Mutex;
 use super::Cache;
 use super::blob::Plan;
 use super::left::FreePlace;
+use super::limits::{Taken, Verdict};
 use super::slot::{Slot, SlotState, Tenancy};
 use crate::format::{SlotFlags, slot_hash};
 use crate::units::{BlockMask, SlotId, Tag};
 
 /// How much one fill may free before it gives up: enough for the largest request among files of one page.
 const ATTEMPTS: usize = 2048;
+/// How many victims it takes in search of a file of its own size, where no file may grow.
+const ROTATIONS: u32 = 1;
 
 /// Bytes that fills under way may still add.
 #[derive(Default)]
@@ -73,14 +77,21 @@ impl Cache {
             self.disk_failed("loading a segment of the index", &error);
             return None;
         }
+        let mut rotations = 0;
         for _ in 0..ATTEMPTS {
             match self.place_for(plan, tag, chunk_no, bytes)? {
                 Step::Done(slot) => {
                     let alloc_4k = slot.state.lock().alloc_4k;
-                    if let Some(room) = self.reserve(bytes, alloc_4k, valid_len) {
-                        return Some((slot, room));
+                    match self.reserve(bytes, alloc_4k, valid_len) {
+                        Ok(room) => return Some((slot, room)),
+                        Err(Verdict::Closed) => return None,
+                        Err(_) => self.make_room(&slot)?,
                     }
-                    self.make_room(&slot)?;
+                }
+                Step::Closed if rotations == ROTATIONS => return None,
+                Step::Closed => {
+                    rotations += 1;
+                    drop(self.evict_from(tag, chunk_no)?);
                 }
                 Step::NeedPlace => drop(self.evict_from(tag, chunk_no)?),
                 Step::NeedRoom(pages) => self.make_room_for(tag, chunk_no, pages)?,
@@ -99,17 +110,26 @@ impl Cache {
                 return Step::Done(slot);
             }
             let (left, empty) = (table.left_for(pages), table.empty_place());
-            let grows = |left: &FreePlace| self.reserve(bytes, left.alloc_4k, valid_len).is_some();
+            let gate = |bytes: u64, left: &FreePlace| {
+                let reserved = self.reserve(bytes, left.alloc_4k, valid_len).map(drop);
+                reserved.err().unwrap_or(Verdict::Fits)
+            };
+            // A new file only where the whole chunk has room: otherwise it would drive others out as it grows, whose
+            // files could have been taken over instead.
             let place = match (left, empty) {
-                (Some((id, left)), _) if grows(&left) => (id, left),
+                (Some(place), _) => Some((place, gate(bytes, &place.1))),
+                (None, Some(place)) => Some((place, gate(valid_len, &FreePlace::default()))),
+                (None, None) => None,
+            };
+            let place = match place {
+                Some((place, Verdict::Fits)) => place,
+                Some((_, Verdict::Closed)) => match table.left_exact(pages) {
+                    Some(place) => place,
+                    None => return Step::Closed,
+                },
                 // A victim of this segment hands its file on.
-                (Some(_), _) => return Step::NeedRoom(pages),
-                // A new file only where the whole chunk has room: otherwise it would drive others out as it grows, whose
-                // files could have been taken over instead.
-                (None, Some((id, left))) if self.reserve(valid_len, 0, valid_len).is_some() => {
-                    (id, left)
-                }
-                (None, _) => return Step::NeedPlace,
+                Some((_, Verdict::Full)) if left.is_some() => return Step::NeedRoom(pages),
+                _ => return Step::NeedPlace,
             };
             let (id, left) = place;
             let slot = Arc::new(self.new_tenant(id, left, plan, tag, chunk_no));
@@ -120,18 +140,26 @@ impl Cache {
 
     /// Reserves room for a file that takes `alloc_4k` pages to take `bytes` more of a chunk of `valid_len` bytes, until
     /// the room is dropped: what was written is accounted by then. Two writers never share the last room.
-    fn reserve(&self, bytes: u64, alloc_4k: u32, valid_len: u64) -> Option<Room<'_>> {
+    /// Errs with what stands in the way.
+    fn reserve(&self, bytes: u64, alloc_4k: u32, valid_len: u64) -> Result<Room<'_>, Verdict> {
         let grows = grows_by(bytes, u64::from(alloc_4k) << 12, valid_len);
         let mut reserved = self.reserved.0.lock();
-        let fits = grows == 0 || self.limits.allow(self.used_bytes() + *reserved, grows);
-        fits.then(|| {
-            *reserved += grows;
-            Room {
-                reserved: &self.reserved,
-                bytes: grows,
-                most: bytes.max(grows),
+        let taken = self.taken();
+        let promised = Taken {
+            bytes: taken.bytes + *reserved,
+            ..taken
+        };
+        match self.limits.allow(promised, grows, alloc_4k == 0) {
+            Verdict::Fits => {
+                *reserved += grows;
+                Ok(Room {
+                    reserved: &self.reserved,
+                    bytes: grows,
+                    most: bytes.max(grows),
+                })
             }
-        })
+            other => Err(other),
+        }
     }
 
     fn new_tenant(
@@ -185,6 +213,8 @@ fn grows_by(bytes: u64, allocated: u64, valid_len: u64) -> u64 {
 enum Step {
     Done(Arc<Slot>),
     NeedPlace,
+    /// No file may grow or be made, and none is left that the chunk fills exactly.
+    Closed,
     /// For a chunk of so many pages.
     NeedRoom(u32),
 }

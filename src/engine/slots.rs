@@ -441,6 +441,12 @@ impl Table {
         Some((SlotId(self.base + place), left))
     }
 
+    /// A free place with a file that a chunk of so many pages fills without making it grow.
+    pub(super) fn left_exact(&self, pages: u32) -> Option<(SlotId, FreePlace)> {
+        let (place, left) = self.left.exact(pages)?;
+        Some((SlotId(self.base + place), left))
+    }
+
     /// A free place without a file; asked where [`Table::left_for`] has none with one.
     pub(super) fn empty_place(&self) -> Option<(SlotId, FreePlace)> {
         let place = self.left.without_file().or_else(|| {

@@ -7,12 +7,13 @@
 use std::io;
 use std::path::{Path, PathBuf};
 
-use super::create::{CreateOptions, Progress, create_index, remove_leftover};
+use super::create::{CreateOptions, Progress, create_index};
 use super::dir::CacheDir;
 use super::error::CacheDirError;
 use super::files::{dirty_files, discard_dirty, for_entries, quarantine};
 use super::layout::{CHUNKS_NAME, DIRTY_NAME, INDEX_NAME, could_be_slot};
 use super::open::{Demand, lock, look, open_own};
+use super::resize::settle;
 use crate::format::Geometry;
 
 /// What became of a cache that began anew.
@@ -61,7 +62,10 @@ impl CacheDir {
         let old = index
             .symlink_metadata()
             .map_err(CacheDirError::io("stat", &index))?;
-        remove_leftover(&dir).map_err(CacheDirError::io("remove an unfinished index in", path))?;
+        settle(&dir, path).map_err(CacheDirError::io(
+            "clear up after an interrupted resize in",
+            path,
+        ))?;
         let (mut files, mut bytes) = (0, 0);
         let mut remove = |file: &Path, len: u64| {
             std::fs::remove_file(path.join(file))?;

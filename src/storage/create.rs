@@ -62,44 +62,50 @@ pub(super) fn create_index(
     progress: &mut dyn FnMut(Progress),
 ) -> Result<(), CacheDirError> {
     let geometry = options.geometry()?;
-    let index_path = path.join(INDEX_NAME);
     let result = write_index(dir, geometry, options.capacity, progress);
     if let Err(error) = result {
         // The next open removes what cannot be removed now.
-        drop(remove_leftover(dir));
-        let free = rustix::fs::fstatvfs(dir).map_or(0, |v| v.f_bavail.saturating_mul(v.f_frsize));
-        return Err(match error.raw_os_error() {
-            Some(code) if code == rustix::io::Errno::NOSPC.raw_os_error() => {
-                CacheDirError::NoSpace {
-                    path: PathBuf::from(path),
-                    needed: geometry.index_len(),
-                    free,
-                }
-            }
-            _ => CacheDirError::io("write the index", index_path)(error),
-        });
+        drop(remove_unfinished(dir));
+        return Err(not_written(dir, path, geometry, error));
     }
     Ok(())
 }
 
+/// Why an index of this geometry was not written.
+pub(super) fn not_written(
+    dir: &File,
+    path: &Path,
+    geometry: Geometry,
+    error: io::Error,
+) -> CacheDirError {
+    let free = rustix::fs::fstatvfs(dir).map_or(0, |v| v.f_bavail.saturating_mul(v.f_frsize));
+    match error.raw_os_error() {
+        Some(code) if code == rustix::io::Errno::NOSPC.raw_os_error() => CacheDirError::NoSpace {
+            path: PathBuf::from(path),
+            needed: geometry.index_len(),
+            free,
+        },
+        _ => CacheDirError::io("write the index", path.join(INDEX_NAME))(error),
+    }
+}
+
 /// Removes an index that was not finished.
-pub(super) fn remove_leftover(dir: &File) -> io::Result<()> {
+pub(super) fn remove_unfinished(dir: &File) -> io::Result<()> {
     match rustix::fs::unlinkat(dir, INDEX_NEW_NAME, rustix::fs::AtFlags::empty()) {
         Ok(()) | Err(rustix::io::Errno::NOENT) => Ok(()),
         Err(error) => Err(error.into()),
     }
 }
 
-fn write_index(
+/// Makes a file of zeros under the new index's name, `total` bytes long and with all of them allocated.
+pub(super) fn blank_index(
     dir: &File,
-    geometry: Geometry,
-    capacity: u64,
+    total: u64,
     progress: &mut dyn FnMut(Progress),
-) -> io::Result<()> {
+) -> io::Result<File> {
     let flags = OFlags::RDWR | OFlags::CREATE | OFlags::EXCL | OFlags::CLOEXEC | OFlags::NOFOLLOW;
     let mode = Mode::RUSR | Mode::WUSR;
     let file = File::from(rustix::fs::openat(dir, INDEX_NEW_NAME, flags, mode)?);
-    let total = geometry.index_len();
     // A disk that cannot take the index is not asked to: until it says no, everybody else on it would run out of space.
     let disk = rustix::fs::fstatvfs(dir)?;
     if disk.f_bavail.saturating_mul(disk.f_frsize) < total {
@@ -117,6 +123,16 @@ fn write_index(
         done += len as u64;
         progress(Progress { done, total });
     }
+    Ok(file)
+}
+
+fn write_index(
+    dir: &File,
+    geometry: Geometry,
+    capacity: u64,
+    progress: &mut dyn FnMut(Progress),
+) -> io::Result<()> {
+    let file = blank_index(dir, geometry.index_len(), progress)?;
     let stat = rustix::fs::fstat(&file)?;
     let first = Superblock {
         minor: FORMAT_MINOR,

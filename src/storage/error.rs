@@ -132,6 +132,9 @@ pub enum CacheDirError {
         /// What it should have.
         expected: u64,
     },
+    /// A newer larder wrote it, and would lose what this one does not know.
+    #[error("{} was written by a newer larder: use that one to change it", .0.display())]
+    Newer(PathBuf),
     /// A cache that is to begin anew has a superblock that holds.
     #[error("a superblock of {} is valid: cachefsck mends the cache without beginning anew", .0.display())]
     Sound(PathBuf),

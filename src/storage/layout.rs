@@ -12,6 +12,10 @@ pub(super) const INDEX_NAME: &str = "index.larder";
 pub(super) const INDEX_NEW_NAME: &str = "index.larder.new";
 /// The directory of the chunk files.
 pub(super) const CHUNKS_NAME: &str = "chunks";
+/// The chunk files under their names in an index that is being written (`resize.rs`).
+pub(super) const CHUNKS_NEW_NAME: &str = "chunks.new";
+/// The chunk files under their names in the index before it, while they are removed.
+pub(super) const CHUNKS_OLD_NAME: &str = "chunks.old";
 /// Where cachefsck puts files that belong to no slot.
 pub(super) const QUARANTINE_NAME: &str = "quarantine";
 /// Where bytes of users will lie that were not uploaded yet: this version makes none, and touches none.

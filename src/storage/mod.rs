@@ -21,8 +21,10 @@ mod files;
 mod host;
 mod layout;
 mod lock;
+mod moving;
 mod open;
 mod refuse;
+mod resize;
 #[cfg(test)]
 mod tests;
 mod thread_io;
@@ -34,6 +36,7 @@ pub use error::CacheDirError;
 pub use files::{ChunkFiles, FoundFile};
 pub use host::HostIdentity;
 pub use lock::{Holder, read_holder};
+pub use resize::{ResizeOptions, Resized};
 
 use std::io;
 

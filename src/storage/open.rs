@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 
 use rustix::fs::{FileType, Mode, OFlags};
 
-use super::create::{CreateOptions, Progress, create_index, remove_leftover};
+use super::create::{CreateOptions, Progress, create_index};
 use super::dir::CacheDir;
 use super::error::CacheDirError;
 use super::files::dirty_files;
@@ -15,6 +15,7 @@ use super::host::HostIdentity;
 use super::layout::{CHUNKS_NAME, INDEX_NAME};
 use super::lock::{LOCK_NAME, Lock, Taken};
 use super::refuse::{foreign_name, network_fs};
+use super::resize::settle;
 use crate::format::{FORMAT_MAJOR, FeatureVerdict, Geometry, SECTOR_LEN, Sector, Superblock};
 
 /// What an index must be to be opened.
@@ -53,7 +54,10 @@ impl CacheDir {
             refuse_strangers(path)?;
         }
         let (host, lock) = lock(&dir, path)?;
-        remove_leftover(&dir).map_err(CacheDirError::io("remove an unfinished index in", path))?;
+        settle(&dir, path).map_err(CacheDirError::io(
+            "clear up after an interrupted resize in",
+            path,
+        ))?;
         // Another process may have made the cache while this one waited for the lock.
         if look(&dir, path, Demand::Whole)?.is_none() {
             dir.set_permissions(std::os::unix::fs::PermissionsExt::from_mode(0o700))
@@ -89,7 +93,10 @@ impl CacheDir {
             return Err(CacheDirError::NoCache(path.into()));
         }
         let (host, lock) = lock(&dir, path)?;
-        remove_leftover(&dir).map_err(CacheDirError::io("remove an unfinished index in", path))?;
+        settle(&dir, path).map_err(CacheDirError::io(
+            "clear up after an interrupted resize in",
+            path,
+        ))?;
         Self::build(path, dir, host, Some(lock), demand)
     }
 

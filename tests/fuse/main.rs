@@ -9,6 +9,7 @@ mod chunks;
 mod cli;
 mod full;
 mod kernel;
+mod limits;
 mod mounted;
 mod names;
 mod opening;

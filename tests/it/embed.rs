@@ -8,7 +8,7 @@ use larder::units::{ByteRange, ObjectName};
 
 #[expect(dead_code, reason = "its `main` is for the command line")]
 #[path = "../../examples/embed.rs"]
-mod example;
+pub(crate) mod example;
 
 #[test]
 fn the_example_reads_through_a_cache_that_it_leaves_clean() {

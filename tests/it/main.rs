@@ -4,7 +4,8 @@
 //! earlier version wrote, `fuzzed` replays the inputs of the fuzzers, `check`, `repairs` and `damage` damage caches and have
 //! them put right, `beside` checks one at work, `deep` reads blocks on many threads, `crowd` reads with many at once and
 //! from a cache that is full, `standing` restarts it, `evict` holds the choice of victims, `touched` finds its files
-//! immutable or linked, `faults` reads from web servers that break off, stand still and lie.
+//! immutable or linked, `faults` reads from web servers that break off, stand still and lie, `limits` has a cache give back
+//! what it may no longer take, `resize` gives caches other indexes.
 
 #![expect(
     clippy::unwrap_used,
@@ -26,10 +27,12 @@ mod golden;
 mod golden_engine;
 mod golden_writer;
 mod holes;
+mod limits;
 mod model;
 mod origin;
 mod records;
 mod repairs;
+mod resize;
 mod scrub;
 mod sick_disk;
 mod spec;

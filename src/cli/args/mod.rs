@@ -23,6 +23,7 @@ Examples:
   larder info /mnt/fast/some/file               what it knows of one file
   larder scrub /mnt/fast                        check everything that is cached
   larder umount /mnt/fast
+  larder resize /ssd/larder --cache-size 200G   what is cached stays
   larder demo                                   see it work, in a minute
 
 Exit codes: 0 done, 1 the operation failed, 2 usage, 3 cache directory unusable, 4 cache in use, 5 cannot mount,
@@ -50,6 +51,8 @@ pub(super) enum Command {
     Info(InfoArgs),
     /// Check everything that is cached against its checksums, and forget what does not hold
     Scrub(ScrubArgs),
+    /// Give a cache that is not mounted another size, or an index for more chunks and files; what is cached stays
+    Resize(ResizeArgs),
     /// Make a sample tree, put it behind a simulated slow web server, mount it and show what the cache does
     Demo(DemoArgs),
     /// Print what a shell needs to complete larder's commands and options
@@ -108,6 +111,32 @@ pub(super) struct ScrubArgs {
     /// Tell the result as one JSON object
     #[arg(long)]
     pub json: bool,
+}
+
+/// `larder resize`.
+#[derive(Args, Debug)]
+#[command(after_help = "\
+Examples:
+  larder resize /var/cache/larder --cache-size 100G
+  larder resize /var/cache/larder --slots 1000000
+  larder resize /var/cache/larder              an index as large as suits the size that the cache has
+
+A new index is written beside the old one, so that the disk needs room for both; chunk files are renamed, not copied.
+What does not fit any more is dropped, the oldest first. If it is interrupted, the next use of the cache clears up.
+Exit codes: as for larder; 4 where the cache is mounted.")]
+pub(super) struct ResizeArgs {
+    /// A cache directory
+    #[arg(value_name = "CACHE")]
+    pub cache: PathBuf,
+    /// The most that the cache takes on disk, its index included [default: as it is]
+    #[arg(long, value_name = "SIZE", value_parser = parse_size)]
+    pub cache_size: Option<u64>,
+    /// Chunk slots [default: after the size; as it is where only --files is given]
+    #[arg(long, value_name = "N")]
+    pub slots: Option<u64>,
+    /// Files that the cache can know [default: after the size; as it is where only --slots is given]
+    #[arg(long, value_name = "N")]
+    pub files: Option<u64>,
 }
 
 /// `larder info`.

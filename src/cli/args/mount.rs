@@ -8,10 +8,11 @@ use clap::Args;
 use clap::builder::BoolishValueParser;
 
 use crate::cli::quantity::{
-    ScrubRate, parse_chunk_policy, parse_duration, parse_positive_duration, parse_rate, parse_size,
+    ScrubRate, parse_chunk_policy, parse_duration, parse_free_space, parse_positive_duration,
+    parse_rate, parse_size,
 };
 use crate::cli::secret::Hidden;
-use crate::engine::{ChunkPolicy, Verify};
+use crate::engine::{ChunkPolicy, FreeSpace, Verify};
 use crate::vfs::MetadataTtl;
 
 /// When blocks are checked.
@@ -60,13 +61,17 @@ pub(in crate::cli) struct MountArgs {
     /// Where the cache is kept [default: $XDG_CACHE_HOME/larder or ~/.cache/larder; as root /var/cache/larder]
     #[arg(long, value_name = "D")]
     pub cache_dir: Option<PathBuf>,
-    /// The most that a new cache takes on disk, its index included [default: 10G; a cache that exists keeps its own]
+    /// The most that the cache takes on disk, its index included [default: 10G; a cache that exists keeps its own]
     #[arg(long, value_name = "SIZE", value_parser = parse_size)]
     pub cache_size: Option<u64>,
-    /// Chunk slots of a new cache [default: after its size]
+    /// What the cache leaves free of its disk's space and inodes: 10% or 0.1, or three marks RUN/CULL/STOP. Below CULL it
+    /// gives back until RUN is free, and takes nothing meanwhile; below STOP it makes haste
+    #[arg(long, value_name = "SHARE", default_value = "10/7/3", value_parser = parse_free_space)]
+    pub free_space_ratio: FreeSpace,
+    /// Chunk slots of a new cache [default: after its size]; larder resize changes those of one that exists
     #[arg(long, value_name = "N")]
     pub slots: Option<u64>,
-    /// Files that a new cache can know [default: after its size]
+    /// Files that a new cache can know [default: after its size]; larder resize changes those of one that exists
     #[arg(long, value_name = "N")]
     pub files: Option<u64>,
     /// The unit of allocation for files that are new to the cache: auto, or a power of two from 64K to 64M

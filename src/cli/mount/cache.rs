@@ -7,7 +7,7 @@ use super::report::{Report, Reporter};
 use crate::cli::args::MountArgs;
 use crate::cli::error::{Exit, Failure};
 use crate::cli::quantity::{show_amount, show_size};
-use crate::engine::OpenError;
+use crate::engine::{Cache, LimitsError, OpenError};
 use crate::storage::{CacheDir, CacheDirError, CreateOptions};
 
 /// The size of a new cache when nobody says.
@@ -53,21 +53,50 @@ fn note(cache: &CacheDir, made: bool) -> String {
     )
 }
 
-/// What was asked for and differs from what the cache that was found is.
+/// Gives a cache that was found the size that was asked for. `None` where it has it already.
+pub(super) fn apply_size(args: &MountArgs, cache: &Cache) -> Result<Option<String>, Failure> {
+    let was = cache.limits().capacity;
+    let Some(size) = args.cache_size.filter(|size| *size != was) else {
+        return Ok(None);
+    };
+    let limits = cache.set_limits(Some(size), None).map_err(|error| {
+        let exit = match error {
+            LimitsError::TooSmall { .. } => Exit::Usage,
+            _ => Exit::Cache,
+        };
+        Failure::new(exit, error)
+    })?;
+    let over = limits.used_bytes.saturating_sub(size);
+    let mut sentence = format!(
+        "cache: it may take {} from now on, instead of {}",
+        show_size(size),
+        show_size(was)
+    );
+    if over > 0 {
+        let less = format!("; it gives {} back in the background", show_amount(over));
+        sentence.push_str(&less);
+    }
+    if let Some(note) = limits.note {
+        sentence.push_str("; ");
+        sentence.push_str(&note);
+    }
+    Ok(Some(sentence))
+}
+
+/// What was asked for and differs from what the index of the cache that was found is.
 fn ignored(args: &MountArgs, cache: &CacheDir) -> Option<String> {
     let superblock = cache.superblock();
-    let differs = |asked: Option<u64>, is: u64| asked.filter(|asked| *asked != is);
-    let size = differs(args.cache_size, superblock.capacity).map(|_| "--cache-size");
     // Numbers of slots and files are rounded up, so a little more than asked is what was asked.
     let short = |asked: Option<u64>, is: u32| {
         asked.is_some_and(|asked| asked > u64::from(is) || asked < u64::from(is) / 2)
     };
     let slots = short(args.slots, superblock.geometry.n_slots()).then_some("--slots");
     let files = short(args.files, superblock.geometry.n_blobs()).then_some("--files");
-    let asked: Vec<&str> = [size, slots, files].into_iter().flatten().collect();
+    let asked: Vec<&str> = [slots, files].into_iter().flatten().collect();
     (!asked.is_empty()).then(|| {
         format!(
-            "cache: it keeps its own size, {} is not applied (remove {} to start anew)",
+            "cache: its index was made for other numbers, {} is not applied (larder resize {}, while it is not mounted, \
+             changes them)",
             asked.join(" and "),
             cache.path().display()
         )
@@ -113,7 +142,7 @@ mod tests {
     }
 
     #[test]
-    fn a_cache_keeps_its_size_and_says_so() {
+    fn a_cache_keeps_its_index_and_says_so() {
         let dir = tempfile::tempdir().unwrap();
         let mut quiet = Reporter::Terminal(super::super::report::Terminal::new());
         let small = args(&["--cache-size", "16M"]);
@@ -122,8 +151,9 @@ mod tests {
         assert!(note(&cache, true).contains("16.0 MiB"));
         assert_eq!(ignored(&small, &cache), None);
         assert_eq!(ignored(&args(&[]), &cache), None);
-        let sentence = ignored(&args(&["--cache-size", "20M", "--slots", "9999"]), &cache);
-        assert!(sentence.unwrap().contains("--cache-size and --slots"));
+        assert_eq!(ignored(&args(&["--cache-size", "20M"]), &cache), None);
+        let sentence = ignored(&args(&["--files", "9999", "--slots", "9999"]), &cache);
+        assert!(sentence.unwrap().contains("--slots and --files"));
     }
 
     #[test]

@@ -68,6 +68,9 @@ fn mount_and_serve(
     reporter: &mut Reporter,
     notes: &[String],
 ) -> Result<(), Failure> {
+    if let Some(sentence) = cache::apply_size(args, &daemon.cache)? {
+        reporter.tell(Report::Note(sentence))?;
+    }
     let _ticker = Ticker::start(Arc::clone(&daemon.cache))?;
     let vfs = daemon.view(args, plan)?;
     // From here on a signal is an unmount, and not the end.
@@ -197,6 +200,7 @@ impl Daemon {
             unvalidated_ttl: args.unvalidated_ttl,
             verify: args.verify.into(),
             scrub_rate: args.scrub_rate.limit(),
+            free_space: args.free_space_ratio,
             ..Config::default()
         };
         let cache =

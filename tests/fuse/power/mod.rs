@@ -6,7 +6,7 @@ mod daemon;
 mod images;
 mod lossy;
 mod lossy_rig;
-mod mounts;
+pub(crate) mod mounts;
 mod reflink_rig;
 mod sectors_rig;
 mod storm_rig;
