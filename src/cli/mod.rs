@@ -4,8 +4,11 @@
 //! here; each answers with a [`Failure`], whose sentence is printed and whose kind is the exit code.
 
 mod args;
+mod control;
 mod demo;
 mod error;
+mod evict;
+mod flush;
 mod fsck;
 mod given;
 mod info;
@@ -70,6 +73,8 @@ fn run(cli: &args::Cli, given: &Given) -> Result<(), Failure> {
         args::Command::Stats(args) => stats::run(args),
         args::Command::Info(args) => info::run(args),
         args::Command::Scrub(args) => scrub::run(args),
+        args::Command::Evict(args) => evict::run(args),
+        args::Command::Flush(args) => flush::run(args),
         args::Command::Resize(args) => resize::run(args),
         args::Command::Demo(args) => demo::run(args),
         args::Command::Completions(args) => complete(args.shell),
