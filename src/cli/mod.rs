@@ -20,6 +20,7 @@ mod quantity;
 mod resize;
 mod scrub;
 mod secret;
+mod set_size;
 mod stats;
 mod umount;
 
@@ -75,6 +76,7 @@ fn run(cli: &args::Cli, given: &Given) -> Result<(), Failure> {
         args::Command::Scrub(args) => scrub::run(args),
         args::Command::Evict(args) => evict::run(args),
         args::Command::Flush(args) => flush::run(args),
+        args::Command::SetSize(args) => set_size::run(args),
         args::Command::Resize(args) => resize::run(args),
         args::Command::Demo(args) => demo::run(args),
         args::Command::Completions(args) => complete(args.shell),

@@ -129,7 +129,7 @@ fn a_flushed_cache_is_empty_after_the_next_mount_as_well() {
     assert!(again.fetched() >= 5 << 20);
 }
 
-/// Readers that go on and on while everything is dropped under them, again and again: every byte is right, and no read fails.
+/// Readers that go on while everything is dropped under them, again and again: every byte is right, and no read fails.
 #[test]
 fn readers_beside_a_flush_read_right() {
     let stage = Stage::new();

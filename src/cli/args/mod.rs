@@ -13,7 +13,10 @@ use clap::{Args, Parser, Subcommand};
 use self::command::options_of_mount;
 pub(super) use self::command::{Misunderstood, parse};
 pub(super) use self::mount::MountArgs;
-use super::quantity::{parse_duration, parse_positive_duration, parse_scrub_rate, parse_size};
+use super::quantity::{
+    parse_duration, parse_free_space, parse_positive_duration, parse_scrub_rate, parse_size,
+};
+use crate::engine::FreeSpace;
 
 const EXAMPLES: &str = "\
 Examples:
@@ -56,6 +59,8 @@ pub(super) enum Command {
     Evict(EvictArgs),
     /// Drop everything that a mount's cache holds, or what is known of names and attributes
     Flush(FlushArgs),
+    /// Change the size of a mount's cache, and what it leaves free on its disk, while it is in use
+    SetSize(SetSizeArgs),
     /// Give a cache that is not mounted another size, or an index for more chunks and files; what is cached stays
     Resize(ResizeArgs),
     /// Make a sample tree, put it behind a simulated slow web server, mount it and show what the cache does
@@ -133,6 +138,31 @@ pub(super) struct FlushArgs {
     #[arg(long)]
     pub metadata: bool,
     /// Tell the result as one JSON object
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// `larder set-size`.
+#[derive(Args, Debug)]
+#[command(after_help = "\
+Examples:
+  larder set-size /mnt/fast 20G
+  larder set-size /mnt/fast 5G --free-space-ratio 20%
+
+The new size is kept for later mounts; what has to stay free holds until the unmount. A cache that takes more than it may
+gives back in the background. Its index stays as it is: `larder resize` makes one for more chunks and files, while the
+cache is not mounted. Only root and the user who mounted may.")]
+pub(super) struct SetSizeArgs {
+    /// A mount point, or the cache directory of a mount
+    #[arg(value_name = "DIR|CACHE")]
+    pub path: PathBuf,
+    /// The most that the cache takes on disk, its index included
+    #[arg(value_name = "SIZE", value_parser = parse_size)]
+    pub size: Option<u64>,
+    /// What the cache leaves free on its disk: a share, or three, as for `larder mount`
+    #[arg(long, value_name = "SHARE", value_parser = parse_free_space)]
+    pub free_space_ratio: Option<FreeSpace>,
+    /// Tell the limits as one JSON object
     #[arg(long)]
     pub json: bool,
 }

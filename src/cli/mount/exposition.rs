@@ -5,7 +5,9 @@
 
 use std::fmt::Write;
 
-use crate::engine::{ScrubState, Stats};
+use serde_json::Value;
+
+use crate::engine::Stats;
 
 /// The media type of the format.
 pub(super) const MEDIA_TYPE: &str = "text/plain; version=0.0.4; charset=utf-8";
@@ -31,60 +33,27 @@ pub(super) fn exposition(stats: &Stats, about: &About) -> String {
         let kind = if metric.is_counter { COUNTER } else { GAUGE };
         one(&mut text, &name, kind, metric.help, "", metric.value);
     }
-    let scrub = &stats.scrub;
-    let is = |yes: bool| u64::from(yes);
-    for (name, kind, help, value) in [
+    for (name, help, value) in [
         (
             "remote_questions_total",
-            COUNTER,
             "Questions to the remote about names, facts and listings.",
             about.questions,
         ),
-        (
-            "inodes",
-            GAUGE,
-            "Inodes that the kernel knows.",
-            about.inodes,
-        ),
-        ("open_files", GAUGE, "Open files.", about.open_files),
-        (
-            "scrub_running",
-            GAUGE,
-            "Whether a scrub is under way.",
-            is(scrub.state != ScrubState::Idle),
-        ),
-        (
-            "scrub_done_bytes",
-            GAUGE,
-            "Bytes of the slots that the scrub under way, or the last one, has passed.",
-            scrub.done_bytes,
-        ),
-        (
-            "scrub_total_bytes",
-            GAUGE,
-            "Bytes of all the slots that the scrub under way, or the last one, goes through.",
-            scrub.total_bytes,
-        ),
-        (
-            "scrub_bad_blocks",
-            GAUGE,
-            "Blocks that the scrub under way, or the last one, found not to hold.",
-            scrub.bad_blocks,
-        ),
-        (
-            "scrub_last_finished_timestamp_seconds",
-            GAUGE,
-            "When a scrub last went through everything, since 1970; 0 if none has.",
-            scrub.last_finished_at.unwrap_or_default(),
-        ),
+        ("inodes", "Inodes that the kernel knows.", about.inodes),
+        ("open_files", "Open files.", about.open_files),
     ] {
+        let kind = if name.ends_with("_total") {
+            COUNTER
+        } else {
+            GAUGE
+        };
         one(&mut text, &format!("larder_{name}"), kind, help, "", value);
     }
-    let stop = serde_json::to_value(stats.last_stop).unwrap_or_default();
-    let labels = labels(&[("how", stop.as_str().unwrap_or_default())]);
-    let help = "How the use of the cache before this one ended.";
-    one(&mut text, "larder_last_stop_info", GAUGE, help, &labels, 1);
-    let served = self::labels(&[
+    let fields = serde_json::to_value(stats).unwrap_or_default();
+    for (name, help) in Stats::states() {
+        state(&mut text, &format!("larder_{name}"), help, &fields[name]);
+    }
+    let served = labels(&[
         ("remote", &about.remote),
         ("mount_point", &about.mount_point),
         ("cache_dir", &about.cache_dir),
@@ -97,6 +66,37 @@ pub(super) fn exposition(stats: &Stats, about: &About) -> String {
 
 const COUNTER: &str = "counter";
 const GAUGE: &str = "gauge";
+
+/// A field that is no number: a word becomes a label, and each part of an object a metric of its own.
+fn state(text: &mut String, name: &str, help: &str, value: &Value) {
+    match value {
+        Value::Object(parts) => {
+            for (part, value) in parts {
+                let help = format!(
+                    "{} ({})",
+                    help.trim_end_matches('.'),
+                    part.replace('_', " ")
+                );
+                let part = match part.strip_suffix("_at") {
+                    Some(part) => format!("{part}_timestamp_seconds"),
+                    None => part.clone(),
+                };
+                state(text, &format!("{name}_{part}"), &format!("{help}."), value);
+            }
+        }
+        Value::String(word) => {
+            let labels = labels(&[("is", word)]);
+            one(text, &format!("{name}_info"), GAUGE, help, &labels, 1);
+        }
+        Value::Bool(yes) => one(text, name, GAUGE, help, "", u64::from(*yes)),
+        Value::Number(number) => {
+            let number = number.as_u64().unwrap_or_default();
+            one(text, name, GAUGE, help, "", number);
+        }
+        // What there is none of has no sample.
+        Value::Null | Value::Array(_) => {}
+    }
+}
 
 /// The full name of a field.
 fn named(field: &str, is_counter: bool) -> String {
@@ -155,7 +155,9 @@ mod tests {
             "# TYPE larder_hit_bytes_total counter\nlarder_hit_bytes_total 42\n",
             "# TYPE larder_capacity_bytes gauge\nlarder_capacity_bytes 7\n",
             "larder_remote_questions_total 3\n",
-            "larder_last_stop_info{how=\"new\"} 1\n",
+            "larder_last_stop_info{is=\"new\"} 1\n",
+            "larder_scrub_state_info{is=\"idle\"} 1\n",
+            "# HELP larder_scrub_bad_blocks The scrub that is under way, or the last one (bad blocks).\n",
             "remote=\"https://h/a\\\"b\\\\c\\nd\",mount_point=\"/mnt\"",
         ] {
             assert!(text.contains(line), "no {line:?} in:\n{text}");

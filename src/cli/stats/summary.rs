@@ -6,79 +6,77 @@ use serde_json::Value;
 
 use crate::cli::quantity::{show_amount, show_size};
 
-/// The block; what the daemon does not tell is left out.
+/// The block; what the daemon does not tell is shown as nothing.
 pub(in crate::cli) fn summary(stats: &Value) -> String {
-    let mut lines = Vec::new();
-    let mut line = |name: &str, text: String| lines.push(format!("{name:<10} {text}"));
+    let text = |name: &str| stats[name].as_str().unwrap_or("?");
+    let pid = stats["pid"].as_u64().unwrap_or_default();
+    let mut lines = vec![
+        (
+            "mount",
+            format!(
+                "{} at {}, process {pid}",
+                text("remote"),
+                text("mount_point")
+            ),
+        ),
+        ("cache", cache(stats)),
+    ];
+    lines.extend(counted(stats));
+    lines.push(("disk", disk(stats)));
+    lines.push(("last stop", text("last_stop").to_owned()));
+    lines.push(("scrub", scrub(&stats["scrub"])));
+    let shown = lines
+        .iter()
+        .map(|(name, text)| format!("{name:<10} {text}"));
+    shown.collect::<Vec<_>>().join("\n")
+}
+
+/// What was read, asked for and given up.
+fn counted(stats: &Value) -> [(&'static str, String); 6] {
     let n = |name: &str| stats[name].as_u64().unwrap_or_default();
-    let text = |name: &str| stats[name].as_str().unwrap_or("?").to_owned();
-    line(
-        "mount",
-        format!(
-            "{} at {}, process {}",
-            text("remote"),
-            text("mount_point"),
-            n("pid")
-        ),
-    );
-    line("cache", cache(stats));
-    line(
-        "chunks",
-        format!("{} of {} places hold one", n("slots_used"), n("slots")),
-    );
     let (hit, missed) = (n("hit_bytes"), n("miss_bytes"));
-    line(
-        "hits",
-        format!(
-            "{} of {} that were read; {} came from the remote for readers",
-            show_ratio(hit, missed),
-            show_amount(hit + missed),
-            show_amount(missed)
-        ),
+    let chunks = format!("{} of {} places hold one", n("slots_used"), n("slots"));
+    let hits = format!(
+        "{} of {} that were read; {} came from the remote for readers",
+        show_ratio(hit, missed),
+        show_amount(hit + missed),
+        show_amount(missed)
     );
-    line(
-        "reads",
-        format!(
-            "{} answered at once, {} waited, {} asked of the remote because the disk was slow, {} timed out",
-            n("reads_inline"),
-            n("reads_waited"),
-            n("reads_hedged"),
-            n("reads_timed_out")
-        ),
+    let reads = format!(
+        "{} answered at once, {} waited, {} asked of the remote because the disk was slow, {} timed out",
+        n("reads_inline"),
+        n("reads_waited"),
+        n("reads_hedged"),
+        n("reads_timed_out")
     );
-    line(
-        "remote",
-        format!(
-            "{} in {} fetches, {} of them failed; {} questions about names and facts",
-            show_amount(n("remote_bytes")),
-            n("remote_requests"),
-            n("remote_errors"),
-            n("remote_questions")
-        ),
+    let remote = format!(
+        "{} in {} fetches, {} of them failed; {} questions about names and facts",
+        show_amount(n("remote_bytes")),
+        n("remote_requests"),
+        n("remote_errors"),
+        n("remote_questions")
     );
-    line(
-        "culling",
-        format!(
-            "{} chunks culled, {} of old versions dropped, {} on request; {} took over a file in place",
-            n("slots_culled"),
-            n("slots_buried"),
-            n("slots_evicted"),
-            n("slots_reused")
-        ),
+    let culling = format!(
+        "{} chunks culled, {} of old versions dropped, {} on request; {} took over a file in place",
+        n("slots_culled"),
+        n("slots_buried"),
+        n("slots_evicted"),
+        n("slots_reused")
     );
-    line(
-        "files",
-        format!(
-            "{} created, {} unlinked, {} cut",
-            n("files_created"),
-            n("files_unlinked"),
-            n("files_cut")
-        ),
+    let files = format!(
+        "{} created, {} unlinked, {} cut",
+        n("files_created"),
+        n("files_unlinked"),
+        n("files_cut")
     );
-    line("disk", disk(stats));
-    line("last stop", text("last_stop"));
-    line("scrub", scrub(&stats["scrub"]));
-    lines.join("\n")
+    [
+        ("chunks", chunks),
+        ("hits", hits),
+        ("reads", reads),
+        ("remote", remote),
+        ("culling", culling),
+        ("files", files),
+    ]
 }
 
 fn cache(stats: &Value) -> String {
@@ -98,23 +96,29 @@ fn cache(stats: &Value) -> String {
     )
 }
 
-/// How the cache disk is. The state comes from a daemon that tells one.
+/// How the cache disk is: what it is judged to be, and what went wrong on it.
 fn disk(stats: &Value) -> String {
     let n = |name: &str| stats[name].as_u64().unwrap_or_default();
-    let state = match &stats["disk"] {
-        Value::String(state) => format!("{state}; "),
-        Value::Object(fields) => fields
-            .get("state")
-            .and_then(Value::as_str)
-            .map_or_else(String::new, |state| format!("{state}; ")),
-        _ => String::new(),
-    };
-    format!(
-        "{state}{} failures, {} blocks did not hold, {} fills were dropped",
-        n("disk_errors"),
-        n("blocks_bad"),
-        n("fills_dropped")
-    )
+    let mut parts = Vec::new();
+    for (name, value) in stats["disk"].as_object().into_iter().flatten() {
+        let name = name.replace('_', " ");
+        match value {
+            Value::String(state) => parts.push(format!("{name}: {state}")),
+            Value::Bool(true) => parts.push(name),
+            Value::Number(count) if count.as_u64() != Some(0) => {
+                parts.push(format!("{count} {name}"))
+            }
+            _ => {}
+        }
+    }
+    match stats["pressure"].as_str() {
+        None | Some("none") => {}
+        Some(pressure) => parts.push(format!("short of free space: {pressure}")),
+    }
+    parts.push(format!("{} failures", n("disk_errors")));
+    parts.push(format!("{} blocks did not hold", n("blocks_bad")));
+    parts.push(format!("{} fills were dropped", n("fills_dropped")));
+    parts.join(", ")
 }
 
 fn scrub(scrub: &Value) -> String {
@@ -157,7 +161,8 @@ mod tests {
         let stats = json!({
             "remote": "/data", "mount_point": "/mnt/fast", "cache_dir": "/c", "pid": 7, "capacity": 1 << 30,
             "used_bytes": 1 << 28, "reserved_bytes": 4 << 20, "index_bytes": 1 << 20, "slots": 100, "slots_used": 40,
-            "hit_bytes": 973, "miss_bytes": 27, "slots_culled": 5, "last_stop": "clean", "disk": "ok",
+            "hit_bytes": 973, "miss_bytes": 27, "slots_culled": 5, "last_stop": "clean", "pressure": "culling",
+            "disk": {"reading": "well", "writing": "hung", "full": false, "outages": 2, "io_errors": 0},
             "scrub": {"state": "running", "done_bytes": 1024, "total_bytes": 4096, "checked_blocks": 3},
         });
         let block = summary(&stats);
@@ -167,7 +172,7 @@ mod tests {
             "40 of 100 places",
             "97.3 % of 1.0 kB",
             "5 chunks culled",
-            "disk       ok; 0 failures",
+            "disk       2 outages, reading: well, writing: hung, short of free space: culling, 0 failures",
             "last stop  clean",
             "running: 1.0 KiB of 4.0 KiB; 3 blocks hold",
         ] {

@@ -115,6 +115,44 @@ fn flush_drops_everything_and_the_cache_goes_on() {
 }
 
 #[test]
+fn set_size_holds_at_once_and_after_the_next_mount() {
+    let rig = Rig::settled();
+    rig.mount();
+    read_and_keep(&rig, "data");
+    let told =
+        said(
+            larder()
+                .arg("set-size")
+                .arg(rig.mnt())
+                .args(["2M", "--free-space-ratio", "0"]),
+        );
+    assert!(told.contains("takes 2.0 MiB at most"), "{told}");
+    wait_until("the cache has given back", || {
+        rig.stats(&rig.mnt())["used_bytes"].as_u64().unwrap() <= 2 << 20
+    });
+    assert_eq!(rig.stats(&rig.mnt())["capacity"], 2 << 20);
+    assert_eq!(fs::read(rig.mnt().join("data")).unwrap(), pattern(3 << 20));
+    let mut command = larder();
+    refused(
+        command.arg("set-size").arg(rig.mnt()).arg("1K"),
+        1,
+        &["1024", "too small"],
+    );
+    refused(
+        larder().arg("set-size").arg(rig.mnt()),
+        2,
+        &["--free-space-ratio"],
+    );
+    rig.umount();
+    refused(
+        larder().arg("set-size").arg(rig.cache()).arg("2M"),
+        1,
+        &["not a larder mount"],
+    );
+    assert_eq!(rig.stats(&rig.cache())["capacity"], 2 << 20);
+}
+
+#[test]
 fn a_hangup_and_flush_metadata_have_the_remote_asked() {
     let rig = Rig::new();
     let output = run(rig.mount_command().args(["--metadata-ttl", "indefinite"]));
