@@ -81,7 +81,7 @@ fn evict_drops_files_and_directories_and_names_what_it_cannot() {
         &["does not lie on a larder mount", "no such file"],
     );
     assert_eq!(cached(&rig, "data"), "0");
-    refused(&mut larder().arg("evict"), 2, &["PATH"]);
+    refused(larder().arg("evict"), 2, &["PATH"]);
     rig.umount();
 }
 
