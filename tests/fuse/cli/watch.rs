@@ -116,40 +116,36 @@ fn flush_drops_everything_and_the_cache_goes_on() {
 
 #[test]
 fn set_size_holds_at_once_and_after_the_next_mount() {
-    let rig = Rig::settled();
+    const MIB: u64 = 1 << 20;
+    let rig = Rig::new();
+    fs::write(rig.remote().join("data"), pattern(24 << 20)).unwrap();
+    std::thread::sleep(Duration::from_millis(2200));
     rig.mount();
     read_and_keep(&rig, "data");
-    let told =
-        said(
-            larder()
-                .arg("set-size")
-                .arg(rig.mnt())
-                .args(["2M", "--free-space-ratio", "0"]),
-        );
-    assert!(told.contains("takes 2.0 MiB at most"), "{told}");
+    let mut command = larder();
+    command.arg("set-size").arg(rig.mnt());
+    let told = said(command.args(["16M", "--free-space-ratio", "0"]));
+    assert!(told.contains("takes 16.0 MiB at most"), "{told}");
+    assert!(told.contains("in the background"), "{told}");
     wait_until("the cache has given back", || {
-        rig.stats(&rig.mnt())["used_bytes"].as_u64().unwrap() <= 2 << 20
+        rig.stats(&rig.mnt())["used_bytes"].as_u64().unwrap() <= 16 * MIB
     });
-    assert_eq!(rig.stats(&rig.mnt())["capacity"], 2 << 20);
-    assert_eq!(fs::read(rig.mnt().join("data")).unwrap(), pattern(3 << 20));
+    assert_eq!(rig.stats(&rig.mnt())["capacity"], 16 * MIB);
+    assert!(fs::read(rig.mnt().join("data")).unwrap() == pattern(24 << 20));
+    let mut command = larder();
+    command.arg("set-size").arg(rig.mnt()).arg("1K");
+    refused(&mut command, 1, &["1024", "too small"]);
     let mut command = larder();
     refused(
-        command.arg("set-size").arg(rig.mnt()).arg("1K"),
-        1,
-        &["1024", "too small"],
-    );
-    refused(
-        larder().arg("set-size").arg(rig.mnt()),
+        command.arg("set-size").arg(rig.mnt()),
         2,
         &["--free-space-ratio"],
     );
     rig.umount();
-    refused(
-        larder().arg("set-size").arg(rig.cache()).arg("2M"),
-        1,
-        &["not a larder mount"],
-    );
-    assert_eq!(rig.stats(&rig.cache())["capacity"], 2 << 20);
+    let mut command = larder();
+    command.arg("set-size").arg(rig.cache()).arg("2M");
+    refused(&mut command, 1, &["not a larder mount"]);
+    assert_eq!(rig.stats(&rig.cache())["capacity"], 16 * MIB);
 }
 
 #[test]
