@@ -1,6 +1,5 @@
 //! `larder info`: what the cache knows of one file, from its extended attributes.
 
-use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
 use rustix::io::Errno;
@@ -21,7 +20,7 @@ pub(super) fn run(args: &InfoArgs) -> Result<(), Failure> {
     let meta = std::fs::symlink_metadata(path).map_err(cannot)?;
     let mut names = names(path).map_err(cannot)?;
     names.retain(|name| name.starts_with(PREFIX) && name != STATS_ATTRIBUTE);
-    if names.is_empty() && !on_a_mount(path)? {
+    if names.is_empty() && !mounts::is_on_one(path)? {
         return Err(Failure::failed(format_args!(
             "{shown} does not lie on a larder mount: `findmnt -t {}` lists them",
             mounts::MOUNT_TYPE
@@ -70,17 +69,6 @@ fn names(path: &Path) -> std::io::Result<Vec<String>> {
     Ok(names
         .map(|name| String::from_utf8_lossy(name).into_owned())
         .collect())
-}
-
-/// Whether the nearest mount above `path` is one of larder's.
-fn on_a_mount(path: &Path) -> Result<bool, Failure> {
-    let full = mounts::full_path(path)?;
-    let above = |mount: &mounts::Mounted| full.starts_with(&mount.dir);
-    let nearest = mounts::all()?
-        .into_iter()
-        .filter(above)
-        .max_by_key(|mount| mount.dir.as_os_str().as_bytes().len());
-    Ok(nearest.is_some_and(|mount| mount.kind == mounts::MOUNT_TYPE))
 }
 
 #[cfg(test)]

@@ -4,8 +4,11 @@
 //! here; each answers with a [`Failure`], whose sentence is printed and whose kind is the exit code.
 
 mod args;
+mod control;
 mod demo;
 mod error;
+mod evict;
+mod flush;
 mod fsck;
 mod given;
 mod info;
@@ -17,6 +20,7 @@ mod quantity;
 mod resize;
 mod scrub;
 mod secret;
+mod set_size;
 mod stats;
 mod umount;
 
@@ -70,6 +74,9 @@ fn run(cli: &args::Cli, given: &Given) -> Result<(), Failure> {
         args::Command::Stats(args) => stats::run(args),
         args::Command::Info(args) => info::run(args),
         args::Command::Scrub(args) => scrub::run(args),
+        args::Command::Evict(args) => evict::run(args),
+        args::Command::Flush(args) => flush::run(args),
+        args::Command::SetSize(args) => set_size::run(args),
         args::Command::Resize(args) => resize::run(args),
         args::Command::Demo(args) => demo::run(args),
         args::Command::Completions(args) => complete(args.shell),

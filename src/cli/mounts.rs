@@ -89,6 +89,17 @@ pub(super) fn larder_at(dir: &Path) -> io::Result<Option<Mounted>> {
     Ok(top.filter(|m| m.kind == MOUNT_TYPE))
 }
 
+/// Whether the nearest mount above `path` is one of larder's.
+pub(super) fn is_on_one(path: &Path) -> io::Result<bool> {
+    let full = full_path(path)?;
+    let above = |mount: &Mounted| full.starts_with(&mount.dir);
+    let nearest = all()?
+        .into_iter()
+        .filter(above)
+        .max_by_key(|mount| mount.dir.as_os_str().as_bytes().len());
+    Ok(nearest.is_some_and(|mount| mount.kind == MOUNT_TYPE))
+}
+
 /// The value of an extended attribute, `None` where there is no such attribute.
 pub(super) fn attribute(path: &Path, name: impl AsRef<OsStr>) -> io::Result<Option<Vec<u8>>> {
     let name = name.as_ref().as_bytes();

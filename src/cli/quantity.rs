@@ -152,6 +152,17 @@ pub(super) fn parse_chunk_policy(text: &str) -> Result<ChunkPolicy, String> {
         })
 }
 
+/// Reads an address to listen at: `localhost:9567`, `[::1]:9567`, `:9567`.
+pub(super) fn parse_listen(text: &str) -> Result<String, String> {
+    let port = text.trim().rsplit_once(':').map(|(_, port)| port);
+    match port.map(str::parse::<u16>) {
+        Some(Ok(_)) => Ok(text.trim().to_owned()),
+        _ => Err(format!(
+            "'{text}' is no address: write a host and a port, as in localhost:9567, or :9567"
+        )),
+    }
+}
+
 /// A size in powers of 1024: `10.0 GiB`.
 pub(super) fn show_size(bytes: u64) -> String {
     ByteSize::b(bytes).display().iec().to_string()
@@ -284,6 +295,16 @@ mod tests {
             assert!(parse_chunk_policy(bad).unwrap_err().contains("64K to 64M"));
         }
         assert!(parse_chunk_policy("big").unwrap_err().contains("auto"));
+    }
+
+    #[test]
+    fn an_address_has_a_port() {
+        for good in [":9567", "localhost:1", "[::1]:9567", "10.0.0.1:0"] {
+            assert_eq!(parse_listen(good).as_deref(), Ok(good));
+        }
+        for bad in ["9567", "localhost", "localhost:", ":99999", ""] {
+            assert!(parse_listen(bad).unwrap_err().contains(":9567"), "{bad}");
+        }
     }
 
     #[test]

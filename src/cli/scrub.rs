@@ -1,7 +1,7 @@
 //! `larder scrub`: goes through what is cached, and forgets what does not hold. On a mount its daemon does it, and this
 //! command looks on; a cache that nobody uses is opened here.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -9,11 +9,11 @@ use std::time::Duration;
 use super::args::ScrubArgs;
 use super::error::{Exit, Failure};
 use super::output::{Progress, say};
-use super::{mount, mounts};
+use super::{control, mount, mounts};
 use crate::engine::{
     Cache, Config, DiskPool, Ground, ScrubEnd, ScrubState, ScrubStats, SystemClock,
 };
-use crate::storage::{CacheDir, read_holder};
+use crate::storage::CacheDir;
 
 /// How often a daemon is asked how far it has come.
 const POLL: Duration = Duration::from_millis(200);
@@ -25,7 +25,7 @@ pub(super) fn run(args: &ScrubArgs) -> Result<(), Failure> {
     let shown = args.path.display();
     let path = mounts::full_path(&args.path)
         .map_err(|e| Failure::failed(format_args!("cannot look at {shown}: {e}")))?;
-    match mount_of(&path)? {
+    match control::mount_of(&path)? {
         Some(mount) if args.stop => stop(&mount),
         Some(mount) => live(args, &mount),
         None if args.stop => say!("nobody uses the cache in {shown}: no scrub is under way"),
@@ -39,52 +39,9 @@ pub(super) fn run(args: &ScrubArgs) -> Result<(), Failure> {
     }
 }
 
-/// The mount whose daemon has the cache: `path` itself, or the one that uses the cache directory `path`. `None` where
-/// nobody uses it.
-fn mount_of(path: &Path) -> Result<Option<PathBuf>, Failure> {
-    if mounts::larder_at(path)?.is_some() {
-        return Ok(Some(path.to_owned()));
-    }
-    let shown = path.display();
-    let holder = read_holder(path)
-        .map_err(|e| Failure::new(Exit::Cache, format_args!("cannot look at {shown}: {e}")))?;
-    match holder {
-        None => Ok(None),
-        Some(holder) => match holder.mounts.first() {
-            Some(mount) => Ok(Some(mount.clone())),
-            None => Err(Failure::new(
-                Exit::InUse,
-                format_args!(
-                    "{shown} is in use by {holder}, which serves no mount: try again when it has ended"
-                ),
-            )),
-        },
-    }
-}
-
 /// Asks the daemon of a mount for something.
 fn ask(mount: &Path, request: &str) -> Result<ScrubStats, Failure> {
-    let shown = mount.display();
-    let name = format!("user.larder.scrub.{request}");
-    let answer = match mounts::attribute(mount, &name) {
-        Ok(answer) => answer,
-        Err(e) if e.kind() == std::io::ErrorKind::PermissionDenied => {
-            return Err(Failure::failed(format_args!(
-                "only root and the user who mounted {shown} may scrub its cache"
-            )));
-        }
-        Err(e) => {
-            return Err(Failure::failed(format_args!(
-                "cannot ask the mount at {shown}: {e}"
-            )));
-        }
-    };
-    let stats = answer.and_then(|answer| serde_json::from_slice(&answer).ok());
-    stats.ok_or_else(|| {
-        Failure::failed(format_args!(
-            "the daemon of {shown} knows no scrub: it is of an earlier version, mount it anew"
-        ))
-    })
+    control::ask(mount, &format!("scrub.{request}"), "scrub its cache")
 }
 
 fn stop(mount: &Path) -> Result<(), Failure> {

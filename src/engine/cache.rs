@@ -9,6 +9,7 @@ use super::blobs::Blobs;
 use super::counters::{Counters, Stats};
 use super::deadlines::Deadlines;
 use super::disk::Disk;
+use super::errand::Errands;
 use super::flush::Flusher;
 use super::gate::Gate;
 use super::limits::Limits;
@@ -49,6 +50,7 @@ pub struct Cache {
     pub(super) counters: Counters,
     pub(super) gate: Gate,
     pub(super) deadlines: Deadlines,
+    pub(super) errands: Errands,
     pub(super) flusher: Flusher,
     pub(super) reserved: Reserved,
     pub(super) versions: Versions,
@@ -111,6 +113,7 @@ impl Cache {
             counters: Counters::default(),
             gate: Gate::new(config.fetch_budget),
             deadlines: Deadlines::default(),
+            errands: Errands::default(),
             flusher: Flusher::default(),
             reserved: Reserved::default(),
             versions: Versions::default(),
@@ -156,6 +159,7 @@ impl Cache {
     pub fn tick(self: &Arc<Self>) {
         let now = self.ground.clock.monotonic();
         self.look_at_deadlines(now);
+        self.look_at_errands(now);
         if let Some(bytes) = self.backlog.look(now, self.config.disk_patience) {
             tracing::warn!(
                 "the cache disk takes no writes: {bytes} bytes wait, nothing is kept until it does"

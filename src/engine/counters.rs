@@ -6,8 +6,25 @@ use serde::{Deserialize, Serialize};
 
 use super::{LastStop, Pressure, ScrubStats};
 
+/// One number of a cache's, for whoever watches it.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Metric {
+    /// What it is called: the name of the field of [`Stats`].
+    pub name: &'static str,
+    /// A sentence that says what it is.
+    pub help: &'static str,
+    /// Whether it only ever grows, from the opening of the cache on.
+    pub is_counter: bool,
+    /// How many, in the unit that the name tells: bytes where it ends so, otherwise things.
+    pub value: u64,
+}
+
 macro_rules! counters {
-    ($($(#[$doc:meta])* $name:ident,)*) => {
+    (
+        counters { $($(#[doc = $doc:literal])+ $name:ident,)* }
+        gauges { $($(#[doc = $gauge_doc:literal])+ $gauge:ident,)* }
+        states { $($(#[doc = $state_doc:literal])+ $state:ident: $state_type:ty,)* }
+    ) => {
         /// The counters since the cache was opened.
         #[derive(Default)]
         pub(super) struct Counters { $(pub(super) $name: Counter,)* }
@@ -15,27 +32,9 @@ macro_rules! counters {
         /// The counters since the cache was opened, and its present size.
         #[derive(Clone, Default, Debug, Serialize, Deserialize, PartialEq, Eq)]
         pub struct Stats {
-            $($(#[$doc])* pub $name: u64,)*
-            /// The size limit in bytes, index included.
-            pub capacity: u64,
-            /// The bytes that index and chunk files take on disk; exact once every segment was loaded.
-            pub used_bytes: u64,
-            /// Bytes that fills under way may still add to that.
-            pub reserved_bytes: u64,
-            /// The bytes of the index file.
-            pub index_bytes: u64,
-            /// Chunk slots in all.
-            pub slots: u64,
-            /// Chunk slots that hold a chunk, as far as loaded.
-            pub slots_used: u64,
-            /// Segments of the index that are loaded.
-            pub segments_loaded: u64,
-            /// How the last use of the cache ended.
-            pub last_stop: LastStop,
-            /// Whether the cache disk is short of space or inodes.
-            pub pressure: Pressure,
-            /// The scrub that is under way, or the last one.
-            pub scrub: ScrubStats,
+            $($(#[doc = $doc])+ pub $name: u64,)*
+            $($(#[doc = $gauge_doc])+ pub $gauge: u64,)*
+            $($(#[doc = $state_doc])+ pub $state: $state_type,)*
         }
 
         impl Counters {
@@ -43,10 +42,36 @@ macro_rules! counters {
                 Stats { $($name: self.$name.get(),)* ..Stats::default() }
             }
         }
+
+        impl Stats {
+            /// The fields that are no numbers, each with the sentence that documents it.
+            pub fn states() -> Vec<(&'static str, &'static str)> {
+                vec![$((stringify!($state), concat!($($state_doc),+).trim_ascii()),)*]
+            }
+
+            /// Every number among the fields, each with the sentence that documents it.
+            pub fn metrics(&self) -> Vec<Metric> {
+                vec![
+                    $(Metric {
+                        name: stringify!($name),
+                        help: concat!($($doc),+).trim_ascii(),
+                        is_counter: true,
+                        value: self.$name,
+                    },)*
+                    $(Metric {
+                        name: stringify!($gauge),
+                        help: concat!($($gauge_doc),+).trim_ascii(),
+                        is_counter: false,
+                        value: self.$gauge,
+                    },)*
+                ]
+            }
+        }
     };
 }
 
 counters! {
+    counters {
     /// Reads answered at once, from verified blocks in memory.
     reads_inline,
     /// Reads that had to wait for the disk or the remote.
@@ -67,13 +92,13 @@ counters! {
     fills_dropped,
     /// Blocks whose bytes came from disk and passed their checksum.
     blocks_checked,
-    /// Blocks whose bytes did not pass: forgotten and fetched again.
+    /// Blocks whose bytes did not pass their checksum: forgotten and fetched again.
     blocks_bad,
-    /// Slots dropped whole.
+    /// Slots that were dropped whole because their proof did not hold.
     slots_dropped,
     /// Chunks that were evicted because others needed their place or their bytes.
     slots_culled,
-    /// Places that the policy looked at to find them.
+    /// Places that the eviction policy looked at to find chunks to cull.
     cull_probes,
     /// Sectors that were written because a chunk proved its worth after they were last written.
     standings_written,
@@ -81,6 +106,8 @@ counters! {
     slots_buried,
     /// Records of files that were freed for others.
     records_freed,
+    /// Chunks that were dropped because a user asked for it.
+    slots_evicted,
     /// Chunks that took over the file of another one.
     slots_reused,
     /// Chunk files made.
@@ -95,6 +122,31 @@ counters! {
     reads_hedged,
     /// Reads that ended at their deadline.
     reads_timed_out,
+    }
+    gauges {
+        /// The size limit in bytes, index included.
+        capacity,
+        /// The bytes that index and chunk files take on disk; exact once every segment was loaded.
+        used_bytes,
+        /// Bytes that fills under way may still add to the used ones.
+        reserved_bytes,
+        /// The bytes of the index file.
+        index_bytes,
+        /// Chunk slots in all.
+        slots,
+        /// Chunk slots that hold a chunk, as far as loaded.
+        slots_used,
+        /// Segments of the index that are loaded.
+        segments_loaded,
+    }
+    states {
+        /// How the last use of the cache ended.
+        last_stop: LastStop,
+        /// Whether the cache disk is short of space or inodes.
+        pressure: Pressure,
+        /// The scrub that is under way, or the last one.
+        scrub: ScrubStats,
+    }
 }
 
 impl Counters {
@@ -115,5 +167,42 @@ impl Counter {
 
     fn get(&self) -> u64 {
         self.0.load(Ordering::Relaxed)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_number_comes_with_its_sentence() {
+        let counters = Counters::default();
+        counters.hit_bytes.add(7);
+        let stats = Stats {
+            slots: 128,
+            ..counters.snapshot()
+        };
+        let metrics = stats.metrics();
+        let of = |name: &str| *metrics.iter().find(|m| m.name == name).unwrap();
+        assert_eq!((of("hit_bytes").value, of("slots").value), (7, 128));
+        assert!(of("hit_bytes").is_counter && !of("slots").is_counter);
+        for metric in &metrics {
+            let help = metric.help;
+            let is_sentence = help.starts_with(char::is_uppercase) && help.ends_with('.');
+            assert!(
+                is_sentence && !help.contains("  "),
+                "{}: {help}",
+                metric.name
+            );
+        }
+        let serde_json::Value::Object(fields) = serde_json::to_value(&stats).unwrap() else {
+            panic!("not an object");
+        };
+        let numbers = fields.values().filter(|value| value.is_u64()).count();
+        assert_eq!(
+            metrics.len(),
+            numbers,
+            "a field is missing among the metrics"
+        );
     }
 }

@@ -8,6 +8,7 @@ use std::io;
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::SystemTime;
 
 use fuser::{
@@ -18,18 +19,22 @@ use fuser::{
 };
 
 use super::convert::{attr, errno, file_type, nothing};
-use crate::vfs::{Errno, Looked, Vfs, guarded};
+use crate::vfs::{Errno, Looked, Vfs, guarded, is_request};
 
 /// The largest request.
 const MAX_WRITE: u32 = 1 << 20;
 /// How many readahead requests the kernel may have open at once.
 const MAX_BACKGROUND: u16 = 64;
+/// The longest answer to a request.
+const REQUEST_ANSWER_MAX: u32 = 4096;
 /// An inode number is never reused for another version while the kernel knows it: no generations.
 const GENERATION: Generation = Generation(0);
 
 /// The file system as fuser sees it.
 pub(super) struct Glue {
     vfs: Arc<Vfs>,
+    /// Set where the kernel can look an entry up anew without taking it away first.
+    can_expire: Arc<AtomicBool>,
 }
 
 thread_local! {
@@ -38,8 +43,8 @@ thread_local! {
 }
 
 impl Glue {
-    pub(super) fn new(vfs: Arc<Vfs>) -> Self {
-        Self { vfs }
+    pub(super) fn new(vfs: Arc<Vfs>, can_expire: Arc<AtomicBool>) -> Self {
+        Self { vfs, can_expire }
     }
 
     fn read_inline_or_later(&self, handle: u64, offset: u64, size: u32, reply: ReplyData) {
@@ -160,6 +165,8 @@ impl Filesystem for Glue {
             // An older kernel goes without.
             let _ = config.add_capabilities(capability);
         }
+        let expires = config.add_capabilities(InitFlags::FUSE_HAS_EXPIRE_ONLY);
+        self.can_expire.store(expires.is_ok(), Ordering::Relaxed);
         let _ = config.set_max_write(MAX_WRITE);
         let _ = config.set_max_background(MAX_BACKGROUND);
         if let Err(most) = config.set_max_readahead(MAX_WRITE) {
@@ -311,8 +318,14 @@ impl Filesystem for Glue {
 
     fn getxattr(&self, req: &Request, ino: INodeNo, name: &OsStr, size: u32, reply: ReplyXattr) {
         guarded("getxattr", || {
-            if let Some(answer) = self.vfs.request(ino.0, name.as_bytes(), req.uid()) {
-                return reply_sized(reply, size, answer);
+            if is_request(name.as_bytes()) {
+                // Whoever asks for the length of an answer first, as getfattr(1) does, has nothing done yet.
+                if size == 0 {
+                    return reply.size(REQUEST_ANSWER_MAX);
+                }
+                let tell = move |answer| reply_sized(reply, size, answer);
+                let vfs = &self.vfs;
+                return vfs.request(ino.0, name.as_bytes(), req.uid(), tell);
             }
             self.vfs.xattr(ino.0, name.as_bytes(), move |answer| {
                 reply_sized(reply, size, answer);

@@ -10,14 +10,16 @@ mod device;
 mod error;
 mod glue;
 mod helper;
+mod kernel;
 mod options;
 mod place;
 
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 
-use fuser::{BackgroundSession, INodeNo, Session};
+use fuser::{BackgroundSession, Session};
 
 pub use device::Unmounter;
 pub use error::MountError;
@@ -25,6 +27,7 @@ pub use place::is_daemon_gone;
 
 use self::device::Device;
 use self::glue::Glue;
+use self::kernel::Kernel;
 use self::options::Options;
 use crate::vfs::Vfs;
 
@@ -62,7 +65,8 @@ impl FuseMount {
         let place = place::prepare(&settings.mountpoint)?;
         let fsname = options.fsname.as_deref().unwrap_or(&settings.fsname);
         let allow_other = settings.allow_other || options.allow_other;
-        let glue = Glue::new(Arc::clone(vfs));
+        let can_expire = Arc::new(AtomicBool::new(false));
+        let glue = Glue::new(Arc::clone(vfs), Arc::clone(&can_expire));
         let config = Options::config(allow_other, settings.threads, device::open().is_ok());
         let failed = |error: io::Error| MountError::Mount {
             mountpoint: place.clone(),
@@ -78,22 +82,22 @@ impl FuseMount {
             }
             Err(error) => return Err(MountError::from_device(&place, error)),
         };
-        Self::start(vfs, session, place)
+        Self::start(vfs, session, can_expire, place)
     }
 
-    fn start(vfs: &Vfs, session: Session<Glue>, place: PathBuf) -> Result<Self, MountError> {
+    fn start(
+        vfs: &Vfs,
+        session: Session<Glue>,
+        can_expire: Arc<AtomicBool>,
+        place: PathBuf,
+    ) -> Result<Self, MountError> {
         let failed = |error: io::Error| MountError::Mount {
             mountpoint: place.clone(),
             error,
         };
         let unmounter = Unmounter::new(&session, &place).map_err(failed)?;
-        let notifier = session.notifier();
-        vfs.set_invalidator(Box::new(move |ino| {
-            // An offset below zero spares the pages: only the attributes are asked for anew.
-            if let Err(error) = notifier.inval_inode(INodeNo(ino), -1, 0) {
-                tracing::debug!("the kernel cannot forget the attributes of inode {ino}: {error}");
-            }
-        }));
+        let kernel = Kernel::new(&session, can_expire).map_err(failed)?;
+        vfs.set_invalidator(Box::new(kernel));
         let session = session.spawn().map_err(failed)?;
         let mount = Self {
             session: Some(session),

@@ -8,12 +8,19 @@ use std::sync::Weak;
 
 use crossbeam_channel::Receiver;
 
+use super::forget::Name;
 use super::{Vfs, carry_out, guarded};
 use crate::engine::BlobEvent;
 use crate::units::Facts;
 
-/// Tells the kernel that what it knows of an inode's attributes is outdated. Its pages stay.
-pub type Invalidator = Box<dyn Fn(u64) + Send + Sync>;
+/// Tells the kernel that what it knows is outdated. Whatever is open stays open, and pages stay.
+pub trait Invalidator: Send + Sync {
+    /// The attributes of an inode are to be asked for anew.
+    fn forget_attributes(&self, ino: u64);
+
+    /// A name in the directory `parent` is to be looked up anew, whether it led to an inode or not.
+    fn forget_name(&self, parent: u64, name: &[u8], is_dir: bool);
+}
 
 /// An inode as the table knows it: by the time that an event is taken its number may serve another one.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -25,6 +32,8 @@ pub(super) struct Which {
 pub(super) enum Event {
     Rebound(Which, Box<Facts>),
     Superseded(Which),
+    /// The kernel is to forget these names; then somebody is told how many they were.
+    Forget(Vec<Name>, Box<dyn FnOnce(usize) + Send>),
     Stop,
 }
 
@@ -62,11 +71,15 @@ impl Vfs {
                 }
                 table.rebind(ino, &facts, now);
                 drop(table);
-                if let Some(invalidate) = self.invalidator.get() {
-                    invalidate(ino);
+                if let Some(kernel) = self.invalidator.get() {
+                    kernel.forget_attributes(ino);
                 }
             }
             Event::Superseded(which) => self.carry_out_superseded(which),
+            Event::Forget(names, done) => {
+                self.forget_in_kernel(&names);
+                done(names.len());
+            }
             Event::Stop => {}
         }
     }

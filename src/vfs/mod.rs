@@ -15,6 +15,7 @@ mod dirs;
 mod errno;
 mod events;
 mod files;
+mod forget;
 mod guard;
 mod listing;
 mod names;
@@ -40,9 +41,11 @@ pub use files::{OpenFile, Opened};
 pub use guard::guarded;
 pub use names::{Looked, Statfs};
 pub use options::{BadTtl, MetadataTtl, VfsOptions};
+pub use request::is_request;
 pub use rustix::io::Errno;
 
 use self::events::Event;
+use self::forget::Absent;
 use self::silence::Silence;
 use self::table::{Table, Verdict};
 use crate::engine::{Blob, Clock, Network, Source, Trouble};
@@ -82,7 +85,8 @@ pub struct Vfs {
     dirs: RwLock<HashMap<u64, Arc<OpenDir>>>,
     next_handle: AtomicU64,
     events: Sender<Event>,
-    invalidator: OnceLock<Invalidator>,
+    invalidator: OnceLock<Box<dyn Invalidator>>,
+    absent: Absent,
 }
 
 impl Vfs {
@@ -129,14 +133,15 @@ impl Vfs {
             next_handle: AtomicU64::new(1),
             events,
             invalidator: OnceLock::new(),
+            absent: Absent::default(),
         });
         events::start(Arc::downgrade(&vfs), inbox)
             .map_err(|error| RemoteError::Unreachable(format!("cannot start a thread: {error}")))?;
         Ok(vfs)
     }
 
-    /// Sets what tells the kernel that an inode's attributes have changed. Called once, after the mount.
-    pub fn set_invalidator(&self, invalidator: Invalidator) {
+    /// Sets what tells the kernel that something has changed. Called once, after the mount.
+    pub fn set_invalidator(&self, invalidator: Box<dyn Invalidator>) {
         if self.invalidator.set(invalidator).is_err() {
             tracing::error!("the invalidator was set twice: this is a bug in larder");
         }

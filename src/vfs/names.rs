@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::forget::last_of;
 use super::table::{Found, Table, Verdict};
 use super::{Answer, Attr, Cell, Errno, Owner, STALE_TTL, Vfs, carry_out, errno, guarded, listing};
 use crate::remote::{Capacity, RemoteError};
@@ -69,7 +70,8 @@ impl Vfs {
             }
             Found::Absent(at) => {
                 let verdict = table.vanish(&name, at);
-                (Ok(Looked::Absent(table.remaining(at, now))), verdict)
+                let ttl = table.remaining(at, now);
+                (Ok(self.absent(parent, last, ttl)), verdict)
             }
             Found::Unknown => {
                 let known = table.serving(&name).is_some();
@@ -104,7 +106,8 @@ impl Vfs {
             }
             Err(RemoteError::NotFound) => {
                 let verdict = table.vanish(name, at);
-                let answer = Looked::Absent(table.remaining(at, now));
+                let ttl = table.remaining(at, now);
+                let answer = self.absent(parent, last_of(name), ttl);
                 drop(table);
                 carry_out(verdict);
                 Ok(answer)

@@ -1,51 +1,158 @@
 //! What a user can ask of the daemon through its mount. The mount is read-only, so the kernel passes no setxattr(2) on:
-//! asking for the value of an attribute of the root with one of these names is the request, and its answer the state that
-//! it led to.
+//! asking for the value of an attribute with one of these names is the request, and its answer, a JSON object, what came
+//! of it. Only root and the daemon's own user may.
 //!
-//! `user.larder.scrub.start.RATE` begins a scrub of everything at RATE bytes a second (0: no limit);
-//! `user.larder.scrub.stop` ends the one that is under way. Only root and the daemon's own user may.
+//! On the root:
+//!
+//! * `user.larder.scrub.start.RATE` begins a scrub of everything at RATE bytes a second (0: no limit),
+//!   `user.larder.scrub.stop` ends the one that is under way;
+//! * `user.larder.flush` drops everything that is cached; the answer says where to go on, if it was not all
+//!   (`user.larder.flush.NEXT`);
+//! * `user.larder.flush.metadata` forgets names, attributes and listings;
+//! * `user.larder.set-size.BYTES` and `user.larder.set-free-space.RUN/CULL/STOP` (in parts per thousand) change the limits.
+//!
+//! On a file: `user.larder.evict`, and `user.larder.evict.NEXT`, drops what is cached of it.
+//!
+//! What waits for the disk runs in the disk pool and is answered when it is done, or after a while with ETIMEDOUT.
+
+use std::sync::Arc;
+
+use serde_json::{Value, json};
 
 use super::number::ROOT;
-use super::{Answer, Errno, Vfs};
+use super::{Answer, Errno, Vfs, guarded};
+use crate::engine::{Cache, FreeSpace, LimitsError, LimitsView};
 
 /// A request.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 enum Asked {
-    Start(u64),
-    Stop,
+    Scrub(u64),
+    StopScrub,
+    /// Of a file, from this chunk on.
+    Evict(u64),
+    /// From this slot on.
+    Flush(u64),
+    FlushMetadata,
+    SetSize(u64),
+    SetFree(FreeSpace),
+}
+
+/// Whether an attribute's name is a request.
+pub fn is_request(name: &[u8]) -> bool {
+    Asked::parse(name).is_some()
 }
 
 impl Asked {
     /// The request that an attribute's name is, if it is one.
     fn parse(name: &[u8]) -> Option<Self> {
-        let name = name.strip_prefix(b"user.larder.scrub.")?;
+        let name = std::str::from_utf8(name).ok()?;
+        let name = name.strip_prefix("user.larder.")?;
+        let number = |prefix: &str| name.strip_prefix(prefix)?.parse::<u64>().ok();
         match name {
-            b"stop" => Some(Self::Stop),
-            _ => {
-                let rate = name.strip_prefix(b"start.")?;
-                std::str::from_utf8(rate)
-                    .ok()?
-                    .parse()
-                    .ok()
-                    .map(Self::Start)
-            }
+            "scrub.stop" => return Some(Self::StopScrub),
+            "evict" => return Some(Self::Evict(0)),
+            "flush" => return Some(Self::Flush(0)),
+            "flush.metadata" => return Some(Self::FlushMetadata),
+            _ => {}
         }
+        number("scrub.start.")
+            .map(Self::Scrub)
+            .or_else(|| number("evict.").map(Self::Evict))
+            .or_else(|| number("flush.").map(Self::Flush))
+            .or_else(|| number("set-size.").map(Self::SetSize))
+            .or_else(|| marks(name.strip_prefix("set-free-space.")?).map(Self::SetFree))
+    }
+
+    fn is_of_a_file(self) -> bool {
+        matches!(self, Self::Evict(_))
     }
 }
 
+/// The marks `RUN/CULL/STOP`.
+fn marks(text: &str) -> Option<FreeSpace> {
+    let mut marks = text.split('/').map(|mark| mark.parse::<u16>());
+    let mut next = || marks.next()?.ok();
+    let free = FreeSpace::new(next()?, next()?, next()?).ok()?;
+    marks.next().is_none().then_some(free)
+}
+
 impl Vfs {
-    /// Does what the user `uid` asks by this attribute's name; `None` where the name is no request.
-    pub fn request(&self, ino: u64, name: &[u8], uid: u32) -> Option<Answer<Vec<u8>>> {
-        let asked = Asked::parse(name).filter(|_| ino == ROOT)?;
+    /// Does what the user `uid` asks by this attribute's name, which is a request.
+    pub fn request(
+        self: &Arc<Self>,
+        ino: u64,
+        name: &[u8],
+        uid: u32,
+        done: impl FnOnce(Answer<Vec<u8>>) + Send + 'static,
+    ) {
+        let asked = Asked::parse(name).filter(|asked| asked.is_of_a_file() || ino == ROOT);
+        let Some(asked) = asked else {
+            return done(Err(Errno::NODATA));
+        };
         if uid != 0 && uid != rustix::process::geteuid().as_raw() {
-            return Some(Err(Errno::PERM));
+            return done(Err(Errno::PERM));
         }
-        let cache = self.source.cache();
+        let cache = Arc::clone(self.source.cache());
+        let tell = move |told: Option<Value>| {
+            guarded("an answer to a request", || {
+                let told = told.map(|told| told.to_string().into_bytes());
+                done(told.ok_or(Errno::TIMEDOUT));
+            });
+        };
         match asked {
-            Asked::Start(rate) => cache.scrub(rate),
-            Asked::Stop => cache.stop_scrub(),
+            Asked::Scrub(rate) => cache.scrub(rate),
+            Asked::StopScrub => cache.stop_scrub(),
+            Asked::Evict(_) | Asked::Flush(_) if cache.is_read_only() => {
+                return tell(Some(failed(
+                    &"the cache is of a later version: it is only read",
+                )));
+            }
+            Asked::Evict(from) => {
+                let blob = match self.blob(ino) {
+                    Ok((blob, _)) => blob,
+                    // A directory, a link: there is nothing of it.
+                    Err(_) => return tell(Some(json!({}))),
+                };
+                return cache.run_errand(move |_| shown(&blob.forget(from)), tell);
+            }
+            Asked::Flush(from) => {
+                return cache.run_errand(move |cache| shown(&cache.forget_all(from)), tell);
+            }
+            Asked::FlushMetadata => {
+                let tell = cache.in_time(tell);
+                return self.forget_metadata(|names| tell(json!({ "names": names })));
+            }
+            Asked::SetSize(bytes) => {
+                let set = move |cache: &Arc<Cache>| cache.set_limits(Some(bytes), None);
+                return cache.run_errand(move |cache| limits_shown(set(cache)), tell);
+            }
+            Asked::SetFree(free) => {
+                let set = move |cache: &Arc<Cache>| cache.set_limits(None, Some(free));
+                return cache.run_errand(move |cache| limits_shown(set(cache)), tell);
+            }
         }
-        Some(serde_json::to_vec(&cache.stats().scrub).map_err(|_| Errno::IO))
+        tell(Some(shown(&cache.stats().scrub)));
+    }
+}
+
+fn shown(value: &impl serde::Serialize) -> Value {
+    serde_json::to_value(value).unwrap_or_else(|error| failed(&error))
+}
+
+fn failed(why: &dyn std::fmt::Display) -> Value {
+    json!({ "error": why.to_string() })
+}
+
+fn limits_shown(limits: Result<LimitsView, LimitsError>) -> Value {
+    match limits {
+        Ok(limits) => json!({
+            "capacity": limits.capacity,
+            "free_space": limits.free.to_string(),
+            "used_bytes": limits.used_bytes,
+            "pressure": limits.pressure,
+            "note": limits.note,
+        }),
+        Err(error) => failed(&error),
     }
 }
 
@@ -55,18 +162,34 @@ mod tests {
 
     #[test]
     fn a_name_is_a_request_or_it_is_not() {
-        let parse = |name: &str| Asked::parse(name.as_bytes());
-        assert_eq!(parse("user.larder.scrub.stop"), Some(Asked::Stop));
-        assert_eq!(parse("user.larder.scrub.start.0"), Some(Asked::Start(0)));
-        assert_eq!(
-            parse("user.larder.scrub.start.33554432"),
-            Some(Asked::Start(32 << 20))
-        );
+        let parse = |name: &str| Asked::parse(format!("user.larder.{name}").as_bytes());
+        let free = FreeSpace::new(100, 70, 30).unwrap();
+        for (name, asked) in [
+            ("scrub.stop", Asked::StopScrub),
+            ("scrub.start.0", Asked::Scrub(0)),
+            ("scrub.start.33554432", Asked::Scrub(32 << 20)),
+            ("evict", Asked::Evict(0)),
+            ("evict.7", Asked::Evict(7)),
+            ("flush", Asked::Flush(0)),
+            ("flush.4096", Asked::Flush(4096)),
+            ("flush.metadata", Asked::FlushMetadata),
+            ("set-size.1073741824", Asked::SetSize(1 << 30)),
+            ("set-free-space.100/70/30", Asked::SetFree(free)),
+        ] {
+            assert_eq!(parse(name), Some(asked), "{name}");
+        }
         for name in [
-            "user.larder.scrub",
-            "user.larder.scrub.start",
-            "user.larder.scrub.start.-1",
-            "user.larder.stats",
+            "scrub",
+            "scrub.start",
+            "scrub.start.-1",
+            "stats",
+            "evict.",
+            "evict.all",
+            "flush.meta",
+            "set-size.",
+            "set-free-space.100/70",
+            "set-free-space.30/70/100",
+            "set-free-space.100/70/30/0",
         ] {
             assert_eq!(parse(name), None, "{name}");
         }

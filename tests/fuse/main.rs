@@ -7,6 +7,7 @@
 
 mod chunks;
 mod cli;
+mod forgetting;
 mod full;
 mod kernel;
 mod limits;

@@ -14,10 +14,10 @@ use parking_lot::Mutex;
 use super::mounted::{Stage, Wish, content};
 
 /// A remote that fails as it is told.
-struct Failing {
-    inner: Arc<dyn Remote>,
-    with: Arc<Mutex<Option<RemoteError>>>,
-    questions: Arc<AtomicU64>,
+pub(crate) struct Failing {
+    pub(crate) inner: Arc<dyn Remote>,
+    pub(crate) with: Arc<Mutex<Option<RemoteError>>>,
+    pub(crate) questions: Arc<AtomicU64>,
 }
 
 impl Failing {

@@ -1,6 +1,7 @@
 //! The extended attributes.
 
 use std::fs;
+use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -96,18 +97,48 @@ fn a_panic_is_one_io_error() {
     assert_eq!(fs::read(mounted.path("f")).unwrap(), b"alive");
 }
 
-/// Reading is for everybody, but only root and the daemon's own user may have the cache scrubbed.
+/// Reading is for everybody, but only root and the daemon's own user may ask for something to be done.
 #[test]
 fn requests_are_for_the_daemons_user() {
     let stage = Stage::new();
+    fs::write(stage.origin("f"), vec![1; 100_000]).unwrap();
     let mounted = stage.mount(Wish::default());
-    let ask = |ino, name: &str, uid| mounted.vfs.request(ino, name.as_bytes(), uid);
+    let ask = |ino, name: &str, uid| {
+        let (tell, told) = std::sync::mpsc::channel();
+        let done = move |answer| tell.send(answer).unwrap();
+        mounted.vfs.request(ino, name.as_bytes(), uid, done);
+        told.recv().unwrap()
+    };
     let start = "user.larder.scrub.start.0";
-    let stranger = ask(1, start, 12_345);
-    assert_eq!(stranger, Some(Err(rustix::io::Errno::PERM)));
+    let file = fs::metadata(mounted.path("f")).unwrap().ino();
+    for (ino, name) in [
+        (1, start),
+        (1, "user.larder.flush"),
+        (1, "user.larder.flush.metadata"),
+        (1, "user.larder.set-size.1073741824"),
+        (file, "user.larder.evict"),
+    ] {
+        assert_eq!(ask(ino, name, 12_345), Err(Errno::PERM), "{name}");
+    }
     assert_eq!(mounted.cache.stats().scrub.passes, 0);
-    assert!(matches!(ask(1, start, 0), Some(Ok(_))));
+    assert!(ask(1, start, 0).is_ok());
     assert_eq!(mounted.cache.stats().scrub.passes, 1);
-    assert_eq!(ask(2, start, 0), None, "only the root takes requests");
-    assert_eq!(ask(1, "user.larder.stats", 0), None);
+    let only_the_root = ask(file, "user.larder.flush", 0);
+    assert_eq!(only_the_root, Err(Errno::NODATA));
+    assert_eq!(ask(1, "user.larder.nonsense", 0), Err(Errno::NODATA));
+    let told = String::from_utf8(ask(file, "user.larder.evict", 0).unwrap()).unwrap();
+    assert!(told.contains("\"chunks\":0"), "{told}");
+}
+
+/// getfattr(1) asks for the length first: that must not be the request.
+#[test]
+fn a_question_for_the_length_does_nothing() {
+    let stage = Stage::new();
+    let mounted = stage.mount(Wish::default());
+    let mut getfattr = std::process::Command::new("getfattr");
+    getfattr.args(["-n", "user.larder.scrub.start.0"]);
+    let output = getfattr.arg(mounted.path("")).output().unwrap();
+    let told = String::from_utf8(output.stdout).unwrap();
+    assert!(told.contains("passes"), "{told}");
+    assert_eq!(mounted.cache.stats().scrub.passes, 1);
 }

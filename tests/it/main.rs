@@ -5,7 +5,8 @@
 //! them put right, `beside` checks one at work, `deep` reads blocks on many threads, `crowd` reads with many at once and
 //! from a cache that is full, `standing` restarts it, `evict` holds the choice of victims, `touched` finds its files
 //! immutable or linked, `faults` reads from web servers that break off, stand still and lie, `limits` has a cache give back
-//! what it may no longer take, `resize` gives caches other indexes.
+//! what it may no longer take, `resize` gives caches other indexes, `forget`
+//! has what is cached dropped.
 
 #![expect(
     clippy::unwrap_used,
@@ -22,6 +23,7 @@ mod deep;
 mod embed;
 mod evict;
 mod faults;
+mod forget;
 mod fuzzed;
 mod golden;
 mod golden_engine;

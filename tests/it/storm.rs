@@ -188,7 +188,7 @@ impl Storm {
         }
     }
 
-    /// Ticks, replaces objects and begins a scrub now and then.
+    /// Ticks, replaces objects, begins a scrub now and then, and has everything dropped.
     fn changer(&self, mut rng: Rng) {
         while self.go_on() {
             self.cache.tick();
@@ -196,6 +196,7 @@ impl Storm {
                 0..6 => self.cache.scrub(0),
                 6 => self.cache.scrub(1 << 20),
                 7 => self.cache.stop_scrub(),
+                8 => drop(self.cache.forget_all(0)),
                 _ => {}
             }
             if rng.chance(60) {

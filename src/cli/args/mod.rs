@@ -13,7 +13,10 @@ use clap::{Args, Parser, Subcommand};
 use self::command::options_of_mount;
 pub(super) use self::command::{Misunderstood, parse};
 pub(super) use self::mount::MountArgs;
-use super::quantity::{parse_duration, parse_scrub_rate, parse_size};
+use super::quantity::{
+    parse_duration, parse_free_space, parse_positive_duration, parse_scrub_rate, parse_size,
+};
+use crate::engine::FreeSpace;
 
 const EXAMPLES: &str = "\
 Examples:
@@ -22,6 +25,7 @@ Examples:
   larder stats /mnt/fast                        what the cache did
   larder info /mnt/fast/some/file               what it knows of one file
   larder scrub /mnt/fast                        check everything that is cached
+  larder evict /mnt/fast/old                    drop what is cached of a file or a directory
   larder umount /mnt/fast
   larder resize /ssd/larder --cache-size 200G   what is cached stays
   larder demo                                   see it work, in a minute
@@ -51,6 +55,12 @@ pub(super) enum Command {
     Info(InfoArgs),
     /// Check everything that is cached against its checksums, and forget what does not hold
     Scrub(ScrubArgs),
+    /// Drop what is cached of files or directories, and give the disk space back
+    Evict(EvictArgs),
+    /// Drop everything that a mount's cache holds, or what is known of names and attributes
+    Flush(FlushArgs),
+    /// Change the size of a mount's cache, and what it leaves free on its disk, while it is in use
+    SetSize(SetSizeArgs),
     /// Give a cache that is not mounted another size, or an index for more chunks and files; what is cached stays
     Resize(ResizeArgs),
     /// Make a sample tree, put it behind a simulated slow web server, mount it and show what the cache does
@@ -79,7 +89,80 @@ pub(super) struct StatsArgs {
     /// A mount point, or a cache directory
     #[arg(value_name = "DIR|CACHE")]
     pub path: PathBuf,
-    /// As one JSON object
+    /// As one JSON object; with --interval, one a line
+    #[arg(long)]
+    pub json: bool,
+    /// Show what happens, a line each time, until Ctrl-C
+    #[arg(short, long, value_name = "TIME", value_parser = parse_positive_duration)]
+    pub interval: Option<Duration>,
+    /// End after so many lines
+    #[arg(short = 'n', long, value_name = "N", requires = "interval")]
+    pub count: Option<u64>,
+}
+
+/// `larder evict`.
+#[derive(Args, Debug)]
+#[command(after_help = "\
+Examples:
+  larder evict /mnt/fast/film.mp4
+  larder evict /mnt/fast/2019 /mnt/fast/2020      directories with all that is below them
+  larder evict /mnt/fast                          everything, as `larder flush /mnt/fast` does
+
+The files stay on the mount, and open ones stay readable: what is read again is fetched again. Names are asked for as
+find(1) does, data never. Only root and the user who mounted may.
+Exit codes: 0 done, even if nothing was cached; 1 a path is missing, or not on a larder mount, or not permitted: the
+others are done all the same.")]
+pub(super) struct EvictArgs {
+    /// Files and directories on larder mounts
+    #[arg(value_name = "PATH", required = true)]
+    pub paths: Vec<PathBuf>,
+    /// Tell the result as one JSON object for each path
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// `larder flush`.
+#[derive(Args, Debug)]
+#[command(after_help = "\
+Examples:
+  larder flush /mnt/fast                 drop all cached data
+  larder flush --metadata /mnt/fast      ask the remote anew for names, sizes and times; cached data stays
+
+Open files stay readable: what is read again is fetched again. Pinned chunks stay. SIGHUP to the daemon is --metadata.
+Only root and the user who mounted may.")]
+pub(super) struct FlushArgs {
+    /// A mount point, or the cache directory of a mount
+    #[arg(value_name = "DIR|CACHE")]
+    pub path: PathBuf,
+    /// Forget names, attributes and listings instead of data, whatever the time-to-live
+    #[arg(long)]
+    pub metadata: bool,
+    /// Tell the result as one JSON object
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// `larder set-size`.
+#[derive(Args, Debug)]
+#[command(after_help = "\
+Examples:
+  larder set-size /mnt/fast 20G
+  larder set-size /mnt/fast 5G --free-space-ratio 20%
+
+The new size is kept for later mounts; what has to stay free holds until the unmount. A cache that takes more than it may
+gives back in the background. Its index stays as it is: `larder resize` makes one for more chunks and files, while the
+cache is not mounted. Only root and the user who mounted may.")]
+pub(super) struct SetSizeArgs {
+    /// A mount point, or the cache directory of a mount
+    #[arg(value_name = "DIR|CACHE")]
+    pub path: PathBuf,
+    /// The most that the cache takes on disk, its index included
+    #[arg(value_name = "SIZE", value_parser = parse_size)]
+    pub size: Option<u64>,
+    /// What the cache leaves free on its disk: a share, or three, as for `larder mount`
+    #[arg(long, value_name = "SHARE", value_parser = parse_free_space)]
+    pub free_space_ratio: Option<FreeSpace>,
+    /// Tell the limits as one JSON object
     #[arg(long)]
     pub json: bool,
 }

@@ -8,8 +8,8 @@ use clap::Args;
 use clap::builder::BoolishValueParser;
 
 use crate::cli::quantity::{
-    ScrubRate, parse_chunk_policy, parse_duration, parse_free_space, parse_positive_duration,
-    parse_rate, parse_size,
+    ScrubRate, parse_chunk_policy, parse_duration, parse_free_space, parse_listen,
+    parse_positive_duration, parse_rate, parse_size,
 };
 use crate::cli::secret::Hidden;
 use crate::engine::{ChunkPolicy, FreeSpace, Verify};
@@ -97,6 +97,10 @@ pub(in crate::cli) struct MountArgs {
     /// or off: then it is checked when it is read
     #[arg(long, value_name = "SIZE", default_value = "32M", value_parser = ScrubRate::parse)]
     pub scrub_rate: ScrubRate,
+    /// Give the mount's counters to Prometheus at http://ADDR/metrics: a host and a port, or :9567 for every address of
+    /// this machine
+    #[arg(long, value_name = "ADDR", value_parser = parse_listen)]
+    pub metrics: Option<String>,
     /// Sent to the web server with every request; can be given several times
     #[arg(
         long,

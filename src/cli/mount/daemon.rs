@@ -13,13 +13,14 @@ use std::time::Duration;
 
 use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, bounded};
 use serde_json::Value;
-use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
-use signal_hook::iterator::Signals;
 
 use super::counted::Counted;
+use super::exposition::{About, exposition};
+use super::metrics;
 use super::origin::{Looked, Opened};
 use super::plan::Plan;
 use super::report::{Report, Reporter};
+use super::signals::Held;
 use super::{background, cache, origin};
 use crate::cli::args::MountArgs;
 use crate::cli::error::{Exit, Failure};
@@ -38,9 +39,17 @@ const LINGER: Duration = Duration::from_secs(5);
 /// How long the cache disk may take to close the cache.
 const CLOSE_PATIENCE: Duration = Duration::from_secs(120);
 
+/// A text that is made when somebody asks for it.
+type Text = Arc<dyn Fn() -> String + Send + Sync>;
+
 /// Mounts, tells the reporter, and serves until the mount ends. A failure after the mount has answered is logged: by then
 /// nobody waits for it.
 pub(super) fn run(args: &MountArgs, plan: &Plan, reporter: &mut Reporter) -> Result<(), Failure> {
+    let metrics = args
+        .metrics
+        .as_deref()
+        .map(metrics::Bound::take)
+        .transpose()?;
     let network = Arc::new(Network::new(args.timeout, REMOTE_THREADS)?);
     let mut notes = plan.notes.clone();
     let looked = origin::look(args, plan, &network, &mut notes)?;
@@ -52,7 +61,11 @@ pub(super) fn run(args: &MountArgs, plan: &Plan, reporter: &mut Reporter) -> Res
     if let Some(sentence) = daemon.cache.last_stop().sentence() {
         reporter.tell(Report::Note(format!("cache: {sentence}")))?;
     }
-    let served = mount_and_serve(&daemon, args, plan, reporter, &notes);
+    if let Some(bound) = &metrics {
+        let address = bound.address()?;
+        reporter.tell(Report::Note(format!("metrics: http://{address}/metrics")))?;
+    }
+    let served = mount_and_serve(&daemon, args, plan, reporter, (&notes, metrics));
     // A mount that failed leaves a closed cache as well.
     daemon.close();
     if served.is_ok() {
@@ -66,15 +79,19 @@ fn mount_and_serve(
     args: &MountArgs,
     plan: &Plan,
     reporter: &mut Reporter,
-    notes: &[String],
+    (notes, metrics): (&[String], Option<metrics::Bound>),
 ) -> Result<(), Failure> {
     if let Some(sentence) = cache::apply_size(args, &daemon.cache)? {
         reporter.tell(Report::Note(sentence))?;
     }
     let _ticker = Ticker::start(Arc::clone(&daemon.cache))?;
-    let vfs = daemon.view(args, plan)?;
-    // From here on a signal is an unmount, and not the end.
-    let signals = Signals::new([SIGINT, SIGTERM, SIGHUP])?;
+    let stats = stats(
+        Arc::clone(&daemon.cache),
+        Arc::clone(&daemon.origin.remote),
+        plan,
+    );
+    let vfs = daemon.view(args, plan, &stats)?;
+    let signals = Held::new()?;
     let mount = FuseMount::mount(&vfs, &settings(args, plan)).map_err(|e| mount_failure(&e))?;
     // It only informs: a cache disk that fails does not end a mount.
     if let Err(error) = daemon.disk.set_mounts(std::slice::from_ref(&plan.dir)) {
@@ -87,7 +104,9 @@ fn mount_and_serve(
     if let Some(sentence) = daemon.cache.last_stop().sentence() {
         tracing::info!("{sentence}");
     }
-    serve(mount, signals)
+    let text = daemon.metrics(&vfs, plan);
+    let _metrics = metrics.map(|bound| bound.serve(text)).transpose()?;
+    serve(mount, signals, vfs, stats)
 }
 
 /// Tells that the mount answers; in the background, lets go of terminal and starter.
@@ -130,21 +149,13 @@ fn mount_failure(error: &MountError) -> Failure {
 }
 
 /// Serves until somebody unmounts, or a signal asks for the end.
-fn serve(mount: FuseMount, mut signals: Signals) -> Result<(), Failure> {
-    let (unmounter, handle) = (mount.unmounter(), signals.handle());
+fn serve(mount: FuseMount, signals: Held, vfs: Arc<Vfs>, stats: Text) -> Result<(), Failure> {
+    let unmounter = mount.unmounter();
     let (ended, end) = bounded(1);
     Builder::new()
         .name("larder-session".into())
         .spawn(move || drop(ended.send(mount.join())))?;
-    let (asked, ask) = bounded::<()>(1);
-    Builder::new()
-        .name("larder-signals".into())
-        .spawn(move || {
-            for signal in &mut signals {
-                tracing::info!("signal {signal}: unmounting");
-                let _ = asked.try_send(());
-            }
-        })?;
+    let (ask, handle) = signals.listen(vfs, stats)?;
     let result = crossbeam_channel::select! {
         recv(end) -> result => result.unwrap_or(Ok(())),
         recv(ask) -> _ => end_mount(&unmounter, &end),
@@ -216,7 +227,7 @@ impl Daemon {
     }
 
     /// The file system over the cache. Asks the remote for its root.
-    fn view(&self, args: &MountArgs, plan: &Plan) -> Result<Arc<Vfs>, Failure> {
+    fn view(&self, args: &MountArgs, plan: &Plan, stats: &Text) -> Result<Arc<Vfs>, Failure> {
         let Opened {
             remote,
             salt,
@@ -228,7 +239,7 @@ impl Daemon {
         let options = VfsOptions {
             metadata_ttl: args.metadata_ttl,
             clock: Arc::clone(&self.clock) as _,
-            stats: stats(Arc::clone(&self.cache), Arc::clone(remote), plan),
+            stats: Arc::clone(stats),
             cache_dir: plan.cache_dir.as_os_str().as_encoded_bytes().to_vec(),
             owner: plan.owner,
         };
@@ -239,6 +250,26 @@ impl Daemon {
             options,
         )
         .map_err(|e| origin::failure(plan, &e))
+    }
+
+    /// What Prometheus is given.
+    fn metrics(&self, vfs: &Arc<Vfs>, plan: &Plan) -> Text {
+        let (cache, remote) = (Arc::clone(&self.cache), Arc::clone(&self.origin.remote));
+        let (vfs, origin) = (Arc::clone(vfs), plan.origin.to_string());
+        let [mount_point, cache_dir] =
+            [&plan.dir, &plan.cache_dir].map(|path| path.to_string_lossy().into_owned());
+        Arc::new(move || {
+            let (inodes, open_files) = vfs.held();
+            let about = About {
+                remote: origin.clone(),
+                mount_point: mount_point.clone(),
+                cache_dir: cache_dir.clone(),
+                questions: remote.questions(),
+                inodes: inodes as u64,
+                open_files: open_files as u64,
+            };
+            exposition(&cache.stats(), &about)
+        })
     }
 
     /// Flushes, syncs and marks the cache as closed. A disk that hangs must not keep the daemon alive for ever.
@@ -294,11 +325,7 @@ impl Drop for Ticker {
 }
 
 /// What the mount's root answers as its counters: the engine's, and who serves what.
-fn stats(
-    cache: Arc<Cache>,
-    remote: Arc<Counted>,
-    plan: &Plan,
-) -> Arc<dyn Fn() -> String + Send + Sync> {
+fn stats(cache: Arc<Cache>, remote: Arc<Counted>, plan: &Plan) -> Text {
     let text = |path: &PathBuf| Value::from(path.to_string_lossy());
     let about = [
         ("pid", Value::from(std::process::id())),

@@ -4,10 +4,13 @@ mod background;
 mod cache;
 mod counted;
 mod daemon;
+mod exposition;
+mod metrics;
 mod origin;
 mod owner;
 mod plan;
 mod report;
+mod signals;
 mod web;
 
 pub(super) use cache::{engine_failure, failure as cache_failure};

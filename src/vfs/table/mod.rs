@@ -12,6 +12,7 @@ use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::forget::{Name, last_of};
 use super::listing::Listing;
 use super::number::{ROOT, number};
 use crate::remote::Listed;
@@ -68,6 +69,8 @@ pub(super) struct Table<C> {
     inodes: HashMap<u64, Inode<C>>,
     current: HashMap<ObjectName, u64>,
     ttl: Duration,
+    /// Evidence that was asked for until then counts no more.
+    forgotten: Option<Duration>,
     /// A name that a listing lacks does not exist.
     lists_all: bool,
     next_serial: u64,
@@ -89,6 +92,7 @@ impl<C: Kept> Table<C> {
             inodes: HashMap::new(),
             current: HashMap::new(),
             ttl,
+            forgotten: None,
             lists_all,
             next_serial: 0,
             listed: VecDeque::new(),
@@ -136,12 +140,33 @@ impl<C: Kept> Table<C> {
     }
 
     fn is_fresh(&self, at: Duration, now: Duration) -> bool {
-        now.saturating_sub(at) < self.ttl
+        now.saturating_sub(at) < self.ttl && !self.is_forgotten(at)
+    }
+
+    fn is_forgotten(&self, at: Duration) -> bool {
+        self.forgotten.is_some_and(|until| at <= until)
+    }
+
+    /// From `now` on nothing that is known counts as evidence: it serves only where the remote cannot be asked.
+    pub(super) fn forget_all(&mut self, now: Duration) {
+        self.forgotten = Some(now);
+    }
+
+    /// Every name that leads to an inode of the kernel's; an empty one for the root.
+    pub(super) fn names(&self) -> impl Iterator<Item = Name> {
+        self.inodes.iter().map(|(ino, inode)| Name {
+            parent: inode.parent,
+            last: last_of(&inode.name).into(),
+            inode: Some((*ino, inode.facts.kind)),
+        })
     }
 
     /// For how long evidence of `at` still counts.
     pub(super) fn remaining(&self, at: Duration, now: Duration) -> Duration {
-        self.ttl.saturating_sub(now.saturating_sub(at))
+        match self.is_forgotten(at) {
+            true => Duration::ZERO,
+            false => self.ttl.saturating_sub(now.saturating_sub(at)),
+        }
     }
 
     /// The listing of a directory, while it counts.
@@ -174,8 +199,6 @@ impl<C: Kept> Table<C> {
     /// As [`Table::find`], for an inode that the kernel knows.
     pub(super) fn find_inode(&self, ino: u64, now: Duration) -> Option<Found> {
         let inode = self.inodes.get(&ino)?;
-        let name = inode.name.as_bytes();
-        let start = name.iter().rposition(|&b| b == b'/').map_or(0, |at| at + 1);
         if ino == ROOT {
             let fresh = self.is_fresh(inode.checked, now);
             return Some(if fresh {
@@ -184,7 +207,7 @@ impl<C: Kept> Table<C> {
                 Found::Unknown
             });
         }
-        Some(self.find(inode.parent, &inode.name, &name[start..], now))
+        Some(self.find(inode.parent, &inode.name, last_of(&inode.name), now))
     }
 
     /// The inode that serves a name, however old what is known of it.

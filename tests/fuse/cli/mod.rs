@@ -8,4 +8,5 @@ mod refuse;
 pub(crate) mod rig;
 mod scrub;
 mod user;
+mod watch;
 mod web;

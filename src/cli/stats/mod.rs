@@ -1,4 +1,8 @@
-//! `larder stats`: the counters of a mount, or the state of a cache directory that nobody uses.
+//! `larder stats`: what a mount does, in a block for people, with all its counters; or the state of a cache directory that
+//! nobody uses.
+
+mod summary;
+mod watch;
 
 use std::io;
 use std::path::Path;
@@ -6,50 +10,41 @@ use std::time::{Duration, UNIX_EPOCH};
 
 use serde_json::{Map, Value, json};
 
+pub(super) use self::summary::summary;
 use super::args::StatsArgs;
 use super::error::{Exit, Failure};
-use super::mounts;
 use super::output::say;
 use super::quantity::{show_amount, show_size};
+use super::{control, mounts};
 use crate::format::{Geometry, SECTOR_LEN, Sector, SegmentHeader, Session, SessionState};
-use crate::storage::{CacheDir, Storage, read_holder};
+use crate::storage::{CacheDir, Storage};
 
 /// Runs the command.
 pub(super) fn run(args: &StatsArgs) -> Result<(), Failure> {
     let shown = args.path.display();
     let path = mounts::full_path(&args.path)
         .map_err(|e| Failure::failed(format_args!("cannot look at {shown}: {e}")))?;
-    let stats = collect(&path)?;
-    match args.json {
-        true => say!("{stats}"),
-        false => show(&stats),
+    let mount = control::mount_of(&path)?;
+    if let Some(interval) = args.interval {
+        let mount = mount.ok_or_else(|| {
+            Failure::new(
+                Exit::Usage,
+                format_args!("nothing happens in {shown}, which nobody uses: leave --interval out"),
+            )
+        })?;
+        return watch::run(args, &mount, interval);
     }
-}
-
-/// What there is to say of this path.
-fn collect(path: &Path) -> Result<Value, Failure> {
-    if mounts::larder_at(path)?.is_some() {
-        return mounts::stats_of(path);
+    let stats = match &mount {
+        Some(mount) => mounts::stats_of(mount)?,
+        None => at_rest(&path)?,
+    };
+    if args.json {
+        return say!("{stats}");
     }
-    let holder = read_holder(path).map_err(|e| {
-        Failure::new(
-            Exit::Cache,
-            format_args!("cannot look at {}: {e}", path.display()),
-        )
-    })?;
-    match holder {
-        Some(holder) => match holder.mounts.first() {
-            Some(mount) => mounts::stats_of(mount),
-            None => Err(Failure::new(
-                Exit::InUse,
-                format_args!(
-                    "{} is in use by {holder}, which serves no mount yet: try again in a moment",
-                    path.display()
-                ),
-            )),
-        },
-        None => at_rest(path),
+    if mount.is_some() {
+        say!("{}\n", summary(&stats))?;
     }
+    show(&stats)
 }
 
 /// The state of a cache that no daemon uses.
@@ -200,6 +195,15 @@ mod tests {
     use super::*;
     use crate::storage::CreateOptions;
 
+    fn args(path: &Path) -> StatsArgs {
+        StatsArgs {
+            path: path.to_owned(),
+            json: true,
+            interval: None,
+            count: None,
+        }
+    }
+
     #[test]
     fn a_cache_at_rest_tells_its_geometry() {
         let dir = tempfile::tempdir().unwrap();
@@ -209,7 +213,7 @@ mod tests {
             files: None,
         };
         drop(CacheDir::open_or_create(dir.path(), &options, &mut |_| {}).unwrap());
-        let stats = collect(dir.path()).unwrap();
+        let stats = at_rest(dir.path()).unwrap();
         assert_eq!(stats["state"], "never used");
         assert_eq!(stats["capacity"], 16 << 20);
         assert_eq!(
@@ -227,7 +231,7 @@ mod tests {
             files: None,
         };
         let _held = CacheDir::open_or_create(dir.path(), &options, &mut |_| {}).unwrap();
-        let failure = collect(dir.path()).unwrap_err();
+        let failure = run(&args(dir.path())).unwrap_err();
         assert_eq!(failure.exit, Exit::InUse);
         assert!(failure.sentence.contains(&std::process::id().to_string()));
     }
@@ -235,7 +239,7 @@ mod tests {
     #[test]
     fn another_directory_is_neither() {
         let dir = tempfile::tempdir().unwrap();
-        let failure = collect(dir.path()).unwrap_err();
+        let failure = run(&args(dir.path())).unwrap_err();
         assert_eq!(failure.exit, Exit::Cache);
         assert!(failure.sentence.contains("no larder mount either"));
     }

@@ -1,0 +1,268 @@
+//! `larder evict`: drops what is cached of files and directories. The tree is walked through the mount, by names alone: no
+//! data is fetched.
+
+use std::io;
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
+use std::path::Path;
+use std::time::Duration;
+
+use rustix::fs::Advice;
+use serde_json::json;
+
+use super::args::EvictArgs;
+use super::control::ask;
+use super::error::{Exit, Failure};
+use super::output::say;
+use super::quantity::show_size;
+use super::{flush, mounts};
+use crate::engine::Forgotten;
+
+const WHAT: &str = "drop what is cached";
+/// How often, and how soon, a file is tried again of which something was in use.
+const TRIES: u32 = 10;
+const PAUSE: Duration = Duration::from_millis(50);
+
+/// What was dropped of one argument.
+#[derive(Default)]
+pub(super) struct Dropped {
+    /// Files that were looked at.
+    files: u64,
+    /// Those of which something was dropped.
+    hit: u64,
+    told: Forgotten,
+}
+
+/// Runs the command: every path that can be done is done; the failures of the others are told one by one.
+pub(super) fn run(args: &EvictArgs) -> Result<(), Failure> {
+    let mut failures = Vec::new();
+    for path in &args.paths {
+        match evict(path, &mut failures) {
+            Ok(dropped) => {
+                tell(args, path, &dropped)?;
+                failures.extend(disk_failed(path, &dropped.told));
+            }
+            Err(failure) => failures.push(failure),
+        }
+    }
+    let last = failures.pop();
+    for failure in &failures {
+        eprintln!("larder: {failure}");
+    }
+    last.map_or(Ok(()), Err)
+}
+
+fn evict(given: &Path, failures: &mut Vec<Failure>) -> Result<Dropped, Failure> {
+    let shown = given.display();
+    let cannot = |e: io::Error| Failure::failed(format_args!("cannot look at {shown}: {e}"));
+    let path = mounts::full_path(given).map_err(cannot)?;
+    let meta = path.symlink_metadata().map_err(cannot)?;
+    if !mounts::is_on_one(&path).map_err(cannot)? {
+        return Err(Failure::failed(format_args!(
+            "{shown} does not lie on a larder mount: `findmnt -t {}` lists them",
+            mounts::MOUNT_TYPE
+        )));
+    }
+    let mut dropped = Dropped::default();
+    if mounts::larder_at(&path)?.is_some() {
+        // All of a mount is all of its cache, and nothing has to be listed for that.
+        dropped.told = flush::everything(&path)?;
+        return Ok(dropped);
+    }
+    if meta.is_file() {
+        one(&path, &mut dropped)?;
+    } else if meta.is_dir() {
+        walk(&path, meta.dev(), &mut dropped, failures);
+    }
+    Ok(dropped)
+}
+
+/// Every file below a directory, as far as its file system goes. A failure of one is noted, and the rest done.
+fn walk(top: &Path, device: u64, dropped: &mut Dropped, failures: &mut Vec<Failure>) {
+    let mut directories = vec![top.to_owned()];
+    while let Some(dir) = directories.pop() {
+        let cannot =
+            |e: io::Error| Failure::failed(format_args!("cannot look into {}: {e}", dir.display()));
+        let entries = match std::fs::read_dir(&dir) {
+            Ok(entries) => entries,
+            Err(e) => {
+                failures.push(cannot(e));
+                continue;
+            }
+        };
+        for entry in entries {
+            let kind = entry.and_then(|entry| Ok((entry.path(), entry.file_type()?)));
+            match kind {
+                Err(e) => failures.push(cannot(e)),
+                Ok((path, kind)) if kind.is_file() => {
+                    failures.extend(one(&path, dropped).err());
+                }
+                Ok((path, kind)) if kind.is_dir() => {
+                    let same = path
+                        .symlink_metadata()
+                        .is_ok_and(|meta| meta.dev() == device);
+                    directories.extend(same.then_some(path));
+                }
+                Ok(_) => {}
+            }
+        }
+    }
+}
+
+/// One file.
+fn one(path: &Path, dropped: &mut Dropped) -> Result<(), Failure> {
+    let told = in_pieces("evict", |request| ask(path, request, WHAT))?;
+    dropped.files += 1;
+    if told.chunks > 0 {
+        dropped.hit += 1;
+        forget_pages(path);
+    }
+    dropped.told.add(&told);
+    Ok(())
+}
+
+/// Asks until all is done, and once more for what was in use. Each answer says where the next one goes on.
+pub(super) fn in_pieces(
+    request: &str,
+    mut ask: impl FnMut(&str) -> Result<Forgotten, Failure>,
+) -> Result<Forgotten, Failure> {
+    let mut all = Forgotten::default();
+    for round in 1.. {
+        let mut told = ask(request)?;
+        while let Some(next) = told.next {
+            told.add(&ask(&format!("{request}.{next}"))?);
+        }
+        // What was in use, or kept, in an earlier round was met again in this one.
+        (all.busy, all.kept, all.failed) = (0, 0, 0);
+        all.add(&told);
+        if all.busy == 0 || round == TRIES {
+            break;
+        }
+        std::thread::sleep(PAUSE);
+    }
+    Ok(all)
+}
+
+/// Has the kernel drop the pages that it holds of a file, so that it is read from the remote. It may refuse: then what is in
+/// memory is served from there, until the memory is needed.
+fn forget_pages(path: &Path) {
+    let flags = libc::O_NOFOLLOW | libc::O_NONBLOCK;
+    let file = std::fs::OpenOptions::new()
+        .read(true)
+        .custom_flags(flags)
+        .open(path);
+    if let Ok(file) = file {
+        let _ = rustix::fs::fadvise(&file, 0, None, Advice::DontNeed);
+    }
+}
+
+fn tell(args: &EvictArgs, path: &Path, dropped: &Dropped) -> Result<(), Failure> {
+    let shown = path.display();
+    let Dropped { files, hit, told } = dropped;
+    if args.json {
+        return say!(
+            "{}",
+            json!({"path": path.to_string_lossy(), "files": files, "files_dropped": hit, "bytes": told.bytes,
+                "chunks": told.chunks, "busy": told.busy, "kept": told.kept, "failed": told.failed})
+        );
+    }
+    let of = match files {
+        0 | 1 => String::new(),
+        _ => format!(" of {hit} files"),
+    };
+    match told.chunks {
+        0 => say!("{shown}: nothing was cached{}", aside(told)),
+        chunks => say!(
+            "{shown}: dropped {} in {chunks} chunks{of}{}",
+            show_size(told.bytes),
+            aside(told)
+        ),
+    }
+}
+
+/// The failure where the disk did not let everything be dropped.
+pub(super) fn disk_failed(path: &Path, told: &Forgotten) -> Option<Failure> {
+    (told.failed > 0).then(|| {
+        Failure::new(
+            Exit::Cache,
+            format_args!(
+                "the cache disk failed {} times: some of what is cached of {} is still there",
+                told.failed,
+                path.display()
+            ),
+        )
+    })
+}
+
+/// What is to be said of what stayed.
+pub(super) fn aside(told: &Forgotten) -> String {
+    let mut aside = String::new();
+    for (count, what) in [
+        (told.busy, "chunks are in use and stay"),
+        (
+            told.kept,
+            "chunks are pinned, or an open file needs them, and stay",
+        ),
+    ] {
+        if count > 0 {
+            aside.push_str(&format!("; {count} {what}"));
+        }
+    }
+    aside
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn pieces_are_asked_for_until_the_last_and_what_was_in_use_once_more() {
+        let mut asked = Vec::new();
+        let mut answers = vec![
+            (2, 1, Some(7)),
+            (3, 0, None),
+            // The second round meets what was in use.
+            (1, 0, None),
+        ]
+        .into_iter();
+        let all = in_pieces("flush", |request| {
+            asked.push(request.to_owned());
+            let (chunks, busy, next) = answers.next().unwrap();
+            Ok(Forgotten {
+                chunks,
+                busy,
+                next,
+                bytes: chunks * 4096,
+                ..Forgotten::default()
+            })
+        })
+        .unwrap();
+        assert_eq!(asked, ["flush", "flush.7", "flush"]);
+        assert_eq!((all.chunks, all.busy, all.bytes), (6, 0, 6 * 4096));
+    }
+
+    #[test]
+    fn what_stayed_is_said() {
+        assert_eq!(aside(&Forgotten::default()), "");
+        let told = Forgotten {
+            busy: 2,
+            kept: 1,
+            ..Forgotten::default()
+        };
+        assert!(aside(&told).starts_with("; 2 chunks are in use"));
+        assert!(aside(&told).contains("; 1 chunks are pinned"));
+    }
+
+    #[test]
+    fn a_path_elsewhere_is_refused_and_the_others_are_named_too() {
+        let dir = tempfile::tempdir().unwrap();
+        let paths = vec![dir.path().join("missing"), dir.path().to_owned()];
+        let mut failures = Vec::new();
+        let missing = evict(&paths[0], &mut failures).err().unwrap();
+        assert!(missing.sentence.contains("missing"), "{missing}");
+        let last = run(&EvictArgs { paths, json: false }).unwrap_err();
+        assert!(
+            last.sentence.contains("does not lie on a larder mount"),
+            "{last}"
+        );
+    }
+}

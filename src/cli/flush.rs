@@ -1,0 +1,47 @@
+//! `larder flush`: drops everything that a mount's cache holds, or what it knows of names, attributes and listings.
+
+use std::path::Path;
+
+use serde_json::Value;
+
+use super::args::FlushArgs;
+use super::control::{ask, live_mount};
+use super::error::Failure;
+use super::evict::{aside, disk_failed, in_pieces};
+use super::output::say;
+use super::quantity::show_size;
+use crate::engine::Forgotten;
+
+const WHAT: &str = "flush its cache";
+
+/// Runs the command.
+pub(super) fn run(args: &FlushArgs) -> Result<(), Failure> {
+    let mount = live_mount(&args.path)?;
+    let shown = mount.display();
+    if args.metadata {
+        let told: Value = ask(&mount, "flush.metadata", WHAT)?;
+        let names = told["names"].as_u64().unwrap_or_default();
+        return match args.json {
+            true => say!("{told}"),
+            false => say!("{shown}: {names} names are asked for anew"),
+        };
+    }
+    let told = everything(&mount)?;
+    if args.json {
+        let text = serde_json::to_string(&told).map_err(std::io::Error::other)?;
+        say!("{text}")?;
+    } else {
+        say!(
+            "{shown}: dropped {} in {} chunks{}",
+            show_size(told.bytes),
+            told.chunks,
+            aside(&told)
+        )?;
+    }
+    disk_failed(&mount, &told).map_or(Ok(()), Err)
+}
+
+/// Drops everything that the cache of a mount holds.
+pub(super) fn everything(mount: &Path) -> Result<Forgotten, Failure> {
+    in_pieces("flush", |request| ask(mount, request, WHAT))
+}

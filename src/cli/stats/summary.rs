@@ -1,0 +1,191 @@
+//! The counters of a mount as a person reads them: a block of some ten lines. Pure.
+//!
+//! What is shown comes from the daemon's JSON by name, so that a daemon of another version can be looked at as well.
+
+use serde_json::Value;
+
+use crate::cli::quantity::{show_amount, show_size};
+
+/// The block; what the daemon does not tell is shown as nothing.
+pub(in crate::cli) fn summary(stats: &Value) -> String {
+    let text = |name: &str| stats[name].as_str().unwrap_or("?");
+    let pid = stats["pid"].as_u64().unwrap_or_default();
+    let mut lines = vec![
+        (
+            "mount",
+            format!(
+                "{} at {}, process {pid}",
+                text("remote"),
+                text("mount_point")
+            ),
+        ),
+        ("cache", cache(stats)),
+    ];
+    lines.extend(counted(stats));
+    lines.push(("disk", disk(stats)));
+    lines.push(("last stop", text("last_stop").to_owned()));
+    lines.push(("scrub", scrub(&stats["scrub"])));
+    let shown = lines
+        .iter()
+        .map(|(name, text)| format!("{name:<10} {text}"));
+    shown.collect::<Vec<_>>().join("\n")
+}
+
+/// What was read, asked for and given up.
+fn counted(stats: &Value) -> [(&'static str, String); 6] {
+    let n = |name: &str| stats[name].as_u64().unwrap_or_default();
+    let (hit, missed) = (n("hit_bytes"), n("miss_bytes"));
+    let chunks = format!("{} of {} places hold one", n("slots_used"), n("slots"));
+    let hits = format!(
+        "{} of {} that were read; {} came from the remote for readers",
+        show_ratio(hit, missed),
+        show_amount(hit + missed),
+        show_amount(missed)
+    );
+    let reads = format!(
+        "{} answered at once, {} waited, {} asked of the remote because the disk was slow, {} timed out",
+        n("reads_inline"),
+        n("reads_waited"),
+        n("reads_hedged"),
+        n("reads_timed_out")
+    );
+    let remote = format!(
+        "{} in {} fetches, {} of them failed; {} questions about names and facts",
+        show_amount(n("remote_bytes")),
+        n("remote_requests"),
+        n("remote_errors"),
+        n("remote_questions")
+    );
+    let culling = format!(
+        "{} chunks culled, {} of old versions dropped, {} on request; {} took over a file in place",
+        n("slots_culled"),
+        n("slots_buried"),
+        n("slots_evicted"),
+        n("slots_reused")
+    );
+    let files = format!(
+        "{} created, {} unlinked, {} cut",
+        n("files_created"),
+        n("files_unlinked"),
+        n("files_cut")
+    );
+    [
+        ("chunks", chunks),
+        ("hits", hits),
+        ("reads", reads),
+        ("remote", remote),
+        ("culling", culling),
+        ("files", files),
+    ]
+}
+
+fn cache(stats: &Value) -> String {
+    let n = |name: &str| stats[name].as_u64().unwrap_or_default();
+    let (used, capacity) = (n("used_bytes"), n("capacity"));
+    let reserved = match n("reserved_bytes") {
+        0 => String::new(),
+        bytes => format!(", {} reserved for fills under way", show_size(bytes)),
+    };
+    format!(
+        "{} of {} ({}){reserved}; index {}; in {}",
+        show_size(used),
+        show_size(capacity),
+        show_ratio(used, capacity.saturating_sub(used)),
+        show_size(n("index_bytes")),
+        stats["cache_dir"].as_str().unwrap_or("?")
+    )
+}
+
+/// How the cache disk is: what it is judged to be, and what went wrong on it.
+fn disk(stats: &Value) -> String {
+    let n = |name: &str| stats[name].as_u64().unwrap_or_default();
+    let mut parts = Vec::new();
+    for (name, value) in stats["disk"].as_object().into_iter().flatten() {
+        let name = name.replace('_', " ");
+        match value {
+            Value::String(state) => parts.push(format!("{name}: {state}")),
+            Value::Bool(true) => parts.push(name),
+            Value::Number(count) if count.as_u64() != Some(0) => {
+                parts.push(format!("{count} {name}"))
+            }
+            _ => {}
+        }
+    }
+    match stats["pressure"].as_str() {
+        None | Some("none") => {}
+        Some(pressure) => parts.push(format!("short of free space: {pressure}")),
+    }
+    parts.push(format!("{} failures", n("disk_errors")));
+    parts.push(format!("{} blocks did not hold", n("blocks_bad")));
+    parts.push(format!("{} fills were dropped", n("fills_dropped")));
+    parts.join(", ")
+}
+
+fn scrub(scrub: &Value) -> String {
+    let n = |name: &str| scrub[name].as_u64().unwrap_or_default();
+    let found = format!(
+        "{} blocks hold, {} did not",
+        n("checked_blocks"),
+        n("bad_blocks")
+    );
+    match scrub["state"].as_str() {
+        Some("idle") => match scrub["ended"].as_str() {
+            None => "none so far".to_owned(),
+            Some(ended) => format!("the last one: {ended}; {found}"),
+        },
+        Some(state) => format!(
+            "{state}: {} of {}; {found}",
+            show_size(n("done_bytes")),
+            show_size(n("total_bytes"))
+        ),
+        None => "?".to_owned(),
+    }
+}
+
+/// The share of `part` in both, in per cent: `97.3 %`, or a dash of nothing at all.
+pub(in crate::cli) fn show_ratio(part: u64, rest: u64) -> String {
+    let whole = u128::from(part) + u128::from(rest);
+    match (u128::from(part) * 1000).checked_div(whole) {
+        None => "-".to_owned(),
+        Some(mille) => format!("{}.{} %", mille / 10, mille % 10),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    #[test]
+    fn a_block_says_what_matters() {
+        let stats = json!({
+            "remote": "/data", "mount_point": "/mnt/fast", "cache_dir": "/c", "pid": 7, "capacity": 1 << 30,
+            "used_bytes": 1 << 28, "reserved_bytes": 4 << 20, "index_bytes": 1 << 20, "slots": 100, "slots_used": 40,
+            "hit_bytes": 973, "miss_bytes": 27, "slots_culled": 5, "last_stop": "clean", "pressure": "culling",
+            "disk": {"reading": "well", "writing": "hung", "full": false, "outages": 2, "io_errors": 0},
+            "scrub": {"state": "running", "done_bytes": 1024, "total_bytes": 4096, "checked_blocks": 3},
+        });
+        let block = summary(&stats);
+        for words in [
+            "/data at /mnt/fast, process 7",
+            "256.0 MiB of 1.0 GiB (25.0 %), 4.0 MiB reserved",
+            "40 of 100 places",
+            "97.3 % of 1.0 kB",
+            "5 chunks culled",
+            "disk       2 outages, reading: well, writing: hung, short of free space: culling, 0 failures",
+            "last stop  clean",
+            "running: 1.0 KiB of 4.0 KiB; 3 blocks hold",
+        ] {
+            assert!(block.contains(words), "no {words:?} in:\n{block}");
+        }
+        // A daemon that tells less is shown as far as it does.
+        assert!(summary(&json!({})).contains("- of 0 B"));
+    }
+
+    #[test]
+    fn shares_are_per_cent() {
+        assert_eq!(show_ratio(1, 2), "33.3 %");
+        assert_eq!(show_ratio(u64::MAX, u64::MAX), "50.0 %");
+        assert_eq!(show_ratio(0, 0), "-");
+    }
+}
