@@ -11,6 +11,7 @@ use super::deadlines::Deadlines;
 use super::disk::Disk;
 use super::flush::Flusher;
 use super::gate::Gate;
+use super::health::{Access, Failure};
 use super::limits::Limits;
 use super::reclaim::Reserved;
 use super::scrub::Scrub;
@@ -19,6 +20,7 @@ use super::standing::Standing;
 use super::stop::{LastStop, same_run};
 use super::trouble::Trouble;
 use super::versions::Versions;
+use super::watched::Watched;
 use super::{ChunkPolicy, Clock, Config, Executor, Fetcher, Job, Lane, OpenError, Source};
 use crate::format::{
     FeatureVerdict, Geometry, SECTOR_LEN, Sector, SegmentHeader, Session, SessionState, Superblock,
@@ -43,6 +45,8 @@ pub struct Cache {
     pub(super) ground: Ground,
     pub(super) config: Config,
     pub(super) disk: Arc<Disk>,
+    /// The cache disk, which everything goes through once the cache is open.
+    pub(super) watched: Arc<Watched>,
     pub(super) slots: Slots,
     pub(super) blobs: Blobs,
     pub(super) limits: Limits,
@@ -57,7 +61,7 @@ pub struct Cache {
     pub(super) scrub: Scrub,
     trouble: Trouble,
     pub(super) backlog: Backlog,
-    session: Session,
+    pub(super) session: Session,
     last_stop: LastStop,
     flush_under_way: AtomicBool,
     closed: AtomicBool,
@@ -100,7 +104,18 @@ impl Cache {
             sequence: session.sequence + 1,
             ..session
         };
-        let disk = Arc::new(Disk::new(storage, uuid, geometry, read_only, session.epoch));
+        let watched = Arc::new(Watched::new(storage, Arc::clone(&ground.clock)));
+        let ground = Ground {
+            storage: Arc::clone(&watched) as _,
+            ..ground
+        };
+        let disk = Arc::new(Disk::new(
+            Arc::clone(&watched),
+            uuid,
+            geometry,
+            read_only,
+            session.epoch,
+        ));
         let cache = Arc::new(Self {
             slots: Slots::new(Arc::clone(&disk), session.trusted_epoch, &headers),
             blobs: Blobs::new(Arc::clone(&disk)),
@@ -121,6 +136,7 @@ impl Cache {
             ground,
             config,
             disk,
+            watched,
             session,
             last_stop,
         });
@@ -149,13 +165,8 @@ impl Cache {
     /// at least every 100 ms. Does not wait for the disk.
     pub fn tick(self: &Arc<Self>) {
         let now = self.ground.clock.monotonic();
+        self.look_at_disk(now);
         self.look_at_deadlines(now);
-        if let Some(bytes) = self.backlog.look(now, self.config.disk_patience) {
-            tracing::warn!(
-                "the cache disk takes no writes: {bytes} bytes wait, nothing is kept until it does"
-            );
-            self.gate.forgive(true);
-        }
         self.scrub_on();
         self.bury_on();
         self.keep_standing_on();
@@ -216,6 +227,7 @@ impl Cache {
             slots_used,
             segments_loaded,
             last_stop: self.last_stop,
+            disk: self.watched.stats(),
             scrub: self.scrub_stats(),
             ..self.counters.snapshot()
         }
@@ -265,7 +277,15 @@ impl Cache {
 
     /// A disk that fails is a miss: counted, logged, and no reader hears of it.
     pub(super) fn disk_failed(&self, doing: &str, error: &io::Error) {
+        // What has a verdict or a spell of its own was told with that.
+        let failure = Failure::of(error, Access::Write);
+        if failure == Failure::Bypassed {
+            return;
+        }
         self.counters.disk_errors.add(1);
+        if failure.spares_blocks() {
+            return;
+        }
         match self.trouble.tell(self.ground.clock.monotonic()) {
             None => {}
             Some(0) => tracing::warn!("the cache disk failed while {doing}: {error}"),
@@ -339,6 +359,10 @@ fn next_session(
     Ok((next, LastStop::of(last.as_ref(), &host)))
 }
 
-fn write_session(storage: &dyn Storage, uuid: Uuid, session: &Session) -> io::Result<()> {
+pub(super) fn write_session(
+    storage: &dyn Storage,
+    uuid: Uuid,
+    session: &Session,
+) -> io::Result<()> {
     storage.write_index(session.offset(), &session.encode(uuid))
 }

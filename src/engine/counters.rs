@@ -4,7 +4,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use serde::{Deserialize, Serialize};
 
-use super::{LastStop, ScrubStats};
+use super::{DiskStats, LastStop, ScrubStats};
 
 macro_rules! counters {
     ($($(#[$doc:meta])* $name:ident,)*) => {
@@ -32,6 +32,8 @@ macro_rules! counters {
             pub segments_loaded: u64,
             /// How the last use of the cache ended.
             pub last_stop: LastStop,
+            /// What the cache disk is judged to be, and what its troubles have cost.
+            pub disk: DiskStats,
             /// The scrub that is under way, or the last one.
             pub scrub: ScrubStats,
         }
@@ -104,7 +106,7 @@ impl Counter {
         self.0.fetch_add(n, Ordering::Relaxed);
     }
 
-    fn get(&self) -> u64 {
+    pub(super) fn get(&self) -> u64 {
         self.0.load(Ordering::Relaxed)
     }
 }

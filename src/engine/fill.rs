@@ -40,7 +40,12 @@ pub(super) fn submit(
         let bytes = bytes.slice(offset_in(range, first)..offset_in(range, last));
         let cache = blob.cache();
         let now = cache.ground.clock.monotonic();
-        let entered = !cache.gate.is_overdrawn() && cache.backlog.enter(bytes.len() as u64, now);
+        let bypassed = cache.watched.bypasses_writes();
+        if bypassed {
+            cache.watched.fill_bypassed();
+        }
+        let entered =
+            !bypassed && !cache.gate.is_overdrawn() && cache.backlog.enter(bytes.len() as u64, now);
         let fill = Fill {
             blob: Arc::clone(blob),
             plan: Arc::clone(plan),
@@ -55,8 +60,9 @@ pub(super) fn submit(
         };
         let run: Job = Box::new(move || fill.run());
         // A refused job is dropped, and its fill lets go of the blocks.
-        if entered {
-            drop(cache.ground.executor.submit(Lane::Write, run));
+        if entered && let Err(refused) = cache.ground.executor.submit(Lane::Write, run) {
+            cache.watched.queue_is_full();
+            drop(refused);
         }
         blocks.start = end;
     }
@@ -89,8 +95,17 @@ impl Fill {
         if cache.disk.read_only || cache.is_closed() {
             return None;
         }
+        if cache.watched.bypasses_writes() {
+            cache.watched.fill_bypassed();
+            return None;
+        }
         let (slot, mut room) =
             cache.slot_for(&self.plan, self.chunk_no, self.bytes.len() as u64)?;
+        // A disk that has no space is not asked for more for a while; what needs none goes on.
+        if room.may_grow() && !cache.watched.may_grow() {
+            cache.watched.fill_bypassed();
+            return None;
+        }
         let mut tenancy = slot.tenancy.lock();
         if slot.state.lock().retired {
             return None;
@@ -129,6 +144,9 @@ impl Fill {
         };
         let mut state = slot.state.lock();
         let before = std::mem::replace(&mut state.alloc_4k, taken);
+        if taken > before {
+            cache.watched.grew();
+        }
         if let Some(held) = &mut state.crcs {
             for (crc, place) in crcs.iter().zip(held.iter_mut().skip(base as usize)) {
                 *place = *crc;
@@ -174,9 +192,8 @@ impl Drop for Fill {
         drop(flight);
         answers.give();
         let (bytes, now) = (self.bytes.len() as u64, cache.ground.clock.monotonic());
-        if self.entered && cache.backlog.leave(bytes, now, self.written) {
-            tracing::info!("the cache disk takes writes again");
-            cache.gate.forgive(false);
+        if self.entered {
+            cache.backlog.leave(bytes, now, self.written);
         }
     }
 }

@@ -13,6 +13,10 @@ use crate::units::ByteRange;
 impl Blob {
     /// Begins a read: at once where the plan is known, otherwise once the index was looked at.
     pub(super) fn begin(self: &Arc<Self>, op: Arc<ReadOp>, ahead: Option<ByteRange>) {
+        if self.plan().is_none() && !self.disk_answers() {
+            // Nothing is waited for: what is in memory is all there is.
+            self.resolve();
+        }
         if self.plan().is_some() {
             return self.get(Some(op), ahead, Index::Trusted);
         }

@@ -113,6 +113,11 @@ impl Slots {
         let Some(segment) = self.segments.get(number as usize) else {
             return Ok(false);
         };
+        if segment.table.read().is_some() {
+            return Ok(false);
+        }
+        // Whoever loads it may hang: nobody is to wait for that.
+        self.disk.storage.may_read()?;
         let _loading = segment.loading.lock();
         if segment.table.read().is_some() {
             return Ok(false);
