@@ -58,6 +58,13 @@ pub struct DiskStats {
     pub writes_bypassed: u64,
 }
 
+impl DiskStats {
+    /// Whether the disk does not answer.
+    pub fn is_hung(&self) -> bool {
+        self.reading == DiskState::Hung || self.writing == DiskState::Hung
+    }
+}
+
 /// One side of the disk.
 #[derive(Default)]
 struct Side {
