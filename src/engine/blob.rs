@@ -389,21 +389,6 @@ impl Blob {
             .expect("a plan was adopted in the line above"))
     }
 
-    /// The table of records was not there when the blob was planned, since the disk did not answer: it is loaded now, so
-    /// that the next fetch can record the version.
-    fn load_record_table(&self) {
-        let (cache, key) = (Arc::clone(self.cache()), self.key);
-        if cache.blobs.is_loaded(key) || cache.watched.bypasses_reads() {
-            return;
-        }
-        let load: Job = Box::new(move || {
-            if let Err(error) = cache.blobs.load(key) {
-                cache.disk_failed("loading a segment of the index", &error);
-            }
-        });
-        drop(self.cache().ground.executor.submit(Lane::Read, load));
-    }
-
     fn record(&self, plan: &Plan, facts: &Facts) -> BlobRecord {
         let (validator, tag) = plan
             .version

@@ -126,6 +126,11 @@ impl Watched {
         self.reading.sick.load(Ordering::Acquire)
     }
 
+    /// Whether that is so because it does not answer: one that errs is asked by whoever has nothing better to do.
+    pub(super) fn reads_hang(&self) -> bool {
+        self.bypasses_reads() && self.reading.judge.lock().state() == DiskState::Hung
+    }
+
     /// Whether nothing is to be written to it at the moment.
     pub(super) fn bypasses_writes(&self) -> bool {
         self.writing.sick.load(Ordering::Acquire)
