@@ -131,6 +131,16 @@ impl Rig {
         panic!("never: {what}: {:?}", self.disk());
     }
 
+    /// Waits until nothing is on its way to the disk any more: what is, readers are answered from.
+    fn comes_to_rest(&self) {
+        let filled = || self.cache.stats().blocks_filled;
+        let mut before = 0;
+        while filled() == 0 || filled() != before {
+            before = filled();
+            std::thread::sleep(Duration::from_millis(300));
+        }
+    }
+
     /// How many requests it takes to read everything once more.
     fn requests(&self) -> u64 {
         let before = self.cache.stats().remote_requests;
@@ -143,6 +153,22 @@ impl Drop for Rig {
     fn drop(&mut self) {
         self.over.store(true, Ordering::Relaxed);
         self.pool.shut_down();
+    }
+}
+
+/// A disk that hangs, until this is dropped: a test that fails must not wait for it.
+struct Hang<'a>(&'a Moody);
+
+impl<'a> Hang<'a> {
+    fn begin(disk: &'a Moody) -> Self {
+        disk.hang(true);
+        Self(disk)
+    }
+}
+
+impl Drop for Hang<'_> {
+    fn drop(&mut self) {
+        self.0.hang(false);
     }
 }
 
@@ -163,7 +189,8 @@ fn only_the_first_reader_waits_for_a_disk_that_hangs() {
     let rig = Rig::new(Arc::clone(&disk) as _, 4);
     rig.read_all();
     rig.wait("what was read is kept", |rig| rig.requests() == 0);
-    disk.hang(true);
+    rig.comes_to_rest();
+    let _hang = Hang::begin(&disk);
     let readers: Vec<_> = (0..4).map(|object| rig.reader(object)).collect();
     let rig = &rig;
     let first = std::thread::scope(|scope| {
