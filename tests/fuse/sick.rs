@@ -32,22 +32,23 @@ const FRESH: usize = 6;
 const FRESH_LEN: usize = 192 << 10;
 const PHASES: usize = 8;
 /// What the disk is given by larder, and what the machine that runs the test is given beyond that.
-const PATIENCE: Duration = Duration::from_secs(2);
-const SLACK: Duration = Duration::from_millis(1500);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(2);
+pub(crate) const SLACK: Duration = Duration::from_millis(1500);
 /// A read that took so long has waited for the disk.
 const SLOW: Duration = Duration::from_millis(1500);
 /// O_DIRECT wants it.
 const ALIGN: usize = 4096;
 
 /// The machine: an origin, a disk, and larder between.
-struct Machine {
+pub(crate) struct Machine {
     dir: TempDir,
     server: Server,
-    disk: LossyDisk,
+    pub(crate) disk: LossyDisk,
     _mounted: LossyMount,
 }
 
-fn hot(n: usize) -> (String, Vec<u8>) {
+/// A file of the origin that a phase finds in the cache: its name and its bytes.
+pub(crate) fn hot(n: usize) -> (String, Vec<u8>) {
     (format!("hot{n}"), content(n as u64 + 1, HOT_LEN))
 }
 
@@ -57,7 +58,7 @@ fn fresh(phase: usize, n: usize) -> (String, Vec<u8>) {
 }
 
 impl Machine {
-    fn new() -> Self {
+    pub(crate) fn new() -> Self {
         let dir = TempDir::new().unwrap();
         for name in ["origin", "disk", "mnt"] {
             fs::create_dir(dir.path().join(name)).unwrap();
@@ -84,14 +85,14 @@ impl Machine {
         self.dir.path().join("disk/cache")
     }
 
-    fn daemon(&self) -> Daemon {
+    pub(crate) fn daemon(&self) -> Daemon {
         Daemon::start(&Setup {
             url: &self.server.url(),
             mnt: &self.dir.path().join("mnt"),
             cache: &self.cache(),
             scratch: self.dir.path(),
             variant: Variant::Safe,
-            shape: Shape::FewSlots,
+            shape: Shape::Roomy,
         })
     }
 
@@ -101,7 +102,7 @@ impl Machine {
     }
 
     /// Has the kernel forget what it holds of the cache, so that the next read needs the disk.
-    fn forget_pages(&self) {
+    pub(crate) fn forget_pages(&self) {
         let mut left = vec![self.cache()];
         while let Some(path) = left.pop() {
             match path.is_dir() {
@@ -148,7 +149,7 @@ impl Times {
 }
 
 /// One read of `len` bytes at `at`, held against what is right; how long it took, with the open.
-fn read(path: &Path, right: &[u8], at: usize, len: usize, cold: bool) -> Duration {
+pub(crate) fn read(path: &Path, right: &[u8], at: usize, len: usize, cold: bool) -> Duration {
     let clock = SystemClock::default();
     let name = path.display();
     let file = match cold {
@@ -276,7 +277,7 @@ fn suffer(machine: &Machine, mnt: &Path, number: usize, phase: &Phase) -> [Times
 }
 
 /// Waits until the cache is in use again: everything is read once more, and then no more is asked of the origin.
-fn recover(mnt: &Path, number: usize) {
+pub(crate) fn recover(mnt: &Path, number: usize) {
     let well = || {
         let disk = &stats(mnt)["disk"];
         disk["reading"] == "well" && disk["writing"] == "well"
