@@ -2,7 +2,7 @@
 //!
 //! A disk that is merely slow holds the fetches back, through the memory that they share. One that takes nothing for a
 //! while is left alone: its fills keep their memory, the fetches get as much again, and nothing more is written until
-//! one of the fills comes back.
+//! a probe says that it works (`health.rs`).
 
 use std::time::Duration;
 
@@ -36,16 +36,26 @@ impl Backlog {
         true
     }
 
-    /// A fill goes, written or not. Returns whether the disk had been stuck until now.
-    pub(super) fn leave(&self, bytes: u64, now: Duration, written: bool) -> bool {
+    /// A fill goes, written or not.
+    pub(super) fn leave(&self, bytes: u64, now: Duration, written: bool) {
         let mut state = self.0.lock();
         state.bytes = state.bytes.saturating_sub(bytes);
         state.moved = now;
         state.refused = !written;
-        std::mem::replace(&mut state.stuck, false)
     }
 
-    /// Whether the disk has taken nothing for longer than `patience`: then how many bytes wait. Said once.
+    /// The disk is well again. Returns whether it had been stuck until now.
+    pub(super) fn unstick(&self, now: Duration) -> bool {
+        let mut state = self.0.lock();
+        let stuck = std::mem::replace(&mut state.stuck, false);
+        if stuck {
+            (state.moved, state.refused) = (now, false);
+        }
+        stuck
+    }
+
+    /// Whether the disk has taken nothing for longer than `patience`: then how many bytes wait. Said once until
+    /// [`Backlog::unstick`].
     pub(super) fn look(&self, now: Duration, patience: Duration) -> Option<u64> {
         let mut state = self.0.lock();
         let late = now.saturating_sub(state.moved) >= patience;

@@ -372,6 +372,9 @@ impl Blob {
         if settled && plan.record.is_none() {
             plan.record = self.cache().blobs.put(self.record(&plan, facts));
             self.cache().bury_on();
+            if plan.record.is_none() {
+                self.load_record_table();
+            }
             let replaced = plan
                 .replaces
                 .take()

@@ -224,8 +224,19 @@ impl Blobs {
         }
     }
 
-    fn load(&self, key: BlobKey) -> io::Result<()> {
+    /// Whether the table of a key is in memory: then [`Blobs::put`] puts.
+    pub(super) fn is_loaded(&self, key: BlobKey) -> bool {
+        self.segment(key).table.read().is_some()
+    }
+
+    /// Loads the table of a key if it is not loaded. Waits for the disk.
+    pub(super) fn load(&self, key: BlobKey) -> io::Result<()> {
         let segment = self.segment(key);
+        if segment.table.read().is_some() {
+            return Ok(());
+        }
+        // Whoever loads it may hang: nobody is to wait for that.
+        self.disk.storage.may_read()?;
         let _loading = segment.loading.lock();
         if segment.table.read().is_some() {
             return Ok(());

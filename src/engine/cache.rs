@@ -12,6 +12,7 @@ use super::disk::Disk;
 use super::errand::Errands;
 use super::flush::Flusher;
 use super::gate::Gate;
+use super::health::{Access, Failure};
 use super::limits::Limits;
 use super::reclaim::Reserved;
 use super::scrub::Scrub;
@@ -20,6 +21,7 @@ use super::standing::Standing;
 use super::stop::{LastStop, same_run};
 use super::trouble::Trouble;
 use super::versions::Versions;
+use super::watched::Watched;
 use super::{ChunkPolicy, Clock, Config, Executor, Fetcher, Job, Lane, OpenError, Source};
 use crate::format::{
     FeatureVerdict, Geometry, SECTOR_LEN, Sector, SegmentHeader, Session, SessionState, Superblock,
@@ -44,6 +46,8 @@ pub struct Cache {
     pub(super) ground: Ground,
     pub(super) config: Config,
     pub(super) disk: Arc<Disk>,
+    /// The cache disk, which everything goes through once the cache is open.
+    pub(super) watched: Arc<Watched>,
     pub(super) slots: Slots,
     pub(super) blobs: Blobs,
     pub(super) limits: Limits,
@@ -62,7 +66,7 @@ pub struct Cache {
     pub(super) scrub: Scrub,
     trouble: Trouble,
     pub(super) backlog: Backlog,
-    session: Session,
+    pub(super) session: Session,
     last_stop: LastStop,
     flush_under_way: AtomicBool,
     closed: AtomicBool,
@@ -90,22 +94,26 @@ impl Cache {
         }
         let headers = read_headers(&*storage, uuid, &geometry)?;
         let (session, last_stop) = next_session(&*storage, uuid, &headers, &ground)?;
-        if !read_only {
-            // The first copy is synced before a stamp of the new epoch is used; the second follows, so that no single
-            // damaged sector can bring an old epoch back.
-            write_session(&*storage, uuid, &session)?;
-            storage.sync_index()?;
-            let twin = Session {
-                sequence: session.sequence + 1,
-                ..session
-            };
-            write_session(&*storage, uuid, &twin)?;
-        }
-        let session = Session {
+        let twin = Session {
             sequence: session.sequence + 1,
             ..session
         };
-        let disk = Arc::new(Disk::new(storage, uuid, geometry, read_only, session.epoch));
+        if !read_only {
+            begin(&*storage, uuid, &session, &twin)?;
+        }
+        let session = twin;
+        let watched = Arc::new(Watched::new(storage, Arc::clone(&ground.clock)));
+        let ground = Ground {
+            storage: Arc::clone(&watched) as _,
+            ..ground
+        };
+        let disk = Arc::new(Disk::new(
+            Arc::clone(&watched),
+            uuid,
+            geometry,
+            read_only,
+            session.epoch,
+        ));
         let cache = Arc::new(Self {
             slots: Slots::new(Arc::clone(&disk), session.trusted_epoch, &headers),
             blobs: Blobs::new(Arc::clone(&disk)),
@@ -129,6 +137,7 @@ impl Cache {
             ground,
             config,
             disk,
+            watched,
             session,
             last_stop,
         });
@@ -158,14 +167,9 @@ impl Cache {
     /// at least every 100 ms. Does not wait for the disk.
     pub fn tick(self: &Arc<Self>) {
         let now = self.ground.clock.monotonic();
+        self.look_at_disk(now);
         self.look_at_deadlines(now);
         self.look_at_errands(now);
-        if let Some(bytes) = self.backlog.look(now, self.config.disk_patience) {
-            tracing::warn!(
-                "the cache disk takes no writes: {bytes} bytes wait, nothing is kept until it does"
-            );
-            self.gate.forgive(true);
-        }
         self.scrub_on();
         self.bury_on();
         self.keep_standing_on();
@@ -229,6 +233,7 @@ impl Cache {
             segments_loaded,
             last_stop: self.last_stop,
             pressure: self.limits.pressure(),
+            disk: self.watched.stats(),
             scrub: self.scrub_stats(),
             ..self.counters.snapshot()
         }
@@ -278,7 +283,15 @@ impl Cache {
 
     /// A disk that fails is a miss: counted, logged, and no reader hears of it.
     pub(super) fn disk_failed(&self, doing: &str, error: &io::Error) {
+        // What has a verdict or a spell of its own was told with that.
+        let failure = Failure::of(error, Access::Write);
+        if failure == Failure::Bypassed {
+            return;
+        }
         self.counters.disk_errors.add(1);
+        if failure.spares_blocks() {
+            return;
+        }
         match self.trouble.tell(self.ground.clock.monotonic()) {
             None => {}
             Some(0) => tracing::warn!("the cache disk failed while {doing}: {error}"),
@@ -352,6 +365,18 @@ fn next_session(
     Ok((next, LastStop::of(last.as_ref(), &host)))
 }
 
-fn write_session(storage: &dyn Storage, uuid: Uuid, session: &Session) -> io::Result<()> {
+/// Writes both copies of the session of this mount. The first is synced before a stamp of the new epoch is used; the
+/// second follows, so that no single damaged sector can bring an old epoch back.
+fn begin(storage: &dyn Storage, uuid: Uuid, first: &Session, twin: &Session) -> io::Result<()> {
+    write_session(storage, uuid, first)?;
+    storage.sync_index()?;
+    write_session(storage, uuid, twin)
+}
+
+pub(super) fn write_session(
+    storage: &dyn Storage,
+    uuid: Uuid,
+    session: &Session,
+) -> io::Result<()> {
     storage.write_index(session.offset(), &session.encode(uuid))
 }

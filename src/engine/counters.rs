@@ -4,7 +4,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use serde::{Deserialize, Serialize};
 
-use super::{LastStop, Pressure, ScrubStats};
+use super::{DiskStats, LastStop, Pressure, ScrubStats};
 
 /// One number of a cache's, for whoever watches it.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -144,6 +144,8 @@ counters! {
         last_stop: LastStop,
         /// Whether the cache disk is short of space or inodes.
         pressure: Pressure,
+        /// What the cache disk is judged to be, and what its troubles have cost.
+        disk: DiskStats,
         /// The scrub that is under way, or the last one.
         scrub: ScrubStats,
     }
@@ -165,7 +167,7 @@ impl Counter {
         self.0.fetch_add(n, Ordering::Relaxed);
     }
 
-    fn get(&self) -> u64 {
+    pub(super) fn get(&self) -> u64 {
         self.0.load(Ordering::Relaxed)
     }
 }

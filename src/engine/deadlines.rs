@@ -39,13 +39,18 @@ impl Deadlines {
 impl Cache {
     /// Answers reads that are past the deadline, and asks the remote for those that have waited too long for the disk.
     pub(super) fn look_at_deadlines(&self, now: Duration) {
+        // Nobody waits for a disk that is known not to answer.
+        let patience = match self.watched.bypasses_reads() {
+            true => Duration::ZERO,
+            false => self.config.disk_patience,
+        };
         for (blob, op) in self.deadlines.waiting() {
             if now.saturating_sub(op.begun) >= self.config.timeout {
                 self.counters.reads_timed_out.add(1);
                 let mut answers = Answers::default();
                 op.answer(Err(ReadError::TimedOut), &mut answers);
                 answers.give();
-            } else if op.take_hedge(now, self.config.disk_patience)
+            } else if op.take_hedge(now, patience)
                 && let Some(blob) = blob.upgrade()
             {
                 self.counters.reads_hedged.add(1);

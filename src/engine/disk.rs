@@ -4,13 +4,14 @@ use std::io;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use super::watched::Watched;
 use crate::format::{BlobRecord, Geometry, SECTOR_LEN, Sector, SegmentHeader, SlotRecord};
 use crate::storage::{NowRead, Storage};
 use crate::units::{SlotId, Stamp, Uuid};
 
 /// The disk beneath the engine, with what its superblock says.
 pub(super) struct Disk {
-    pub(super) storage: Arc<dyn Storage>,
+    pub(super) storage: Arc<Watched>,
     pub(super) uuid: Uuid,
     pub(super) geometry: Geometry,
     /// Nothing is written: the superblock has a read-only-compatible feature that this version does not know.
@@ -28,7 +29,7 @@ pub(super) enum Unread {
 
 impl Disk {
     pub(super) fn new(
-        storage: Arc<dyn Storage>,
+        storage: Arc<Watched>,
         uuid: Uuid,
         geometry: Geometry,
         read_only: bool,

@@ -14,7 +14,8 @@ use std::sync::atomic::Ordering;
 
 use super::left::FreePlace;
 use super::slot::Slot;
-use super::slots::{Lookup, Table};
+use super::slots::Lookup;
+use super::table::Table;
 use super::versions::Dead;
 use super::{Cache, Job, Lane};
 use crate::format::{SlotFlags, SlotRecord};

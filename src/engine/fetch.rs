@@ -336,7 +336,8 @@ impl Sink for FetchJob {
             (Target::Hedge(_), _) => false,
             (Target::Blocks(job, _), Some(Whole::Stream)) => {
                 let flight = self.blob.flight.lock();
-                let unkept = !self.blob.cache().backlog.takes_fills();
+                let cache = self.blob.cache();
+                let unkept = !cache.backlog.takes_fills() || cache.watched.bypasses_writes();
                 !flight.is_stream(*job) || unkept && !flight.has_waiting(*job)
             }
         };

@@ -40,7 +40,12 @@ pub(super) fn submit(
         let bytes = bytes.slice(offset_in(range, first)..offset_in(range, last));
         let cache = blob.cache();
         let now = cache.ground.clock.monotonic();
-        let entered = !cache.gate.is_overdrawn() && cache.backlog.enter(bytes.len() as u64, now);
+        let bypassed = cache.watched.bypasses_writes();
+        if bypassed {
+            cache.watched.fill_bypassed();
+        }
+        let entered =
+            !bypassed && !cache.gate.is_overdrawn() && cache.backlog.enter(bytes.len() as u64, now);
         let fill = Fill {
             blob: Arc::clone(blob),
             plan: Arc::clone(plan),
@@ -55,8 +60,9 @@ pub(super) fn submit(
         };
         let run: Job = Box::new(move || fill.run());
         // A refused job is dropped, and its fill lets go of the blocks.
-        if entered {
-            drop(cache.ground.executor.submit(Lane::Write, run));
+        if entered && let Err(refused) = cache.ground.executor.submit(Lane::Write, run) {
+            cache.watched.queue_is_full();
+            drop(refused);
         }
         blocks.start = end;
     }
@@ -83,14 +89,30 @@ impl Fill {
         self.written = self.write().is_some();
     }
 
-    /// Writes the blocks; `None` where they find no place, or the disk fails.
-    fn write(&self) -> Option<()> {
+    /// The slot and room for what it may grow; `None` where the blocks find no place, or the disk is not to be asked.
+    fn place(&self) -> Option<(Arc<Slot>, Room<'_>)> {
         let cache = self.blob.cache();
         if cache.disk.read_only || cache.is_closed() {
             return None;
         }
-        let (slot, mut room) =
-            cache.slot_for(&self.plan, self.chunk_no, self.bytes.len() as u64)?;
+        if cache.watched.bypasses_writes() {
+            cache.watched.fill_bypassed();
+            return None;
+        }
+        let len = self.bytes.len() as u64;
+        let (slot, room) = cache.slot_for(&self.plan, self.chunk_no, len)?;
+        // A disk that has no space is not asked for more for a while; what needs none goes on.
+        if room.may_grow() && !cache.watched.may_grow() {
+            cache.watched.fill_bypassed();
+            return None;
+        }
+        Some((slot, room))
+    }
+
+    /// Writes the blocks; `None` where that is not to be, or the disk fails.
+    fn write(&self) -> Option<()> {
+        let cache = self.blob.cache();
+        let (slot, mut room) = self.place()?;
         let mut tenancy = slot.tenancy.lock();
         if slot.state.lock().retired {
             return None;
@@ -133,6 +155,9 @@ impl Fill {
         }
         let mut state = slot.state.lock();
         let before = std::mem::replace(&mut state.alloc_4k, taken);
+        if taken > before {
+            cache.watched.grew();
+        }
         if let Some(held) = &mut state.crcs {
             for (crc, place) in crcs.iter().zip(held.iter_mut().skip(base as usize)) {
                 *place = *crc;
@@ -178,9 +203,8 @@ impl Drop for Fill {
         drop(flight);
         answers.give();
         let (bytes, now) = (self.bytes.len() as u64, cache.ground.clock.monotonic());
-        if self.entered && cache.backlog.leave(bytes, now, self.written) {
-            tracing::info!("the cache disk takes writes again");
-            cache.gate.forgive(false);
+        if self.entered {
+            cache.backlog.leave(bytes, now, self.written);
         }
     }
 }

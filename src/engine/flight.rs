@@ -36,6 +36,8 @@ pub(super) struct Flight {
 
 struct InFlight {
     job: JobId,
+    /// The job reads it from the cache disk.
+    from_disk: bool,
     stage: Stage,
     waiters: Vec<Arc<ReadOp>>,
 }
@@ -71,6 +73,12 @@ impl Flight {
         self.blocks.contains_key(&block)
     }
 
+    /// Whether the block is on its way from the remote, or from a disk that is waited for.
+    pub(super) fn is_awaited(&self, block: u64, disk_answers: bool) -> bool {
+        let entry = self.blocks.get(&block);
+        entry.is_some_and(|entry| disk_answers || !entry.from_disk)
+    }
+
     /// Lets `op` wait for a block that is on its way, or answers it from the bytes that landed.
     pub(super) fn join(
         &mut self,
@@ -84,18 +92,40 @@ impl Flight {
                 stage: Stage::Landed(bytes),
                 ..
             }) => op.land(span, bytes, answers),
-            Some(entry) => entry.waiters.push(Arc::clone(op)),
+            Some(entry) => {
+                if entry.from_disk {
+                    op.waits_for_disk();
+                }
+                entry.waiters.push(Arc::clone(op));
+            }
             None => {}
         }
     }
 
-    /// Puts a block on its way; `op` waits for it.
+    /// Puts a block on its way from the remote; `op` waits for it. One that was on its way from a disk that does not answer
+    /// is taken over, with whoever waits for it.
     pub(super) fn depart(&mut self, block: u64, job: JobId, op: Option<&Arc<ReadOp>>) {
-        let waiters = op.into_iter().cloned().collect();
+        self.put_on_way(block, job, false, op);
+    }
+
+    /// Puts a block on its way from the cache disk.
+    pub(super) fn depart_from_disk(&mut self, block: u64, job: JobId, op: &Arc<ReadOp>) {
+        self.put_on_way(block, job, true, Some(op));
+    }
+
+    fn put_on_way(&mut self, block: u64, job: JobId, from_disk: bool, op: Option<&Arc<ReadOp>>) {
+        let before = self.blocks.remove(&block);
+        let mut waiters = before.map_or_else(Vec::new, |entry| entry.waiters);
+        if let Some(op) = op
+            && !waiters.iter().any(|waiter| Arc::ptr_eq(waiter, op))
+        {
+            waiters.push(Arc::clone(op));
+        }
         self.blocks.insert(
             block,
             InFlight {
                 job,
+                from_disk,
                 stage: Stage::Awaited,
                 waiters,
             },
@@ -175,7 +205,9 @@ impl Flight {
         self.stream = Some((job, block + 1));
         match self.blocks.get_mut(&block) {
             None => self.depart(block, job, None),
-            Some(entry) if matches!(entry.stage, Stage::Awaited) => entry.job = job,
+            Some(entry) if matches!(entry.stage, Stage::Awaited) => {
+                (entry.job, entry.from_disk) = (job, false);
+            }
             Some(_) => {}
         }
     }
@@ -246,7 +278,8 @@ impl Flight {
     pub(super) fn hand_over(&mut self, block: u64, from: JobId, to: JobId) -> bool {
         match self.blocks.get_mut(&block) {
             Some(entry) if entry.job == from => {
-                entry.job = to;
+                // Whoever it is handed to gets it from the remote.
+                (entry.job, entry.from_disk) = (to, false);
                 true
             }
             _ => false,

@@ -16,7 +16,8 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use super::slot::Slot;
-use super::slots::{Lookup, Table};
+use super::slots::Lookup;
+use super::table::Table;
 use super::{Blob, Cache};
 use crate::format::SlotFlags;
 

@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 
 use hashbrown::HashMap;
 
+use super::slot::Slot;
 use crate::format::SlotFlags;
 
 /// What a free place remembers of its last tenant.
@@ -12,6 +13,18 @@ pub(super) struct FreePlace {
     pub(super) generation: u32,
     pub(super) alloc_4k: u32,
     pub(super) flags: SlotFlags,
+}
+
+impl FreePlace {
+    /// What the place of `slot` remembers once it is freed.
+    pub(super) fn of(slot: &Slot) -> Self {
+        let state = slot.state.lock();
+        Self {
+            generation: slot.generation,
+            alloc_4k: state.alloc_4k,
+            flags: state.flags,
+        }
+    }
 }
 
 /// Free places by number, and by what their files take.

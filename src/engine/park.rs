@@ -13,6 +13,10 @@ use crate::units::ByteRange;
 impl Blob {
     /// Begins a read: at once where the plan is known, otherwise once the index was looked at.
     pub(super) fn begin(self: &Arc<Self>, op: Arc<ReadOp>, ahead: Option<ByteRange>) {
+        if self.plan().is_none() && !self.disk_answers() {
+            // Nothing is waited for: what is in memory is all there is.
+            self.resolve();
+        }
         if self.plan().is_some() {
             return self.get(Some(op), ahead, Index::Trusted);
         }
@@ -48,6 +52,21 @@ impl Blob {
             done.store(true, Ordering::Release);
             drop(refused);
         }
+    }
+
+    /// The table of records was not there when the blob was planned, since the disk did not answer: it is loaded now, so
+    /// that the next fetch can record the version.
+    pub(super) fn load_record_table(&self) {
+        let (cache, key) = (Arc::clone(self.cache()), self.key);
+        if cache.blobs.is_loaded(key) || cache.watched.bypasses_reads() {
+            return;
+        }
+        let load: Job = Box::new(move || {
+            if let Err(error) = cache.blobs.load(key) {
+                cache.disk_failed("loading a segment of the index", &error);
+            }
+        });
+        drop(self.cache().ground.executor.submit(Lane::Read, load));
     }
 
     /// Looks at the index for everybody who waits for that. Runs in the disk pool.

@@ -110,6 +110,11 @@ impl Blob {
         index: Index,
     ) {
         let mut work = Work::default();
+        // A disk that does not answer is not asked what of the index is not in memory.
+        let index = match self.disk_answers() {
+            true => index,
+            false => Index::Silent,
+        };
         // Asked before the flight is locked: the gate locks flights while it looks for those who still wait.
         let ahead = ahead.filter(|ahead| self.may_read_ahead(*ahead));
         {
@@ -128,6 +133,11 @@ impl Blob {
             }
         }
         self.carry_out(work);
+    }
+
+    /// Whether the cache disk is asked for what is not in memory. Where the remote has the version no more, it always is.
+    pub(super) fn disk_answers(&self) -> bool {
+        self.is_superseded() || !self.cache().watched.bypasses_reads()
     }
 
     /// Loads the segments that hold the slots of `range`. Waits for the disk.
@@ -183,7 +193,7 @@ impl Blob {
             let job = flight.new_job();
             let base = slot.chunk_no * plan.chunk.blocks_per_chunk();
             mask.iter()
-                .for_each(|n| flight.depart(base + u64::from(n), job, Some(&op)));
+                .for_each(|n| flight.depart_from_disk(base + u64::from(n), job, &op));
             op.waits_for_disk();
             work.checks.push((slot, mask, job));
         }
@@ -201,7 +211,8 @@ impl Blob {
     ) -> Option<Found> {
         let mut found = Found::default();
         let mut chunk: Option<(u64, Option<Arc<Slot>>)> = None;
-        for block in blocks.filter(|block| !flight.has(*block)) {
+        let disk_answers = self.disk_answers();
+        for block in blocks.filter(|block| !flight.is_awaited(*block, disk_answers)) {
             let (chunk_no, n) = plan.chunk.locate(block);
             if chunk.as_ref().is_none_or(|(no, _)| *no != chunk_no) {
                 let lookup = plan
@@ -218,7 +229,8 @@ impl Blob {
                 chunk = Some((chunk_no, slot));
             }
             let slot = chunk.as_ref().and_then(|(_, slot)| slot.as_ref());
-            match slot.filter(|slot| claim_check(slot, n, &self.cache().standing)) {
+            let claims = |slot: &&Arc<Slot>| claim_check(slot, n, &self.cache().standing);
+            match slot.filter(|slot| disk_answers && claims(slot)) {
                 None => found.missing.push(block),
                 Some(slot) => match found.present.last_mut() {
                     Some((last, mask)) if Arc::ptr_eq(last, slot) => {
@@ -235,7 +247,8 @@ impl Blob {
     /// in the cache. Bytes that are not kept would be fetched a second time when they are asked for.
     fn may_read_ahead(&self, ahead: ByteRange) -> bool {
         let cache = self.cache();
-        self.is_settled() && cache.backlog.takes_fills() && cache.gate.has_room(ahead.len())
+        let kept = cache.backlog.takes_fills() && !cache.watched.bypasses_writes();
+        self.is_settled() && kept && cache.gate.has_room(ahead.len())
     }
 
     /// The blocks of `ahead` that are neither on their way nor in a slot, and whether some lie where no index is loaded.

@@ -47,6 +47,13 @@ impl Room<'_> {
     }
 }
 
+impl Room<'_> {
+    /// Whether the fill may take new space on disk.
+    pub(super) fn may_grow(&self) -> bool {
+        self.bytes > 0
+    }
+}
+
 impl Drop for Room<'_> {
     fn drop(&mut self) {
         *self.reserved.0.lock() -= self.bytes;

@@ -225,7 +225,8 @@ impl Cache {
             if pass.walk.is_none() || self.is_closed() {
                 return;
             }
-            let busy = self.ground.executor.has_waiting_reads();
+            let hung = self.watched.reads_hang();
+            let busy = hung || self.ground.executor.has_waiting_reads();
             pass.stats.state = match busy {
                 true => ScrubState::Paused,
                 false => ScrubState::Running,

@@ -80,11 +80,15 @@ impl Work {
         let _held = Held(&slot);
         let crcs = self.checksums(cache, &slot, done)?;
         let found = verify::compare(cache, &slot, piece, &crcs, ReadFrom::Disk);
-        self.left = self.left.without(piece);
+        self.left = self.left.without(piece.without(found.unread));
         done.read = found.read;
         done.checked = found.good.len() as u64;
         done.bad = u64::from(found.bad.count());
         done.failed = found.failed;
+        if found.bad.is_empty() && !found.unread.is_empty() {
+            // They hold nothing against the slot, and nothing for it.
+            return Some(());
+        }
         if found.bad.is_empty() {
             if self.suspect && self.left.is_empty() {
                 verify::trust(cache, &slot, crcs);

@@ -7,6 +7,7 @@ use std::io;
 
 use super::{Cache, FreeSpace, Pressure};
 use crate::format::{Geometry, SectorError, Superblock};
+use crate::storage::Storage;
 
 /// The limits of a cache, as they stand.
 #[derive(Clone, PartialEq, Eq, Debug)]

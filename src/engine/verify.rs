@@ -7,18 +7,23 @@
 use std::io;
 use std::ops::Range;
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
+use parking_lot::MutexGuard;
 
 use super::blob::Blob;
 use super::disk::Unread;
 use super::flight::{JobId, Landing, block_span};
+use super::health::{Access, Failure};
 use super::op::{Answers, offset_in};
-use super::slot::{Slot, Witness};
+use super::slot::{Slot, Tenancy, Witness};
 use super::{Cache, Job, Lane};
 use crate::format::{SlotRecord, block_crc};
 use crate::units::{BlockMask, ByteRange};
 
+/// How long a reader waits for a write to its slot; then the remote is the quicker one.
+const WRITE_PATIENCE: Duration = Duration::from_millis(500);
 /// The most that one read from disk asks for.
 const READ_MAX: u64 = 1 << 20;
 
@@ -32,6 +37,9 @@ pub(super) fn submit(blob: &Arc<Blob>, slot: Arc<Slot>, blocks: BlockMask, job: 
         done: false,
     };
     // A refused job is dropped, and the check sends its readers to the remote.
+    if !blob.disk_answers() {
+        return drop(check);
+    }
     let run: Job = Box::new(move || check.run());
     drop(blob.cache().ground.executor.submit(Lane::Read, run));
 }
@@ -104,9 +112,13 @@ fn read_blocks(cache: &Arc<Cache>, slot: &Arc<Slot>, blocks: BlockMask) -> Vec<(
     {
         // A suspect slot is checked whole, once, by whoever comes first.
         let suspect = slot.state.lock().suspect;
-        let _tenancy = suspect.then(|| slot.tenancy.lock());
-        if suspect && make_trusted(cache, slot).is_none() {
-            return Vec::new();
+        if suspect {
+            let Some(_tenancy) = tenancy_of(cache, slot) else {
+                return Vec::new();
+            };
+            if make_trusted(cache, slot).is_none() {
+                return Vec::new();
+            }
         }
     }
     let Some(crcs) = checksums(cache, slot) else {
@@ -115,10 +127,20 @@ fn read_blocks(cache: &Arc<Cache>, slot: &Arc<Slot>, blocks: BlockMask) -> Vec<(
     let Compared { good, bad, .. } = compare(cache, slot, blocks, &crcs, ReadFrom::Memory);
     if !bad.is_empty() {
         cache.counters.blocks_bad.add(u64::from(bad.count()));
-        let _tenancy = slot.tenancy.lock();
-        forget_held(cache, slot, bad);
+        // Where somebody writes for ever, the next reader finds them bad once more.
+        if let Some(_tenancy) = tenancy_of(cache, slot) {
+            forget_held(cache, slot, bad);
+        }
     }
     good
+}
+
+/// The write lock of a slot, for a reader: not waited for where it is held by a write that does not come back.
+fn tenancy_of<'a>(cache: &Cache, slot: &'a Slot) -> Option<MutexGuard<'a, Tenancy>> {
+    match cache.watched.bypasses_writes() {
+        true => slot.tenancy.try_lock(),
+        false => slot.tenancy.try_lock_for(WRITE_PATIENCE),
+    }
 }
 
 /// The sector of a slot, if it is still the one that is known: tag and stamp equal those in memory. Otherwise the slot
@@ -148,7 +170,7 @@ fn checksums(cache: &Cache, slot: &Arc<Slot>) -> Option<Box<[u32; 64]>> {
     {
         return Some(Box::new(record.crcs));
     }
-    let _tenancy = slot.tenancy.lock();
+    let _tenancy = tenancy_of(cache, slot)?;
     if let Some(crcs) = slot.state.lock().crcs.clone() {
         return Some(crcs);
     }
@@ -167,7 +189,7 @@ pub(super) fn make_trusted(cache: &Cache, slot: &Arc<Slot>) -> Option<()> {
         }
     };
     let record = read_record(cache, slot)?;
-    let mut bad = BlockMask::NONE;
+    let (mut bad, mut unread) = (BlockMask::NONE, BlockMask::NONE);
     for run in present.runs() {
         for n in run {
             // Block by block, so that a large chunk does not take its size in memory.
@@ -179,7 +201,12 @@ pub(super) fn make_trusted(cache: &Cache, slot: &Arc<Slot>) -> Option<()> {
                 ReadFrom::Memory,
             );
             bad = bad.with(found.bad);
+            unread = unread.with(found.unread);
         }
+    }
+    // A disk that was not asked has not said anything against it.
+    if bad.is_empty() && !unread.is_empty() {
+        return None;
     }
     if !bad.is_empty() {
         cache.counters.blocks_bad.add(u64::from(bad.count()));
@@ -218,9 +245,11 @@ pub(super) enum ReadFrom {
 pub(super) struct Compared {
     pub(super) good: Vec<(u32, Bytes)>,
     pub(super) bad: BlockMask,
+    /// Blocks that could not be read for a reason that says nothing of them.
+    pub(super) unread: BlockMask,
     /// Bytes that were read.
     pub(super) read: u64,
-    /// A read failed; its blocks are among the bad ones.
+    /// A read failed; its blocks are among the bad ones, or unread.
     pub(super) failed: bool,
 }
 
@@ -240,11 +269,20 @@ pub(super) fn compare(
         let mut first = run.start;
         while first < run.end {
             let end = run.end.min(first + per_read);
-            let bytes = read_run(cache, slot, first..end, from).unwrap_or_else(|error| {
-                cache.disk_failed("reading a chunk", &error);
-                found.failed = true;
-                Bytes::new()
-            });
+            let bytes = match read_run(cache, slot, first..end, from) {
+                Ok(bytes) => bytes,
+                Err(error) => {
+                    cache.disk_failed("reading a chunk", &error);
+                    found.failed = true;
+                    if Failure::of(&error, Access::Read).spares_blocks() {
+                        found.unread = found.unread.with(BlockMask::span(first..end));
+                        first = end;
+                        continue;
+                    }
+                    // What cannot be read is written anew, which mends a bad sector.
+                    Bytes::new()
+                }
+            };
             found.read += bytes.len() as u64;
             let start = u64::from(first) * slot.chunk.block_size();
             let got = ByteRange::at(start, bytes.len() as u64);

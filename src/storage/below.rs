@@ -9,6 +9,14 @@ use std::os::fd::AsFd;
 use rustix::fs::{Mode, OFlags, ResolveFlags};
 use rustix::io::Errno;
 
+/// Opens `path` below `dir` if nothing but what the kernel has in memory is needed for that; errs with `AGAIN` otherwise,
+/// and with `INVAL` or `NOSYS` where the kernel cannot (before Linux 5.12).
+pub(super) fn open_below_now(dir: impl AsFd, path: &str, flags: OFlags) -> Result<File, Errno> {
+    let flags = flags | OFlags::CLOEXEC | OFlags::NOFOLLOW | OFlags::NONBLOCK;
+    let resolve = ResolveFlags::BENEATH | ResolveFlags::NO_SYMLINKS | ResolveFlags::CACHED;
+    rustix::fs::openat2(dir, path, flags, Mode::empty(), resolve).map(File::from)
+}
+
 /// Opens `path` below `dir`; what is made has its owner's permissions alone. Errors with `LOOP` at a symbolic link.
 pub(super) fn open_below(
     dir: impl AsFd,

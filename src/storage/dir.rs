@@ -20,7 +20,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use rustix::fs::{Advice, AtFlags, Mode, OFlags};
 use rustix::io::{Errno, ReadWriteFlags};
 
-use super::below::open_below;
+use super::below::{open_below, open_below_now};
 use super::descriptors::{Descriptors, raise_limit};
 use super::host::HostIdentity;
 use super::layout::{chunk_path, parents};
@@ -65,7 +65,7 @@ impl CacheDir {
         let path = path.into();
         let whole = superblock.geometry.index_len();
         let cut = index.metadata().is_ok_and(|index| index.len() < whole);
-        Self {
+        let opened = Self {
             path,
             dir,
             index,
@@ -76,7 +76,11 @@ impl CacheDir {
             lock,
             files,
             always_waits,
-        }
+        };
+        // Whether this file system can read without waiting is known before the first reader asks: one that cannot is not
+        // to be asked to open files on a reader's thread either.
+        drop(opened.read_now(&opened.index, 0, &mut [0]));
+        opened
     }
 
     /// The directory, as it was named at opening.
@@ -181,6 +185,31 @@ impl CacheDir {
                 Ok(Some(Arc::new(open)))
             }
             Err(error) => Err(error),
+        }
+    }
+
+    /// The open file of a slot in this tenancy, if it can be had without waiting. `Err` says what the reader is told.
+    fn existing_now(&self, file: ChunkFile) -> Result<Arc<File>, NowRead> {
+        if self.always_waits.load(Ordering::Relaxed) {
+            return Err(NowRead::Unsupported);
+        }
+        if let Some(open) = self.files.get(file) {
+            return Ok(open);
+        }
+        let access = match self.read_only {
+            true => OFlags::RDONLY,
+            false => OFlags::RDWR,
+        };
+        let open = match open_below_now(&self.dir, &self.place(file.slot), access) {
+            Ok(open) => open,
+            Err(Errno::NOENT) => return Err(NowRead::Bytes(0)),
+            // Whatever the matter is, a thread of the disk pool finds it out.
+            Err(_) => return Err(NowRead::Refused),
+        };
+        let _ = rustix::fs::fadvise(&open, 0, None, Advice::Random);
+        match self.read_only || is_shared(&open).is_ok_and(|shared| !shared) {
+            true => Ok(self.keep(file, open)),
+            false => Ok(Arc::new(open)),
         }
     }
 
@@ -317,9 +346,16 @@ impl Storage for CacheDir {
     }
 
     fn read_chunk_now(&self, file: ChunkFile, offset: u64, buf: &mut [u8]) -> io::Result<NowRead> {
-        match self.existing(file)? {
+        match self.existing_now(file) {
+            Ok(open) => self.read_now(&open, offset, buf),
+            Err(answer) => Ok(answer),
+        }
+    }
+
+    fn read_chunk_held(&self, file: ChunkFile, offset: u64, buf: &mut [u8]) -> io::Result<NowRead> {
+        match self.files.get(file) {
             Some(open) => self.read_now(&open, offset, buf),
-            None => Ok(NowRead::Bytes(0)),
+            None => Ok(NowRead::Refused),
         }
     }
 
@@ -364,6 +400,15 @@ impl Storage for CacheDir {
             total_files: disk.f_files,
             free_files: disk.f_favail,
         })
+    }
+
+    fn probe(&self) -> io::Result<()> {
+        // A directory or file that was removed has no name left, whatever its descriptor still does.
+        let removed = |file: &File| Ok::<_, Errno>(rustix::fs::fstat(file)?.st_nlink == 0);
+        if removed(&self.dir)? || removed(&self.index)? {
+            return Err(Errno::NOENT.into());
+        }
+        self.read_index_direct()
     }
 }
 

@@ -11,7 +11,7 @@ use rustix::fs::OFlags;
 use rustix::io::Errno;
 
 use super::below::open_below;
-use super::layout::chunk_path;
+use super::layout::{INDEX_NAME, chunk_path};
 use super::{CacheDir, ChunkFile, Storage};
 
 /// What O_DIRECT wants of offsets, lengths and memory on every disk that there is.
@@ -39,6 +39,23 @@ impl CacheDir {
                 self.read_chunk(file, offset, buf)
             }
             read => read,
+        }
+    }
+}
+
+impl CacheDir {
+    /// Reads the head of the index from the disk where that is possible.
+    pub(super) fn read_index_direct(&self) -> io::Result<()> {
+        let mut head = [0; ALIGN];
+        match open_below(self.dir(), INDEX_NAME, OFlags::RDONLY | OFlags::DIRECT) {
+            Ok(open) => match read_aligned(&open, 0, &mut head) {
+                Err(error) if error.kind() == io::ErrorKind::InvalidInput => {
+                    self.read_index(0, &mut head)
+                }
+                read => read.map(drop),
+            },
+            Err(Errno::INVAL) => self.read_index(0, &mut head),
+            Err(error) => Err(error.into()),
         }
     }
 }

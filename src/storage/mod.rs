@@ -99,9 +99,14 @@ pub trait Storage: Send + Sync + 'static {
 
     /// As [`Storage::read_chunk`], but only from memory (`preadv2` with `RWF_NOWAIT`): a read that had to
     /// bring pages in is refused, even if the disk was quick enough to deliver them. It opens
-    /// the file where no descriptor is at hand: that is cheap on a local disk, and inline answers work right after a
+    /// the file where no descriptor is at hand and that needs no disk either, so that inline answers work right after a
     /// restart. 0 bytes where the file does not exist.
     fn read_chunk_now(&self, file: ChunkFile, offset: u64, buf: &mut [u8]) -> io::Result<NowRead>;
+
+    /// As [`Storage::read_chunk_now`], but refused where no descriptor is at hand: for a disk that may hang.
+    fn read_chunk_held(&self, file: ChunkFile, offset: u64, buf: &mut [u8]) -> io::Result<NowRead> {
+        self.read_chunk_now(file, offset, buf)
+    }
 
     /// As [`Storage::read_chunk`], but from the disk rather than from memory where that can be had, so that what readers use
     /// stays in memory. What was written before and is only in memory so far is seen too. It may go through memory all
@@ -126,4 +131,10 @@ pub trait Storage: Send + Sync + 'static {
 
     /// What the disk has left.
     fn space(&self) -> io::Result<Space>;
+
+    /// Reads something of the index from the disk itself, and sees that the cache is still where it was opened: errors
+    /// with `NotFound` where it was removed. For asking a disk that failed whether it is well again. May wait.
+    fn probe(&self) -> io::Result<()> {
+        self.read_index(0, &mut [0; 512])
+    }
 }

@@ -36,6 +36,8 @@ const TICK: Duration = Duration::from_millis(50);
 const REMOTE_THREADS: usize = 64;
 /// How long open files may hold up a daemon that was told to end.
 const LINGER: Duration = Duration::from_secs(5);
+/// How long a cache disk that does not answer may hold up the end.
+const HUNG_PATIENCE: Duration = Duration::from_secs(5);
 /// How long the cache disk may take to close the cache.
 const CLOSE_PATIENCE: Duration = Duration::from_secs(120);
 
@@ -281,15 +283,33 @@ impl Daemon {
             pool.shut_down();
             let _ = done.send(cache.close());
         });
-        match closed.recv_timeout(CLOSE_PATIENCE) {
-            Ok(Ok(())) => tracing::debug!("the cache is closed cleanly"),
-            Ok(Err(e)) => {
+        match self.wait_for(&closed) {
+            Some(Ok(())) => tracing::debug!("the cache is closed cleanly"),
+            Some(Err(e)) => {
                 tracing::error!("the cache could not be closed ({e}): the next mount checks it")
             }
-            Err(_) => {
+            None => {
                 tracing::error!("the cache disk does not answer: the next mount checks the cache")
             }
         }
+    }
+
+    /// Waits for the cache to be closed, for as long as its disk does something.
+    fn wait_for(&self, closed: &Receiver<io::Result<()>>) -> Option<io::Result<()>> {
+        let (mut waited, mut hung) = (Duration::ZERO, Duration::ZERO);
+        while waited < CLOSE_PATIENCE && hung < HUNG_PATIENCE {
+            match closed.recv_timeout(TICK) {
+                Ok(result) => return Some(result),
+                Err(RecvTimeoutError::Disconnected) => return None,
+                Err(RecvTimeoutError::Timeout) => self.cache.tick(),
+            }
+            waited += TICK;
+            hung = match self.cache.stats().disk.is_hung() {
+                true => hung + TICK,
+                false => Duration::ZERO,
+            };
+        }
+        None
     }
 }
 

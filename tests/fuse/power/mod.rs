@@ -2,9 +2,9 @@
 //! with the origin afterwards. `budget.rs` tells how many crashes are run and how one is replayed.
 
 mod budget;
-mod daemon;
+pub(crate) mod daemon;
 mod images;
-mod lossy;
+pub(crate) mod lossy;
 mod lossy_rig;
 pub(crate) mod mounts;
 mod reflink_rig;

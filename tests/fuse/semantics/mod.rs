@@ -3,6 +3,7 @@
 mod failure;
 mod names;
 mod power;
+mod sick;
 mod surprises;
 mod versions;
 mod web;
