@@ -31,7 +31,7 @@ impl Shape {
 
     fn args(self) -> [&'static str; 6] {
         let (size, slots) = match self {
-            Self::Roomy => ("64M", "384"),
+            Self::Roomy => ("128M", "2048"),
             Self::FewSlots => ("64M", "128"),
             Self::LittleRoom => ("16M", "768"),
         };
