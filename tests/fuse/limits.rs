@@ -262,6 +262,14 @@ impl Drop for StopAtEnd<'_> {
     }
 }
 
+/// What `larder info` says that is cached of a file.
+fn cached_bytes(path: &Path) -> Option<u64> {
+    let output = run(larder().arg("info").arg(path));
+    let info = String::from_utf8_lossy(&output.stdout).into_owned();
+    let line = info.lines().find(|line| line.contains("cached-bytes"))?;
+    line.split_whitespace().nth(1)?.parse().ok()
+}
+
 #[test]
 fn a_later_mount_changes_the_size_and_keeps_what_fits() {
     let dir = TempDir::new().unwrap();
@@ -307,11 +315,8 @@ fn a_later_mount_changes_the_size_and_keeps_what_fits() {
     });
     let left = number(&stats(), "used_bytes");
     assert!(left > 20 * MIB, "{left}");
-    let output = run(larder().arg("info").arg(rig.mnt().join("data")));
-    let info = String::from_utf8_lossy(&output.stdout).into_owned();
-    let cached = info.lines().find(|line| line.contains("cached-bytes"));
-    let cached = cached.and_then(|line| line.split_whitespace().nth(1)?.parse::<u64>().ok());
-    assert!(cached.is_some_and(|bytes| bytes > 20 * MIB), "{info}");
+    let cached = cached_bytes(&rig.mnt().join("data"));
+    assert!(cached.is_some_and(|bytes| bytes > 20 * MIB), "{cached:?}");
     read();
     rig.umount();
     assert_eq!(number(&rig.stats(&cache), "capacity"), 24 * MIB);
