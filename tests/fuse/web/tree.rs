@@ -55,12 +55,11 @@ fn kill_a_cold_reader(rig: &Rig) -> u64 {
 /// Only listings are asked for, each once.
 fn only_listings(server: &mut Server, dirs: usize) {
     let mut asked = server.asked();
-    assert_eq!(
-        asked.len(),
-        dirs,
-        "{:?}",
-        asked.iter().take(9).collect::<Vec<_>>()
-    );
+    let others = asked
+        .iter()
+        .filter(|asked| !asked.path.contains("/?") && !asked.path.ends_with('/'));
+    let others: Vec<_> = others.take(9).collect();
+    assert_eq!(asked.len(), dirs, "{others:?}");
     for asked in &asked {
         let path = asked.path.strip_suffix("?json").unwrap_or(&asked.path);
         assert!(asked.method == "GET" && path.ends_with('/'), "{asked:?}");
