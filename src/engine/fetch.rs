@@ -154,6 +154,19 @@ impl FetchJob {
         self.end(result);
     }
 
+    /// Ends a fetch that is not to be started because nobody waits for it. Whoever has begun to wait since that was found
+    /// gets another one.
+    pub(super) fn decline(mut self) {
+        self.finished = true;
+        let Target::Blocks(job, blocks) = &self.target else {
+            return;
+        };
+        if !self.blob.flight.lock().drop_unwanted(blocks.clone(), *job) {
+            let blocks: Vec<u64> = blocks.clone().collect();
+            self.blob.fetch_instead(&self.plan, &blocks, *job);
+        }
+    }
+
     fn end(&mut self, result: Result<(), RemoteError>) {
         if std::mem::replace(&mut self.finished, true) {
             return;

@@ -252,6 +252,16 @@ impl Flight {
             .any(|block| self.blocks.get(&block).is_some_and(wanted))
     }
 
+    /// The blocks of this job are no longer on their way, unless somebody waits for one of them: whether nobody did.
+    pub(super) fn drop_unwanted(&mut self, blocks: Range<u64>, job: JobId) -> bool {
+        let unwanted = !self.is_wanted(blocks.clone(), job);
+        if unwanted {
+            self.blocks
+                .retain(|block, entry| entry.job != job || !blocks.contains(block));
+        }
+        unwanted
+    }
+
     /// The blocks of this job among `blocks` are no longer on their way, landed or not; who still waits gets `error`.
     pub(super) fn leave(
         &mut self,

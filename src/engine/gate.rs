@@ -134,7 +134,7 @@ impl Gate {
             }
         }
         drop(state);
-        drop(unwanted);
+        unwanted.into_iter().for_each(FetchJob::decline);
         ready.into_iter().for_each(start);
     }
 }

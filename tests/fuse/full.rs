@@ -196,8 +196,8 @@ fn the_limit_holds_and_files_are_reused_in_place() {
         grown("files_cut"),
     );
     assert!(samples > 50, "{samples} samples show nothing");
-    // Directories, the lock and the log are beside the limit. And a walk is no snapshot: while it goes on, what one file gave
-    // back may be seen once more in another one, the bytes of one fill at the most.
+    // Directories, the lock and the log are beside the limit. And a walk is no snapshot: while it goes on, what one file
+    // gave back may be seen once more in another one, the bytes of one fill at the most.
     let beside: u64 = (512 << 10) + (4 << 20);
     assert!(most <= LIMIT + beside, "{most} bytes on disk");
     assert!(count(&mixed, "slots_culled") > 100 && count(&mixed, "slots_reused") > 20);
