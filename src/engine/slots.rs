@@ -92,7 +92,7 @@ impl Slots {
         self.load(number).map(|_| ())
     }
 
-    /// Loads a segment if it is not loaded; whether it was not.
+    /// Loads a segment if it is not loaded; whether it was not. Where the disk hangs, nobody waits for whoever loads it.
     pub(super) fn load(&self, number: u32) -> io::Result<bool> {
         let Some(segment) = self.segments.get(number as usize) else {
             return Ok(false);
@@ -100,7 +100,6 @@ impl Slots {
         if segment.table.read().is_some() {
             return Ok(false);
         }
-        // Whoever loads it may hang: nobody is to wait for that.
         self.disk.storage.may_read()?;
         let _loading = segment.loading.lock();
         if segment.table.read().is_some() {

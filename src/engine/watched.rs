@@ -366,7 +366,10 @@ impl Storage for Watched {
     }
 
     fn read_index_now(&self, offset: u64, buf: &mut [u8]) -> io::Result<NowRead> {
-        self.run_now(|| self.disk.read_index_now(offset, buf))
+        match self.bypasses_reads() {
+            true => Ok(NowRead::Refused),
+            false => self.run_now(|| self.disk.read_index_now(offset, buf)),
+        }
     }
 
     fn write_index(&self, offset: u64, data: &[u8]) -> io::Result<()> {

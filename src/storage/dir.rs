@@ -23,6 +23,7 @@ use rustix::io::{Errno, ReadWriteFlags};
 use super::below::{open_below, open_below_now};
 use super::descriptors::{Descriptors, raise_limit};
 use super::host::HostIdentity;
+use super::in_memory::is_in_memory;
 use super::layout::{chunk_path, parents};
 use super::lock::Lock;
 use super::thread_io::blocks_read;
@@ -152,7 +153,11 @@ impl CacheDir {
 
     /// Opens a chunk file. Short of descriptors, it gives up cached ones and tries once more.
     fn open_chunk(&self, path: &str, flags: OFlags) -> io::Result<File> {
-        let open = || open_below(&self.dir, path, flags);
+        // The time of a read is of no use, and noting it can wait for a disk that hangs. Only an owner may leave it out.
+        let open = || match open_below(&self.dir, path, flags | OFlags::NOATIME) {
+            Err(Errno::PERM) => open_below(&self.dir, path, flags),
+            other => other,
+        };
         let file = match open() {
             Err(Errno::MFILE | Errno::NFILE) => {
                 self.files.shrink();
@@ -200,7 +205,8 @@ impl CacheDir {
             true => OFlags::RDONLY,
             false => OFlags::RDWR,
         };
-        let open = match open_below_now(&self.dir, &self.place(file.slot), access) {
+        let flags = access | OFlags::NOATIME;
+        let open = match open_below_now(&self.dir, &self.place(file.slot), flags) {
             Ok(open) => open,
             Err(Errno::NOENT) => return Err(NowRead::Bytes(0)),
             // Whatever the matter is, a thread of the disk pool finds it out.
@@ -258,6 +264,10 @@ impl CacheDir {
     fn read_now(&self, file: &File, offset: u64, buf: &mut [u8]) -> io::Result<NowRead> {
         if self.always_waits.load(Ordering::Relaxed) {
             return Ok(NowRead::Unsupported);
+        }
+        // The read itself would begin to bring in what is missing, and wait for that where the disk hangs.
+        if is_in_memory(file, offset, buf.len()) == Some(false) {
+            return Ok(NowRead::Refused);
         }
         loop {
             let flags = ReadWriteFlags::NOWAIT;
@@ -354,8 +364,10 @@ impl Storage for CacheDir {
 
     fn read_chunk_held(&self, file: ChunkFile, offset: u64, buf: &mut [u8]) -> io::Result<NowRead> {
         match self.files.get(file) {
-            Some(open) => self.read_now(&open, offset, buf),
-            None => Ok(NowRead::Refused),
+            Some(open) if is_in_memory(&*open, offset, buf.len()) == Some(true) => {
+                self.read_now(&open, offset, buf)
+            }
+            _ => Ok(NowRead::Refused),
         }
     }
 

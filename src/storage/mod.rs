@@ -19,6 +19,7 @@ mod direct;
 mod error;
 mod files;
 mod host;
+mod in_memory;
 mod layout;
 mod lock;
 mod moving;
@@ -103,7 +104,8 @@ pub trait Storage: Send + Sync + 'static {
     /// restart. 0 bytes where the file does not exist.
     fn read_chunk_now(&self, file: ChunkFile, offset: u64, buf: &mut [u8]) -> io::Result<NowRead>;
 
-    /// As [`Storage::read_chunk_now`], but refused where no descriptor is at hand: for a disk that may hang.
+    /// As [`Storage::read_chunk_now`], but refused where no descriptor is at hand, or where nobody can say whether the bytes
+    /// are in memory without perhaps waiting: for a disk that hangs.
     fn read_chunk_held(&self, file: ChunkFile, offset: u64, buf: &mut [u8]) -> io::Result<NowRead> {
         self.read_chunk_now(file, offset, buf)
     }

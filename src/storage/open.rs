@@ -240,7 +240,13 @@ fn open_index(dir: &File, read_only: bool) -> io::Result<Option<File>> {
         OFlags::RDWR
     };
     let flags = access | OFlags::CLOEXEC | OFlags::NOFOLLOW | OFlags::NONBLOCK;
-    match rustix::fs::openat(dir, INDEX_NAME, flags, Mode::empty()) {
+    let open = |flags| rustix::fs::openat(dir, INDEX_NAME, flags, Mode::empty());
+    // Noting the time of a read can wait for a disk that hangs. Only an owner may leave it out.
+    let opened = match open(flags | OFlags::NOATIME) {
+        Err(rustix::io::Errno::PERM) => open(flags),
+        other => other,
+    };
+    match opened {
         Ok(file) => Ok(Some(File::from(file))),
         Err(rustix::io::Errno::NOENT) => Ok(None),
         Err(error) => Err(error.into()),

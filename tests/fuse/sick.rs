@@ -21,6 +21,8 @@ use super::cli::rig::{larder, run, stderr, wait_until};
 use super::mounted::content;
 use super::power::daemon::{Daemon, Setup, Shape, Variant};
 use super::power::lossy::{Answer, LossyDisk, LossyMount, Trouble};
+use super::power::mounts::{Loop, Mounted};
+use super::power::volume::Kind;
 use super::web::files::age_all;
 use super::web::servers::{JSON, Server};
 
@@ -43,9 +45,23 @@ const ALIGN: usize = 4096;
 pub(crate) struct Machine {
     dir: TempDir,
     server: Server,
+    // Whatever hangs is let go before anything is taken down.
+    _calm: Calm,
+    // A file system in a file of the disk, where the cache is to lie on a real one.
+    volume: Option<(Mounted, Loop)>,
     pub(crate) disk: LossyDisk,
     _mounted: LossyMount,
 }
+
+struct Calm(LossyDisk);
+
+impl Drop for Calm {
+    fn drop(&mut self) {
+        self.0.trouble(Trouble::default());
+    }
+}
+
+const IMAGE: &str = "disk/image";
 
 /// A file of the origin that a phase finds in the cache: its name and its bytes.
 pub(crate) fn hot(n: usize) -> (String, Vec<u8>) {
@@ -76,13 +92,34 @@ impl Machine {
         Self {
             dir,
             server,
+            _calm: Calm(disk.clone()),
+            volume: None,
             disk,
             _mounted: mounted,
         }
     }
 
+    /// With the cache on an ext4 whose device is the disk that hangs.
+    fn on_ext4() -> Self {
+        let mut machine = Self::new();
+        let (image, place) = (machine.path(IMAGE), machine.path("volume"));
+        Kind::Ext4.make(&image);
+        fs::create_dir(&place).unwrap();
+        let device = Loop::over(&image, true);
+        let mounted = Mounted::new(device.device(), &place, "ext4", "data=ordered");
+        machine.volume = Some((mounted.unwrap(), device));
+        machine
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.dir.path().join(name)
+    }
+
     fn cache(&self) -> PathBuf {
-        self.dir.path().join("disk/cache")
+        match self.volume {
+            Some(_) => self.path("volume/cache"),
+            None => self.path("disk/cache"),
+        }
     }
 
     pub(crate) fn daemon(&self) -> Daemon {
@@ -104,11 +141,15 @@ impl Machine {
     /// Has the kernel forget what it holds of the cache, so that the next read needs the disk.
     pub(crate) fn forget_pages(&self) {
         let mut left = vec![self.cache()];
+        left.extend(self.volume.as_ref().map(|_| self.path(IMAGE)));
+        // What is written first lies deepest, and comes last.
+        left.reverse();
         while let Some(path) = left.pop() {
             match path.is_dir() {
                 true => left.extend(fs::read_dir(path).unwrap().map(|e| e.unwrap().path())),
                 false => {
                     let file = File::open(path).unwrap();
+                    file.sync_all().unwrap();
                     rustix::fs::fadvise(&file, 0, None, Advice::DontNeed).unwrap();
                 }
             }
@@ -270,6 +311,16 @@ fn suffer(machine: &Machine, mnt: &Path, number: usize, phase: &Phase) -> [Times
         std::thread::sleep(phase.lasts);
         // It ends however the readers fare, so that none of them is left hanging.
         stop.store(true, Ordering::Relaxed);
+        let readers = [&warm, &cold, &other];
+        for _ in 0..500 {
+            if !readers.iter().all(|reader| reader.is_finished()) {
+                std::thread::sleep(Duration::from_millis(10));
+            }
+        }
+        if !readers.iter().all(|reader| reader.is_finished()) {
+            machine.disk.trouble(Trouble::default());
+            panic!("{}: a reader is not answered", phase.name);
+        }
         let joined = [warm, cold, other].map(|reader| reader.join());
         machine.disk.trouble(Trouble::default());
         joined.map(|times| times.unwrap_or_else(|e| std::panic::resume_unwind(e)))
@@ -349,6 +400,33 @@ fn a_sick_cache_disk_harms_no_reader_and_comes_back() {
     ] {
         assert!((1..=most).contains(&lines(line)), "{line}: {said}");
     }
+    daemon.stop();
+}
+
+/// The same on a real file system, from whose pages larder answers readers on their own threads.
+#[test]
+fn a_file_system_whose_device_hangs_harms_no_reader() {
+    let machine = Machine::on_ext4();
+    let daemon = machine.daemon();
+    let mnt = daemon.mnt.clone();
+    recover(&mnt, 0);
+    let hang = phases().into_iter().find(|phase| phase.name == "hang");
+    let times = suffer(&machine, &mnt, 0, &hang.unwrap());
+    for (what, mut times) in ["warm", "cold", "other"].iter().zip(times) {
+        let (n, max, p99, slow) = (times.0.len(), times.max(), times.p99(), times.slow());
+        eprintln!(
+            "sick, ext4 on a device that hangs: {what}: {n} reads, max {max:?}, p99 {p99:?}, {slow} slow"
+        );
+        assert!(max <= PATIENCE + SLACK, "{what}: a read took {max:?}");
+        assert!(slow <= 3, "{what}: {slow} reads waited for the disk");
+    }
+    assert!(stats(&mnt)["reads_inline"].as_u64().unwrap() > 0);
+    assert!(
+        stats(&mnt)["disk"]["hung"].as_u64().unwrap() > 0,
+        "{}",
+        stats(&mnt)["disk"]
+    );
+    recover(&mnt, 0);
     daemon.stop();
 }
 

@@ -12,5 +12,5 @@ mod sectors_rig;
 mod storm_rig;
 mod tally;
 mod tree;
-mod volume;
+pub(crate) mod volume;
 mod writeback;
