@@ -6,8 +6,7 @@
 
 use std::time::Duration;
 
-use parking_lot::Mutex;
-
+use super::sync::Mutex;
 /// The fills that wait.
 #[derive(Default)]
 pub(super) struct Backlog(Mutex<State>);

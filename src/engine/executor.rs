@@ -2,8 +2,8 @@
 
 use std::thread::JoinHandle;
 
+use super::sync::Mutex;
 use crossbeam_channel::{Receiver, Sender, bounded, unbounded};
-use parking_lot::Mutex;
 
 /// One piece of disk work.
 pub type Job = Box<dyn FnOnce() + Send>;

@@ -44,6 +44,7 @@ mod slots;
 mod source;
 mod standing;
 mod stop;
+mod sync;
 mod trouble;
 mod verify;
 mod versions;
@@ -64,6 +65,8 @@ pub use read::Reader;
 pub use scrub::{ScrubEnd, ScrubKind, ScrubState, ScrubStats};
 pub use source::Source;
 pub use stop::LastStop;
+#[cfg(feature = "testing")]
+pub use sync::{Asked, on_lock};
 pub use trouble::Trouble;
 
 use bytes::Bytes;

@@ -3,8 +3,6 @@
 use std::ops::Range;
 use std::sync::Arc;
 
-use parking_lot::Mutex;
-
 use super::blob::{Blob, Plan};
 use super::fetch::FetchJob;
 use super::flight::{Flight, JobId, block_span};
@@ -13,6 +11,7 @@ use super::readahead::Readahead;
 use super::slot::Slot;
 use super::slots::Lookup;
 use super::standing::Standing;
+use super::sync::Mutex;
 use super::{Job, Lane, ReadDone, ReadError, verify};
 use crate::units::{BlockMask, ByteRange};
 

@@ -9,12 +9,11 @@
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
-use parking_lot::Mutex;
-
 use super::Cache;
 use super::blob::Plan;
 use super::left::FreePlace;
 use super::slot::{Slot, SlotState, Tenancy};
+use super::sync::Mutex;
 use crate::format::{SlotFlags, slot_hash};
 use crate::units::{BlockMask, SlotId, Tag};
 

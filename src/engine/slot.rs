@@ -15,9 +15,8 @@
 
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use parking_lot::Mutex;
-
 use super::standing::{self, Standing};
+use super::sync::Mutex;
 use crate::format::{SlotFlags, SlotKind, SlotRecord};
 use crate::storage::ChunkFile;
 use crate::units::{BlockMask, ChunkSize, SlotId, Stamp, Tag};

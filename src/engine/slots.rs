@@ -13,13 +13,13 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use bitvec::vec::BitVec;
 use hashbrown::HashTable;
-use parking_lot::{Mutex, RwLock};
 
 use super::cull::{self, Policy};
 use super::disk::Disk;
 use super::left::{FreePlace, Left};
 use super::slot::Slot;
 use super::standing;
+use super::sync::{Mutex, RwLock};
 use crate::format::{SectorError, SegmentHeader, SlotFlags, SlotKind, SlotRecord, slot_hash};
 use crate::units::{SlotId, Tag};
 
