@@ -7,6 +7,7 @@
 use std::time::Duration;
 
 use super::sync::Mutex;
+
 /// The fills that wait.
 #[derive(Default)]
 pub(super) struct Backlog(Mutex<State>);

@@ -12,6 +12,7 @@ use std::io;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
+use super::broken::{Rule, is_broken};
 use super::left::FreePlace;
 use super::slot::Slot;
 use super::slots::{Lookup, Table};
@@ -174,7 +175,8 @@ impl Cache {
         {
             let mut state = slot.state.lock();
             // A check that is under way would bring pages in that the next tenant has never checked.
-            if state.retired || !state.checking.is_empty() {
+            let checked = !state.checking.is_empty() && !is_broken(Rule::RetireSparesChecked);
+            if state.retired || checked {
                 return false;
             }
             state.retire();

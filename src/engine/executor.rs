@@ -2,8 +2,9 @@
 
 use std::thread::JoinHandle;
 
-use super::sync::Mutex;
 use crossbeam_channel::{Receiver, Sender, bounded, unbounded};
+
+use super::sync::Mutex;
 
 /// One piece of disk work.
 pub type Job = Box<dyn FnOnce() + Send>;

@@ -9,6 +9,7 @@ mod backlog;
 mod belief;
 mod blob;
 mod blobs;
+mod broken;
 mod cache;
 mod clock;
 mod config;
@@ -50,6 +51,8 @@ mod verify;
 mod versions;
 
 pub use blob::{Blob, BlobEvent, BlobInfo};
+#[cfg(feature = "testing")]
+pub use broken::{Rule, break_rule};
 pub use cache::{Cache, Ground};
 pub use clock::{Clock, SystemClock};
 pub use config::{ChunkPolicy, ChunkRule, Config, Verify};

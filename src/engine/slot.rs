@@ -15,6 +15,7 @@
 
 use std::sync::atomic::{AtomicBool, Ordering};
 
+use super::broken::{Rule, is_broken};
 use super::standing::{self, Standing};
 use super::sync::Mutex;
 use crate::format::{SlotFlags, SlotKind, SlotRecord};
@@ -184,7 +185,8 @@ impl SlotState {
     /// may have come in from disk since then: one of theirs may have been dropped, and come back as it was before.
     pub(super) fn verify(&mut self, blocks: BlockMask, witness: Witness) {
         let undisturbed = self.checking.is_empty() && self.scrubbing.is_empty();
-        if undisturbed && witness.0 == Some(self.doubts) {
+        let heeded = undisturbed && witness.0 == Some(self.doubts);
+        if heeded || is_broken(Rule::VerifyHeedsDoubts) {
             self.verified = self.verified.with(blocks.and(self.present));
         }
     }
@@ -198,6 +200,9 @@ impl SlotState {
     /// Ends the tenancy in memory: from here on no reader is answered from the slot.
     pub(super) fn retire(&mut self) {
         self.retired = true;
+        if is_broken(Rule::InlineSeesRetired) {
+            return;
+        }
         self.present = BlockMask::NONE;
         self.verified = BlockMask::NONE;
         self.crcs = None;

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use super::sync::Mutex;
+
 /// At most one line in this time.
 const EVERY: Duration = Duration::from_secs(1);
 

@@ -11,6 +11,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 
 use super::blob::Blob;
+use super::broken::{Rule, is_broken};
 use super::disk::Unread;
 use super::flight::{JobId, Landing, block_span};
 use super::op::{Answers, offset_in};
@@ -161,9 +162,9 @@ pub(super) fn make_trusted(cache: &Cache, slot: &Arc<Slot>) -> Option<()> {
     let present = {
         let state = slot.state.lock();
         match (state.retired, state.suspect) {
-            (true, _) => return None,
-            (false, false) => return Some(()),
-            (false, true) => state.present,
+            (true, _) if !is_broken(Rule::FillSeesRetired) => return None,
+            (_, false) => return Some(()),
+            (_, true) => state.present,
         }
     };
     let record = read_record(cache, slot)?;

@@ -4,7 +4,8 @@
 //! earlier version wrote, `fuzzed` replays the inputs of the fuzzers, `check`, `repairs` and `damage` damage caches and have
 //! them put right, `beside` checks one at work, `deep` reads blocks on many threads, `crowd` reads with many at once and
 //! from a cache that is full, `standing` restarts it, `evict` holds the choice of victims, `touched` finds its files
-//! immutable or linked, `faults` reads from web servers that break off, stand still and lie.
+//! immutable or linked, `shuttle` tries the orders in which
+//! tasks may meet at a slot that changes hands, `faults` reads from web servers that break off, stand still and lie.
 
 #![expect(
     clippy::unwrap_used,
@@ -31,6 +32,7 @@ mod origin;
 mod records;
 mod repairs;
 mod scrub;
+mod shuttle;
 mod sick_disk;
 mod spec;
 mod standing;
