@@ -191,7 +191,8 @@ impl Cache {
     }
 
     /// Drops a slot whose proof does not hold. Its sector is made free where that can be written; where not, the next
-    /// check drops it again. Called with the tenancy locked.
+    /// check drops it again. Called with the tenancy locked. The place is nobody's until the last check of the slot is over,
+    /// the caller's own included: a late read would bring pages in that the next tenant never checked.
     pub(super) fn forget_slot(&self, slot: &Arc<Slot>) {
         let left = FreePlace::of(slot);
         {
@@ -206,8 +207,27 @@ impl Cache {
         if let Err(error) = self.write_free(slot.id, left) {
             self.disk_failed("freeing a slot", &error);
         }
-        self.slots
-            .with_table_of(slot, |table| table.remove(slot, left));
+        let held = self.slots.with_table_of(slot, |table| table.remove(slot));
+        if held != Some(true) {
+            return;
+        }
+        let free = {
+            let mut state = slot.state.lock();
+            let unread = state.checking.is_empty() || is_broken(Rule::DroppedSlotsWait);
+            if !unread {
+                state.held = Some(left);
+            }
+            unread.then_some(left)
+        };
+        self.hand_on(slot, free);
+    }
+
+    /// Frees the place of a slot that was dropped, once nobody reads its file.
+    pub(super) fn hand_on(&self, slot: &Slot, place: Option<FreePlace>) {
+        if let Some(left) = place {
+            self.slots
+                .with_table_of(slot, |table| table.put_left(slot.id, left));
+        }
     }
 
     /// Writes the record of a free place.

@@ -166,7 +166,7 @@ impl Blob {
             return self.park(flight, op, &mut work.answers);
         };
         if !found.missing.is_empty() && self.is_superseded() {
-            release(&found.present);
+            self.release(&found.present);
             return op.answer(Err(ReadError::Stale), &mut work.answers);
         }
         // A block that is not on its way is joined by nobody, and departs below.
@@ -209,7 +209,7 @@ impl Blob {
                 let slot = match lookup {
                     Some(Lookup::Found(slot)) => Some(slot),
                     Some(Lookup::Unloaded) if index == Index::Trusted => {
-                        release(&found.present);
+                        self.release(&found.present);
                         return None;
                     }
                     _ => None,
@@ -228,6 +228,14 @@ impl Blob {
             }
         }
         Some(found)
+    }
+
+    /// Gives claims back.
+    fn release(&self, present: &[(Arc<Slot>, BlockMask)]) {
+        for (slot, mask) in present {
+            let place = slot.state.lock().end_checks(*mask);
+            self.cache().hand_on(slot, place);
+        }
     }
 
     /// Whether bytes that nobody waits for yet are worth a fetch: there is room for them in flight, and they would be kept
@@ -356,14 +364,6 @@ fn claim_check(slot: &Slot, n: u32, standing: &Standing) -> bool {
         slot.note_read(state, BlockMask::one(n), standing);
     }
     free
-}
-
-/// Gives claims back.
-fn release(present: &[(Arc<Slot>, BlockMask)]) {
-    for (slot, mask) in present {
-        let mut state = slot.state.lock();
-        state.checking = state.checking.without(*mask);
-    }
 }
 
 /// The runs of adjacent numbers in a rising list, none longer than `most`.

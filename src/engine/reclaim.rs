@@ -165,6 +165,7 @@ impl Cache {
                 doubts: 0,
                 read: BlockMask::NONE,
                 retired: false,
+                held: None,
                 suspect: false,
                 stamp: self.disk.stamp(),
                 alloc_4k: left.alloc_4k,

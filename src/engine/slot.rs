@@ -16,6 +16,7 @@
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use super::broken::{Rule, is_broken};
+use super::left::FreePlace;
 use super::standing::{self, Standing};
 use super::sync::Mutex;
 use crate::format::{SlotFlags, SlotKind, SlotRecord};
@@ -61,6 +62,8 @@ pub(super) struct SlotState {
     pub(super) read: BlockMask,
     /// The slot belongs to another tenant now.
     pub(super) retired: bool,
+    /// Its place, while nobody may have it: a check that began before the slot was dropped still reads the file.
+    pub(super) held: Option<FreePlace>,
     /// Stamped in another boot: checked whole before it is read or filled.
     pub(super) suspect: bool,
     pub(super) stamp: Stamp,
@@ -95,6 +98,7 @@ impl Slot {
                 doubts: 0,
                 read: record.present,
                 retired: false,
+                held: None,
                 suspect: record.stamp.epoch() < trusted_epoch,
                 stamp: record.stamp,
                 alloc_4k: record.alloc_4k,
@@ -195,6 +199,15 @@ impl SlotState {
     pub(super) fn doubt(&mut self) {
         self.verified = BlockMask::NONE;
         self.doubts += 1;
+    }
+
+    /// Ends checks of these blocks. With the last one of a slot that was dropped meanwhile its place is free: the caller hands
+    /// it on ([`super::Cache::hand_on`]).
+    #[must_use]
+    pub(super) fn end_checks(&mut self, blocks: BlockMask) -> Option<FreePlace> {
+        self.checking = self.checking.without(blocks);
+        let over = self.checking.is_empty();
+        over.then(|| self.held.take()).flatten()
     }
 
     /// Ends the tenancy in memory: from here on no reader is answered from the slot.

@@ -3,7 +3,8 @@
 //! One table per segment, loaded from the index at its first touch, so that opening costs the same whatever the size.
 //! Invariants:
 //!
-//! * A place of a segment is either free (its bit is set) or holds one slot, which the map finds.
+//! * A place of a segment is free (its bit is set), or holds one slot, which the map finds, or is nobody's while its file
+//!   is unlinked or still read.
 //! * The allocated bytes of a segment count the files of free places too.
 //! * An unloaded segment counts what its header said.
 
@@ -383,16 +384,17 @@ impl Table {
         });
     }
 
-    /// Takes a slot out and frees its place, if the place is still that slot's. Returns whether it was.
-    pub(super) fn remove(&mut self, slot: &Arc<Slot>, left: FreePlace) -> bool {
-        let held = self.unlink(slot, left);
+    /// Takes a slot out, if the place is still that slot's; it is nobody's then until [`Table::put_left`]. Returns whether
+    /// it was.
+    pub(super) fn remove(&mut self, slot: &Arc<Slot>) -> bool {
+        let held = self.take_out(slot);
         if held {
             self.policy.removed(slot.id.0 - self.base);
         }
         held
     }
 
-    /// As [`Table::remove`], of a victim.
+    /// Takes a victim out and frees its place, if the place is still that slot's. Returns whether it was.
     pub(super) fn evict(&mut self, slot: &Arc<Slot>, left: FreePlace) -> bool {
         let held = self.unlink(slot, left);
         if held {
@@ -416,6 +418,14 @@ impl Table {
     }
 
     fn unlink(&mut self, slot: &Arc<Slot>, left: FreePlace) -> bool {
+        let held = self.take_out(slot);
+        if held {
+            self.put_left(slot.id, left);
+        }
+        held
+    }
+
+    fn take_out(&mut self, slot: &Arc<Slot>) -> bool {
         let place = slot.id.0 - self.base;
         if !self
             .slot_at(place)
@@ -430,8 +440,6 @@ impl Table {
         if let Some(entry) = self.places.get_mut(place as usize) {
             *entry = None;
         }
-        self.free.set(place as usize, true);
-        self.left.put(place, left);
         true
     }
 

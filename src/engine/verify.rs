@@ -55,16 +55,18 @@ impl Check {
 
     fn end(&mut self, good: Vec<(u32, Bytes)>, witness: Option<Witness>) {
         self.done = true;
-        {
+        let place = {
             let mut state = self.slot.state.lock();
-            state.checking = state.checking.without(self.blocks);
+            let place = state.end_checks(self.blocks);
             if let Some(witness) = witness.filter(|_| !state.retired) {
                 let passed = good
                     .iter()
                     .fold(BlockMask::NONE, |m, (n, _)| m.with(BlockMask::one(*n)));
                 state.verify(passed, witness);
             }
-        }
+            place
+        };
+        self.blob.cache().hand_on(&self.slot, place);
         let chunk = self.slot.chunk;
         let base = self.slot.chunk_no * chunk.blocks_per_chunk();
         let chunk_end = self.slot.chunk_no * chunk.bytes() + u64::from(self.slot.valid_len);

@@ -147,9 +147,9 @@ fn no_reader_of_a_slot_under_reuse_sees_another_blobs_bytes() {
     let seconds = number_from_env("LARDER_SHUTTLE_SECONDS").unwrap_or(18);
     let time = Duration::from_secs(seconds) / 3;
     let (caught, totals) = explore_all("as it is", time, usize::MAX);
-    eprintln!("{totals:?}");
     assert!(!caught);
     totals.judge();
+    eprintln!("{totals:?}");
 }
 
 /// With checksums that tell nothing and no rule broken: what lies in a file is taken for right, and the disk loses pages.
@@ -189,6 +189,11 @@ fn a_late_fill_is_caught() {
 #[test]
 fn a_block_verified_in_spite_of_doubts_is_caught() {
     is_caught(Rule::VerifyHeedsDoubts);
+}
+
+#[test]
+fn the_place_of_a_dropped_slot_that_is_read_is_caught() {
+    is_caught(Rule::DroppedSlotsWait);
 }
 
 #[test]
