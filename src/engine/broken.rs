@@ -16,10 +16,6 @@ pub enum Rule {
     FillSeesRetired,
     /// A block is verified only if no page may have come in from disk since it was asked for.
     VerifyHeedsDoubts,
-    /// Each tenancy of a place has a generation of its own.
-    GenerationsRise,
-    /// The place of a slot that was dropped is handed on when the last check of it is over.
-    DroppedSlotsWait,
 }
 
 #[cfg(feature = "testing")]

@@ -213,7 +213,7 @@ impl Cache {
         }
         let free = {
             let mut state = slot.state.lock();
-            let unread = state.checking.is_empty() || is_broken(Rule::DroppedSlotsWait);
+            let unread = state.checking.is_empty();
             if !unread {
                 state.held = Some(left);
             }

@@ -11,7 +11,6 @@ use std::sync::atomic::AtomicBool;
 
 use super::Cache;
 use super::blob::Plan;
-use super::broken::{Rule, is_broken};
 use super::left::FreePlace;
 use super::slot::{Slot, SlotState, Tenancy};
 use super::sync::Mutex;
@@ -147,9 +146,7 @@ impl Cache {
         self.counters.slots_reused.add(u64::from(left.alloc_4k > 0));
         Slot {
             id,
-            generation: left
-                .generation
-                .wrapping_add(u32::from(!is_broken(Rule::GenerationsRise))),
+            generation: left.generation.wrapping_add(1),
             tag,
             chunk_no,
             chunk: plan.chunk,

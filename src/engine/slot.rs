@@ -201,8 +201,8 @@ impl SlotState {
         self.doubts += 1;
     }
 
-    /// Ends checks of these blocks. With the last one of a slot that was dropped meanwhile its place is free: the caller hands
-    /// it on ([`super::Cache::hand_on`]).
+    /// Ends checks of these blocks. With the last one of a slot that was dropped meanwhile its place is free: the caller
+    /// hands it on ([`super::Cache::hand_on`]).
     #[must_use]
     pub(super) fn end_checks(&mut self, blocks: BlockMask) -> Option<FreePlace> {
         self.checking = self.checking.without(blocks);
@@ -219,5 +219,24 @@ impl SlotState {
         self.present = BlockMask::NONE;
         self.verified = BlockMask::NONE;
         self.crcs = None;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_last_check_of_a_dropped_slot_hands_its_place_on() {
+        let record = SlotRecord::free(Stamp::default(), 3, 5, SlotFlags::default());
+        let slot = Slot::from_record(SlotId(0), &record, 0);
+        let left = FreePlace::of(&slot);
+        let mut state = slot.state.lock();
+        state.checking = BlockMask::span(0..2);
+        state.retire();
+        state.held = Some(left);
+        assert!(state.end_checks(BlockMask::one(0)).is_none());
+        assert_eq!(state.end_checks(BlockMask::one(1)).unwrap().generation, 3);
+        assert!(state.end_checks(BlockMask::one(1)).is_none(), "once");
     }
 }

@@ -3,8 +3,7 @@
 //! One table per segment, loaded from the index at its first touch, so that opening costs the same whatever the size.
 //! Invariants:
 //!
-//! * A place of a segment is free (its bit is set), or holds one slot, which the map finds, or is nobody's while its file
-//!   is unlinked or still read.
+//! * A place of a segment is free (its bit is set), holds one slot, which the map finds, or is nobody's for a while.
 //! * The allocated bytes of a segment count the files of free places too.
 //! * An unloaded segment counts what its header said.
 
@@ -312,7 +311,7 @@ impl Table {
         self.link(slot);
     }
 
-    /// Tells the policy what was found, in the order in which it was written.
+    /// Tells the policy what was found, oldest first.
     fn restore_policy(&mut self) {
         let mut found: Vec<_> = self.places.iter().flatten().collect();
         found.sort_by_key(|slot| slot.state.lock().stamp);
@@ -384,8 +383,7 @@ impl Table {
         });
     }
 
-    /// Takes a slot out, if the place is still that slot's; it is nobody's then until [`Table::put_left`]. Returns whether
-    /// it was.
+    /// Takes a slot out, if the place is still its own: that is nobody's until [`Table::put_left`]. Returns whether it was.
     pub(super) fn remove(&mut self, slot: &Arc<Slot>) -> bool {
         let held = self.take_out(slot);
         if held {
@@ -412,16 +410,14 @@ impl Table {
         slot_at(place).cloned()
     }
 
-    /// Notes that a slot's file takes so many pages now.
+    /// Notes what a slot's file takes now.
     pub(super) fn resize(&mut self, slot: &Slot, pages: u32) {
         self.policy.resize(slot.id.0 - self.base, pages);
     }
 
     fn unlink(&mut self, slot: &Arc<Slot>, left: FreePlace) -> bool {
         let held = self.take_out(slot);
-        if held {
-            self.put_left(slot.id, left);
-        }
+        held.then(|| self.put_left(slot.id, left));
         held
     }
 

@@ -1,9 +1,10 @@
 //! The engine's locks: `parking_lot`'s, which a test may have tell it before each of them is asked for.
 //!
 //! With the feature `testing` a thread can name a function that is called before every lock and whenever one is held by
-//! somebody else ([`on_lock`]). A scheduler that runs all tasks on that one thread (`tests/it/shuttle.rs`) then decides at each
-//! lock who goes on, and sees the real engine in orders that threads take once in a million times. Where nobody asked, a
-//! lock costs one look at a thread-local more. Without the feature these are `parking_lot`'s types and nothing else.
+//! somebody else ([`on_lock`]). A scheduler that runs all tasks on that one thread (`tests/it/shuttle.rs`) then decides at
+//! each lock who goes on, and sees the real engine in orders that threads take once in a million times. Where nobody
+//! asked, a lock costs one look at a thread-local more; the benches have that too. Without the feature these are
+//! `parking_lot`'s types and nothing else.
 
 #[cfg(not(feature = "testing"))]
 pub(super) use parking_lot::{Mutex, RwLock};
@@ -32,8 +33,8 @@ mod told {
         static HOOK: Cell<Option<fn(Asked)>> = const { Cell::new(None) };
     }
 
-    /// Has `hook` called before every lock of the engine on this thread, until the guard is dropped. No lock blocks the thread
-    /// meanwhile: one that is held is asked for again after another call.
+    /// Has `hook` called before every lock of the engine on this thread, until the guard is dropped. No lock blocks the
+    /// thread meanwhile: one that is held is asked for again after another call.
     #[must_use]
     pub fn on_lock(hook: fn(Asked)) -> impl Drop {
         struct Guard;

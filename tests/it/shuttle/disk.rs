@@ -1,5 +1,5 @@
-//! The disk of the shuttle's worlds: a crash store at each of whose operations the scheduler may go on with somebody else, and
-//! which keeps descriptors by slot and generation as the real directory does.
+//! The disk of the shuttle's worlds: a crash store at each of whose operations the scheduler may go on with somebody else,
+//! and which keeps descriptors by slot and generation as the real directory does.
 //!
 //! An open file that is unlinked lives on: whoever reads through a stale descriptor reads the former tenant's bytes.
 
@@ -11,6 +11,7 @@ use larder::storage::{ChunkFile, NowRead, Space, Storage};
 use larder::testing::CrashStore;
 use larder::units::SlotId;
 use parking_lot::Mutex;
+use shuttle::rand::RngCore;
 
 use super::point;
 
@@ -40,6 +41,15 @@ impl May {
     fn point(self) {
         if self == Self::Switch {
             point();
+        }
+    }
+}
+
+/// A disk that is slow now and then: all others may come far meanwhile.
+fn slow() {
+    if shuttle::rand::thread_rng().next_u64().is_multiple_of(4) {
+        for _ in 0..shuttle::rand::thread_rng().next_u64() % 100 {
+            shuttle::thread::yield_now();
         }
     }
 }
@@ -127,6 +137,7 @@ impl Storage for Disk {
         let Some(open) = self.existing(file, May::Switch) else {
             return Ok(0);
         };
+        slow();
         // Page by page, as the kernel copies them.
         let (mut at, mut got) = (offset, 0);
         for page in buf.chunks_mut(4096) {
@@ -137,6 +148,7 @@ impl Storage for Disk {
                 break;
             }
         }
+        slow();
         Ok(got)
     }
     fn read_chunk_now(&self, file: ChunkFile, offset: u64, buf: &mut [u8]) -> io::Result<NowRead> {
@@ -154,6 +166,7 @@ impl Storage for Disk {
         }
     }
     fn write_chunk(&self, file: ChunkFile, offset: u64, data: &[u8]) -> io::Result<u64> {
+        slow();
         let open = self.existing_or_new(file);
         let (mut at, mut taken) = (offset, 0);
         for page in data.chunks(4096) {
@@ -161,6 +174,7 @@ impl Storage for Disk {
             taken = self.store.write_chunk(open, at, page)?;
             at += page.len() as u64;
         }
+        slow();
         Ok(taken)
     }
     fn cut_chunk(&self, file: ChunkFile, len: u64) -> io::Result<u64> {
