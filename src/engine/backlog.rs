@@ -6,7 +6,7 @@
 
 use std::time::Duration;
 
-use parking_lot::Mutex;
+use super::sync::Mutex;
 
 /// The fills that wait.
 #[derive(Default)]

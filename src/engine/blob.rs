@@ -11,11 +11,10 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
-use parking_lot::{Mutex, RwLock};
-
 use super::belief::confirms;
 use super::flight::Flight;
 use super::source::Source;
+use super::sync::{Mutex, RwLock};
 use super::versions::Dead;
 use super::{Cache, Job, Lane, Reader};
 use crate::format::{BlobKind, BlobRecord, decode_validator, encode_validator, version_tag};

@@ -13,9 +13,9 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use bitvec::vec::BitVec;
 use hashbrown::HashMap;
-use parking_lot::{Mutex, RwLock};
 
 use super::disk::{Disk, Unread};
+use super::sync::{Mutex, RwLock};
 use crate::format::{BlobKind, BlobRecord, Sector, blob_segment_hash};
 use crate::units::{BlobKey, Stamp, Tag};
 

@@ -3,10 +3,9 @@
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
-use parking_lot::Mutex;
-
 use super::fetch::FetchJob;
 use super::op::{Answers, ReadOp};
+use super::sync::Mutex;
 use super::{Blob, Cache, ReadError};
 
 /// Every read that was not answered at once.

@@ -12,6 +12,7 @@ use std::io;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
+use super::broken::{Rule, is_broken};
 use super::left::FreePlace;
 use super::slot::Slot;
 use super::slots::Lookup;
@@ -175,7 +176,8 @@ impl Cache {
         {
             let mut state = slot.state.lock();
             // A check that is under way would bring pages in that the next tenant has never checked.
-            if state.retired || !state.checking.is_empty() {
+            let checked = !state.checking.is_empty() && !is_broken(Rule::RetireSparesChecked);
+            if state.retired || checked {
                 return false;
             }
             state.retire();
@@ -190,7 +192,8 @@ impl Cache {
     }
 
     /// Drops a slot whose proof does not hold. Its sector is made free where that can be written; where not, the next
-    /// check drops it again. Called with the tenancy locked.
+    /// check drops it again. Called with the tenancy locked. The place is nobody's until the last check of the slot is over,
+    /// the caller's own included: a late read would bring pages in that the next tenant never checked.
     pub(super) fn forget_slot(&self, slot: &Arc<Slot>) {
         let left = FreePlace::of(slot);
         {
@@ -205,8 +208,27 @@ impl Cache {
         if let Err(error) = self.write_free(slot.id, left) {
             self.disk_failed("freeing a slot", &error);
         }
-        self.slots
-            .with_table_of(slot, |table| table.remove(slot, left));
+        let held = self.slots.with_table_of(slot, |table| table.remove(slot));
+        if held != Some(true) {
+            return;
+        }
+        let free = {
+            let mut state = slot.state.lock();
+            let unread = state.checking.is_empty();
+            if !unread {
+                state.held = Some(left);
+            }
+            unread.then_some(left)
+        };
+        self.hand_on(slot, free);
+    }
+
+    /// Frees the place of a slot that was dropped, once nobody reads its file.
+    pub(super) fn hand_on(&self, slot: &Slot, place: Option<FreePlace>) {
+        if let Some(left) = place {
+            self.slots
+                .with_table_of(slot, |table| table.put_left(slot.id, left));
+        }
     }
 
     /// Writes the record of a free place.

@@ -4,9 +4,8 @@ use std::collections::BTreeSet;
 use std::io;
 use std::sync::Arc;
 
-use parking_lot::Mutex;
-
 use super::slot::Slot;
+use super::sync::Mutex;
 use super::{Cache, standing};
 use crate::format::slot_hash;
 

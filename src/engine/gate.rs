@@ -4,8 +4,7 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use parking_lot::Mutex;
-
+use super::sync::Mutex;
 use super::{Cache, FetchJob};
 
 /// The bytes of one fetch, counted from its start until the last of them is on disk or dropped.

@@ -9,6 +9,7 @@ mod backlog;
 mod belief;
 mod blob;
 mod blobs;
+mod broken;
 mod cache;
 mod clock;
 mod config;
@@ -52,6 +53,7 @@ mod slots;
 mod source;
 mod standing;
 mod stop;
+mod sync;
 mod table;
 mod trouble;
 mod verify;
@@ -59,6 +61,8 @@ mod versions;
 mod watched;
 
 pub use blob::{Blob, BlobEvent, BlobInfo};
+#[cfg(feature = "testing")]
+pub use broken::{Rule, break_rule};
 pub use cache::{Cache, Ground};
 pub use clock::{Clock, SystemClock};
 pub use config::{ChunkPolicy, ChunkRule, Config, Verify};
@@ -78,6 +82,8 @@ pub use scrub::{ScrubEnd, ScrubKind, ScrubState, ScrubStats};
 pub use set_limits::{LimitsError, LimitsView};
 pub use source::Source;
 pub use stop::LastStop;
+#[cfg(feature = "testing")]
+pub use sync::{Asked, on_lock};
 pub use trouble::Trouble;
 pub use watched::DiskStats;
 

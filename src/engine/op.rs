@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use bytes::Bytes;
-use parking_lot::Mutex;
 
+use super::sync::Mutex;
 use super::{ReadDone, ReadError};
 use crate::units::{ByteRange, ChunkSize};
 

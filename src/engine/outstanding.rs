@@ -8,7 +8,7 @@ use std::cell::Cell;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::time::Duration;
 
-use parking_lot::Mutex;
+use super::sync::Mutex;
 
 /// More operations at a time than this are not watched; there are not so many threads.
 const PLACES: usize = 64;

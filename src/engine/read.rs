@@ -3,8 +3,6 @@
 use std::ops::Range;
 use std::sync::Arc;
 
-use parking_lot::Mutex;
-
 use super::blob::{Blob, Plan};
 use super::fetch::FetchJob;
 use super::flight::{Flight, JobId, block_span};
@@ -13,6 +11,7 @@ use super::readahead::Readahead;
 use super::slot::Slot;
 use super::slots::Lookup;
 use super::standing::Standing;
+use super::sync::Mutex;
 use super::{Job, Lane, ReadDone, ReadError, verify};
 use crate::units::{BlockMask, ByteRange};
 
@@ -177,7 +176,7 @@ impl Blob {
             return self.park(flight, op, &mut work.answers);
         };
         if !found.missing.is_empty() && self.is_superseded() {
-            release(&found.present);
+            self.release(&found.present);
             return op.answer(Err(ReadError::Stale), &mut work.answers);
         }
         // A block that is not on its way is joined by nobody, and departs below.
@@ -221,7 +220,7 @@ impl Blob {
                 let slot = match lookup {
                     Some(Lookup::Found(slot)) => Some(slot),
                     Some(Lookup::Unloaded) if index == Index::Trusted => {
-                        release(&found.present);
+                        self.release(&found.present);
                         return None;
                     }
                     _ => None,
@@ -241,6 +240,14 @@ impl Blob {
             }
         }
         Some(found)
+    }
+
+    /// Gives claims back.
+    fn release(&self, present: &[(Arc<Slot>, BlockMask)]) {
+        for (slot, mask) in present {
+            let place = slot.state.lock().end_checks(*mask);
+            self.cache().hand_on(slot, place);
+        }
     }
 
     /// Whether bytes that nobody waits for yet are worth a fetch: there is room for them in flight, and they would be kept
@@ -370,14 +377,6 @@ fn claim_check(slot: &Slot, n: u32, standing: &Standing) -> bool {
         slot.note_read(state, BlockMask::one(n), standing);
     }
     free
-}
-
-/// Gives claims back.
-fn release(present: &[(Arc<Slot>, BlockMask)]) {
-    for (slot, mask) in present {
-        let mut state = slot.state.lock();
-        state.checking = state.checking.without(*mask);
-    }
 }
 
 /// The runs of adjacent numbers in a rising list, none longer than `most`.

@@ -10,13 +10,12 @@
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
-use parking_lot::Mutex;
-
 use super::Cache;
 use super::blob::Plan;
 use super::left::FreePlace;
 use super::limits::{Taken, Verdict};
 use super::slot::{Slot, SlotState, Tenancy};
+use super::sync::Mutex;
 use crate::format::{SlotFlags, slot_hash};
 use crate::units::{BlockMask, SlotId, Tag};
 
@@ -198,6 +197,7 @@ impl Cache {
                 doubts: 0,
                 read: BlockMask::NONE,
                 retired: false,
+                held: None,
                 suspect: false,
                 stamp: self.disk.stamp(),
                 alloc_4k: left.alloc_4k,

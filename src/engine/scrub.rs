@@ -10,11 +10,11 @@
 
 use std::sync::Arc;
 
-use parking_lot::Mutex;
 use serde::{Deserialize, Serialize};
 
 use super::pace::Pace;
 use super::scrub_slot::Work;
+use super::sync::Mutex;
 use super::{Cache, Job, Lane};
 use crate::format::SECTOR_LEN;
 

@@ -10,7 +10,7 @@ use std::io;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use parking_lot::{Mutex, RwLock};
+use super::sync::{Mutex, RwLock};
 
 use super::disk::Disk;
 use super::slot::Slot;

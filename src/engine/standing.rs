@@ -14,10 +14,9 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use parking_lot::Mutex;
-
 use super::pace::Pace;
 use super::slot::Tenancy;
+use super::sync::Mutex;
 use super::{Cache, Job, Lane, verify};
 use crate::format::SlotFlags;
 use crate::units::SlotId;

@@ -81,7 +81,7 @@ impl Table {
         self.link(slot);
     }
 
-    /// Tells the policy what was found, in the order in which it was written.
+    /// Tells the policy what was found, oldest first.
     fn restore_policy(&mut self) {
         let mut found: Vec<_> = self.places.iter().flatten().collect();
         found.sort_by_key(|slot| slot.state.lock().stamp);
@@ -153,16 +153,16 @@ impl Table {
         });
     }
 
-    /// Takes a slot out and frees its place, if the place is still that slot's. Returns whether it was.
-    pub(super) fn remove(&mut self, slot: &Arc<Slot>, left: FreePlace) -> bool {
-        let held = self.unlink(slot, left);
+    /// Takes a slot out, if the place is still its own: that is nobody's until [`Table::put_left`]. Returns whether it was.
+    pub(super) fn remove(&mut self, slot: &Arc<Slot>) -> bool {
+        let held = self.take_out(slot);
         if held {
             self.policy.removed(slot.id.0 - self.base);
         }
         held
     }
 
-    /// As [`Table::remove`], of a victim.
+    /// Takes a victim out and frees its place, if the place is still that slot's. Returns whether it was.
     pub(super) fn evict(&mut self, slot: &Arc<Slot>, left: FreePlace) -> bool {
         let held = self.unlink(slot, left);
         if held {
@@ -180,12 +180,18 @@ impl Table {
         slot_at(place).cloned()
     }
 
-    /// Notes that a slot's file takes so many pages now.
+    /// Notes what a slot's file takes now.
     pub(super) fn resize(&mut self, slot: &Slot, pages: u32) {
         self.policy.resize(slot.id.0 - self.base, pages);
     }
 
     fn unlink(&mut self, slot: &Arc<Slot>, left: FreePlace) -> bool {
+        let held = self.take_out(slot);
+        held.then(|| self.put_left(slot.id, left));
+        held
+    }
+
+    fn take_out(&mut self, slot: &Arc<Slot>) -> bool {
         let place = slot.id.0 - self.base;
         if !self
             .slot_at(place)
@@ -200,8 +206,6 @@ impl Table {
         if let Some(entry) = self.places.get_mut(place as usize) {
             *entry = None;
         }
-        self.free.set(place as usize, true);
-        self.left.put(place, left);
         true
     }
 

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use parking_lot::Mutex;
+use super::sync::Mutex;
 
 /// At most one line in this time.
 const EVERY: Duration = Duration::from_secs(1);

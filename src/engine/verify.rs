@@ -13,6 +13,7 @@ use bytes::Bytes;
 use parking_lot::MutexGuard;
 
 use super::blob::Blob;
+use super::broken::{Rule, is_broken};
 use super::disk::Unread;
 use super::flight::{JobId, Landing, block_span};
 use super::health::{Access, Failure};
@@ -62,16 +63,18 @@ impl Check {
 
     fn end(&mut self, good: Vec<(u32, Bytes)>, witness: Option<Witness>) {
         self.done = true;
-        {
+        let place = {
             let mut state = self.slot.state.lock();
-            state.checking = state.checking.without(self.blocks);
+            let place = state.end_checks(self.blocks);
             if let Some(witness) = witness.filter(|_| !state.retired) {
                 let passed = good
                     .iter()
                     .fold(BlockMask::NONE, |m, (n, _)| m.with(BlockMask::one(*n)));
                 state.verify(passed, witness);
             }
-        }
+            place
+        };
+        self.blob.cache().hand_on(&self.slot, place);
         let chunk = self.slot.chunk;
         let base = self.slot.chunk_no * chunk.blocks_per_chunk();
         let chunk_end = self.slot.chunk_no * chunk.bytes() + u64::from(self.slot.valid_len);
@@ -183,9 +186,9 @@ pub(super) fn make_trusted(cache: &Cache, slot: &Arc<Slot>) -> Option<()> {
     let present = {
         let state = slot.state.lock();
         match (state.retired, state.suspect) {
-            (true, _) => return None,
-            (false, false) => return Some(()),
-            (false, true) => state.present,
+            (true, _) if !is_broken(Rule::FillSeesRetired) => return None,
+            (_, false) => return Some(()),
+            (_, true) => state.present,
         }
     };
     let record = read_record(cache, slot)?;

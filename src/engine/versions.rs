@@ -7,8 +7,8 @@
 use std::collections::VecDeque;
 
 use hashbrown::HashMap;
-use parking_lot::Mutex;
 
+use super::sync::Mutex;
 use crate::units::{ChunkSize, Tag};
 
 /// A version whose chunks are to be freed.

@@ -13,13 +13,13 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use parking_lot::Mutex;
 use serde::{Deserialize, Serialize};
 
 use super::Clock;
 use super::counters::Counter;
 use super::health::{Access, Bypassed, Change, DiskState, Failure, Fullness, Judge, Spell};
 use super::outstanding::Outstanding;
+use super::sync::Mutex;
 use crate::storage::{ChunkFile, NowRead, Space, Storage};
 use crate::units::SlotId;
 

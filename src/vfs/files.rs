@@ -13,13 +13,23 @@ use crate::units::{ByteRange, FileKind};
 pub struct OpenFile {
     which: Which,
     reader: Reader,
+    /// The size that the kernel may still believe in: that of the version which the facts named at the open.
+    size: u64,
 }
 
 impl OpenFile {
     /// Fills the front of `buf` with the bytes from `offset` if that needs no waiting; see [`Reader::read_now`].
     pub fn read_now(&self, offset: u64, buf: &mut [u8]) -> Option<usize> {
-        self.reader.read_now(offset, buf)
+        let got = self.reader.read_now(offset, buf)?;
+        (!misleads(self.size, offset, buf.len() as u64, got as u64)).then_some(got)
     }
+}
+
+/// Whether an answer of `got` bytes would mislead the kernel: it asks for pages that the file had when it was opened and has no
+/// more, since its first fetch has found a newer and shorter version. It has not heard of that yet, and would show zeros.
+fn misleads(size: u64, offset: u64, len: u64, got: u64) -> bool {
+    let end = offset + got;
+    got < len && end < size && offset + len > end.next_multiple_of(4096)
 }
 
 /// The answer to an open.
@@ -70,8 +80,12 @@ impl Vfs {
         }
         let keep_cache = blob.keeps_pages();
         let handle = self.handle();
-        let reader = blob.reader();
-        let file = Arc::new(OpenFile { which, reader });
+        let (reader, size) = (blob.reader(), blob.facts().size);
+        let file = Arc::new(OpenFile {
+            which,
+            reader,
+            size,
+        });
         self.files.write().insert(handle, file);
         Ok(Opened { handle, keep_cache })
     }
@@ -120,8 +134,17 @@ impl Vfs {
         len: u64,
         done: impl FnOnce(Answer<Bytes>) + Send + 'static,
     ) {
-        let (vfs, which) = (Arc::clone(self), file.which);
+        let (vfs, which, size) = (Arc::clone(self), file.which, file.size);
         let answered = move |answer: Result<Bytes, ReadError>| {
+            let answer = match answer {
+                Ok(bytes) if misleads(size, offset, len, bytes.len() as u64) => {
+                    tracing::debug!(
+                        "a read beyond the end of a version that is shorter than the one opened"
+                    );
+                    return done(Err(Errno::STALE));
+                }
+                other => other,
+            };
             guarded("an answer to a read", || {
                 if let Err(error) = &answer {
                     vfs.tell_failed_read(which, offset, error);
@@ -176,5 +199,26 @@ impl Vfs {
             libc::SEEK_HOLE => Ok(size),
             _ => Err(Errno::INVAL),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn pages_that_a_shorter_version_has_no_more_are_not_shown_as_zeros() {
+        assert!(misleads(100_000, 80_000, 4096, 0), "wholly beyond the end");
+        assert!(misleads(100_000, 40_960, 65_536, 10_000), "across it");
+        assert!(!misleads(100_000, 40_960, 12_288, 10_000), "its last page");
+        assert!(
+            !misleads(100_000, 98_304, 4096, 1696),
+            "the end that was known"
+        );
+        assert!(!misleads(100_000, 0, 4096, 4096), "a whole answer");
+        assert!(
+            !misleads(50_000, 40_960, 65_536, 20_000),
+            "it became longer"
+        );
     }
 }
