@@ -25,8 +25,9 @@ impl OpenFile {
     }
 }
 
-/// Whether an answer of `got` bytes would mislead the kernel: it asks for pages that the file had when it was opened and has no
-/// more, since its first fetch has found a newer and shorter version. It has not heard of that yet, and would show zeros.
+/// Whether an answer of `got` bytes would mislead the kernel: it asks for pages that the file had when it was opened and
+/// has no more, since its first fetch has found a newer and shorter version. It has not heard of that yet, and would show
+/// zeros.
 fn misleads(size: u64, offset: u64, len: u64, got: u64) -> bool {
     let end = offset + got;
     got < len && end < size && offset + len > end.next_multiple_of(4096)

@@ -4,9 +4,9 @@
 //! earlier version wrote, `fuzzed` replays the inputs of the fuzzers, `check`, `repairs` and `damage` damage caches and have
 //! them put right, `beside` checks one at work, `deep` reads blocks on many threads, `crowd` reads with many at once and
 //! from a cache that is full, `standing` restarts it, `evict` holds the choice of victims, `touched` finds its files
-//! immutable or linked, `shuttle` tries the orders in which tasks may meet at a slot that changes hands, `faults` reads from web
-//! servers that break off, stand still and lie, `limits` has a cache give back what it may no longer take, `resize` gives
-//! caches other indexes, `forget` has what is cached dropped.
+//! immutable or linked, `shuttle` tries the orders in which tasks may meet at a slot that changes hands, `faults` reads
+//! from web servers that break off, stand still and lie, `limits` has a cache give back what it may no longer take, `resize`
+//! gives caches other indexes, `forget` has what is cached dropped.
 
 #![expect(
     clippy::unwrap_used,
