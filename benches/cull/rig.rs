@@ -3,28 +3,14 @@
 use bytes::Bytes;
 use larder::engine::FetchJob;
 use larder::remote::Sink;
-use larder::units::{Facts, FileKind, ObjectName, Timestamp, Validator};
+use larder::units::{Facts, ObjectName, Validator};
 
 pub(crate) fn name(number: u64) -> ObjectName {
     ObjectName::new(format!("{number:x}").into_bytes())
 }
 
 pub(crate) fn facts(size: u64) -> Facts {
-    let time = Timestamp {
-        secs: 1_700_000_000,
-        nanos: 0,
-    };
-    Facts {
-        kind: FileKind::File,
-        size,
-        mtime: time,
-        ctime: time,
-        perm: 0o644,
-        uid: 0,
-        gid: 0,
-        rdev: 0,
-        validator: Some(Validator::Strong(b"\"1\"".as_slice().into())),
-    }
+    Facts::file(size, Validator::Strong(b"\"1\"".as_slice().into()))
 }
 
 /// Answers a fetch with the same bytes over and over.
