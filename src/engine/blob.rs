@@ -5,14 +5,19 @@
 //! * From the first byte served on, a blob serves one version and no other, until it is dropped (decision 12). `bound`
 //!   is set with the flight locked, before the byte is handed out; the binding changes only with the flight locked and
 //!   `bound` clear.
+//! * A blob that served nothing goes over to another version only where stat(2) shows the same for both: whoever was shown
+//!   a size or a time is never given bytes of a version that has another.
 //! * Bytes of a version that is not settled are never recorded as present.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
+use bytes::Bytes;
+
 use super::belief::confirms;
 use super::flight::Flight;
+use super::head::Heads;
 use super::source::Source;
 use super::sync::{Mutex, RwLock};
 use super::versions::Dead;
@@ -31,7 +36,7 @@ const REFUTED: Duration = Duration::ZERO;
 /// What becomes of a blob behind its owner's back.
 #[derive(Clone, Debug)]
 pub enum BlobEvent {
-    /// The first fetch found another version than the facts said, and the blob is now bound to that one.
+    /// The first fetch found another version than the facts said, of which stat(2) shows the same: the blob serves that one.
     Rebound(Box<Facts>),
     /// The remote has a newer version: what is not cached can no longer be read.
     Superseded,
@@ -70,6 +75,7 @@ pub struct Blob {
     provisional: AtomicBool,
     superseded: AtomicBool,
     watcher: OnceLock<Watcher>,
+    pub(super) heads: Heads,
 }
 
 /// What the blob is bound to, so far.
@@ -121,6 +127,7 @@ impl Blob {
             provisional: AtomicBool::new(false),
             superseded: AtomicBool::new(false),
             watcher: OnceLock::new(),
+            heads: Heads::default(),
         }
     }
 
@@ -179,6 +186,11 @@ impl Blob {
     /// A reader with a readahead of its own: one per open handle.
     pub fn reader(self: &Arc<Self>) -> Reader {
         Reader::new(Arc::clone(self))
+    }
+
+    /// A reader for the open that has fetched the `first` bytes ([`super::Opening::Fetched`]).
+    pub fn reader_from(self: &Arc<Self>, first: Bytes) -> Reader {
+        Reader::opened(Arc::clone(self), first)
     }
 
     /// Calls back with what is known of the blob, after a look into the index where that is needed.
@@ -357,8 +369,11 @@ impl Blob {
         if plan.chunk != planned.chunk || plan.size != planned.size || facts.size != plan.size {
             return changed();
         }
-        if plan.validator().is_some_and(|known| known != *validator) {
-            return changed();
+        match plan.validator() {
+            Some(known) if known != *validator => return changed(),
+            // The facts named no version: what they do say must hold of this one.
+            None if binding.facts.contradicted_by(facts) => return changed(),
+            _ => {}
         }
         self.settled.store(settled, Ordering::Release);
         let mut plan = Plan::clone(&plan);
@@ -434,21 +449,20 @@ impl Blob {
     }
 
     /// The remote has another version than the one that was asked for. A blob that served nothing yet takes the new one
-    /// on, and its readers begin again; any other is superseded.
+    /// on if stat(2) shows the same for both, and its readers begin again; any other is superseded.
     pub(super) fn changed(self: &Arc<Self>, facts: &Facts) {
         let ops = {
             let mut flight = self.flight.lock();
             let same = facts.validator.is_some() && self.known_validator() == facts.validator;
             // One version has one size: where two answers disagree, whoever opens the name anew has to ask again.
-            let torn = same && facts.size != self.facts().size;
-            if same && !torn {
+            if same && facts.size == self.facts().size {
                 // A fetch that was started for an older version tells what another one has told already.
                 return;
             }
             flight.rebound += 1;
             let spent = flight.rebound > REBOUND_MAX;
-            let give_up = torn || spent || self.is_bound() || self.is_superseded();
-            if give_up || facts.kind != FileKind::File {
+            let was_shown = self.facts().shows_the_same_as(facts);
+            if spent || !was_shown || self.is_bound() || self.is_superseded() {
                 None
             } else {
                 let mut binding = self.binding.write();

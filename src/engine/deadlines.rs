@@ -44,8 +44,11 @@ impl Cache {
             false => self.config.disk_patience,
         };
         for (blob, op) in self.deadlines.waiting() {
-            if now.saturating_sub(op.begun) >= self.config.timeout {
-                self.counters.reads_timed_out.add(1);
+            let most = op.opens_within.unwrap_or(self.config.timeout);
+            if now.saturating_sub(op.begun) >= most.min(self.config.timeout) {
+                if op.opens_within.is_none() {
+                    self.counters.reads_timed_out.add(1);
+                }
                 let mut answers = Answers::default();
                 op.answer(Err(ReadError::TimedOut), &mut answers);
                 answers.give();

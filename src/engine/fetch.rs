@@ -14,6 +14,7 @@ use bytes::{Bytes, BytesMut};
 use super::blob::{Blob, Plan};
 use super::flight::{JobId, Landing, block_span};
 use super::gate::Budget;
+use super::head::{FIRST_READ, Receiving};
 use super::op::{Answers, ReadOp, offset_in};
 use super::{ReadError, fill};
 use crate::remote::{RemoteError, Sink};
@@ -37,6 +38,10 @@ pub struct FetchJob {
     /// The bytes may be recorded.
     keep: bool,
     finished: bool,
+    /// An object is being opened: whatever version is found is welcome.
+    opens: bool,
+    /// The bytes are those of another version than the one that was planned for.
+    receiving: Option<Receiving>,
     whole: Option<Whole>,
     /// The remote was told that the rest is of no use. That cannot be taken back: who asks for it later begins again.
     told_enough: AtomicBool,
@@ -104,6 +109,8 @@ impl FetchJob {
             settled: false,
             keep: false,
             finished: false,
+            opens: false,
+            receiving: None,
             whole: None,
             told_enough: AtomicBool::new(false),
             asked: Duration::ZERO,
@@ -130,9 +137,19 @@ impl FetchJob {
         &self.blob.name
     }
 
-    /// The bytes wanted.
+    /// The same fetch for an object that is being opened, of which nothing was served yet.
+    pub(super) fn opening(mut self) -> Self {
+        self.opens = self.range.start == 0 && !self.blob.is_bound();
+        self
+    }
+
+    /// The bytes wanted. Where no version is ([`FetchJob::bound`]), they may reach beyond the object's end: an object that is
+    /// being opened may have grown.
     pub fn range(&self) -> ByteRange {
-        self.range
+        match self.opens && self.range.end == self.plan.size && self.bound().is_none() {
+            true => ByteRange::new(0, self.range.end.max(FIRST_READ)),
+            false => self.range,
+        }
     }
 
     /// How many bytes were delivered so far; goes on counting while the remote holds the job.
@@ -140,9 +157,11 @@ impl FetchJob {
         Arc::clone(&self.delivered)
     }
 
-    /// The version that the bytes must be of, where one is known.
+    /// The version that the bytes must be of, where one is known. An object that is being opened may have another one than
+    /// was shown, which is found out by its answer; only of one without a validator the answer would not tell.
     pub fn bound(&self) -> Option<Validator> {
         match (self.plan.validator(), &self.target) {
+            (Some(known), _) if self.opens && !matches!(known, Validator::Stamp(_)) => None,
             (Some(known), _) => Some(known),
             (None, Target::Hedge(_)) => self.blob.facts().validator.clone(),
             (None, Target::Blocks(..)) => None,
@@ -180,6 +199,10 @@ impl FetchJob {
             ))),
             Err(error) => Some(error),
         };
+        let error = match self.receiving.take() {
+            Some(receiving) => Some(self.found_another(receiving, error.is_none())),
+            None => error,
+        };
         if let Some(error) = &error {
             self.blob.cache().counters.remote_errors.add(1);
             // A blob that served nothing yet takes the new version on before its readers could be told that theirs is gone.
@@ -188,6 +211,17 @@ impl FetchJob {
             }
         }
         self.let_go(error.map(ReadError::from));
+    }
+
+    /// The fetch found another version than the one that was planned for. Its head is kept for the blob of that version
+    /// where it is `complete`.
+    fn found_another(&self, receiving: Receiving, complete: bool) -> RemoteError {
+        let head = receiving.finish();
+        let changed = RemoteError::Changed(Box::new(head.facts.clone()));
+        if complete {
+            *self.blob.heads.next.lock() = Some(head);
+        }
+        changed
     }
 
     /// Lets go of the blocks that did not land. Their readers get the error. Where there is none, somebody began to wait
@@ -292,10 +326,20 @@ impl Sink for FetchJob {
                     return Err(changed());
                 }
             }
-            Target::Blocks(..) => {
-                self.plan = self.blob.accept(&self.plan, facts, settled)?;
-                self.keep = settled && self.plan.record.is_some();
-            }
+            Target::Blocks(..) => match self.blob.accept(&self.plan, facts, settled) {
+                Ok(plan) => {
+                    self.plan = plan;
+                    self.keep = settled && self.plan.record.is_some();
+                }
+                Err(error) => {
+                    let asked = self.range();
+                    let shown = self.blob.facts().shows_the_same_as(facts);
+                    let welcome = self.opens && !self.blob.is_bound() && !shown;
+                    let head = welcome.then(|| Receiving::new(facts, settled, asked.end));
+                    self.receiving = Some(head.flatten().ok_or(error)?);
+                    self.range = asked.clip(ByteRange::new(0, facts.size));
+                }
+            },
         }
         if !self.accepted {
             let now = self.blob.cache().ground.clock.monotonic();
@@ -311,8 +355,9 @@ impl Sink for FetchJob {
     fn whole(&mut self) -> bool {
         debug_assert!(self.partial.is_empty(), "nothing was delivered yet");
         match &self.target {
-            // What lies before the range goes by; see `data`.
+            // What lies outside of the range goes by; see `data`.
             Target::Hedge(_) => self.whole = Some(Whole::Alone),
+            Target::Blocks(..) if self.receiving.is_some() => self.whole = Some(Whole::Alone),
             Target::Blocks(job, blocks) => {
                 let mut flight = self.blob.flight.lock();
                 // A blob that has gone over to another version since this one was accepted wants nothing of it: its new
@@ -377,6 +422,10 @@ impl Sink for FetchJob {
         bytes.truncate(left);
         if !self.accepted || bytes.is_empty() {
             return;
+        }
+        if let Some(receiving) = &mut self.receiving {
+            self.at += bytes.len() as u64;
+            return receiving.take(&bytes);
         }
         let mut start = self.at - self.partial.len() as u64;
         self.at += bytes.len() as u64;

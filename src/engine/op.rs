@@ -11,6 +11,8 @@ use crate::units::{ByteRange, ChunkSize};
 /// A read that could not be answered at once.
 pub(super) struct ReadOp {
     pub(super) begun: Duration,
+    /// Set for the read that an open makes: how long that waits at most.
+    pub(super) opens_within: Option<Duration>,
     state: Mutex<OpState>,
 }
 
@@ -53,8 +55,15 @@ impl ReadOp {
         };
         Self {
             begun,
+            opens_within: None,
             state: Mutex::new(state),
         }
+    }
+
+    /// Makes it the read of an open, which waits for so long at most.
+    pub(super) fn of_an_open(mut self, patience: Duration) -> Self {
+        self.opens_within = Some(patience);
+        self
     }
 
     /// The bytes wanted, cut at the blob's end.

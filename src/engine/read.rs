@@ -3,6 +3,8 @@
 use std::ops::Range;
 use std::sync::Arc;
 
+use bytes::Bytes;
+
 use super::blob::{Blob, Plan};
 use super::fetch::FetchJob;
 use super::flight::{Flight, JobId, block_span};
@@ -28,6 +30,8 @@ pub(super) enum Index {
 pub struct Reader {
     blob: Arc<Blob>,
     ahead: Mutex<Readahead>,
+    /// The first bytes of a version that is not settled, as the open found them: they are kept nowhere else.
+    first: Bytes,
 }
 
 impl Reader {
@@ -35,7 +39,22 @@ impl Reader {
         Self {
             blob,
             ahead: Mutex::default(),
+            first: Bytes::new(),
         }
+    }
+
+    /// A reader whose open fetched `first`.
+    pub(super) fn opened(blob: Arc<Blob>, first: Bytes) -> Self {
+        let mut reader = Self::new(blob);
+        let fetched = ByteRange::at(0, first.len() as u64);
+        if !fetched.is_empty() {
+            // Whoever reads on from there is a sequential reader.
+            reader.note(fetched, reader.blob.facts().size);
+        }
+        if !reader.blob.is_settled() {
+            reader.first = first;
+        }
+        reader
     }
 
     /// The blob that is read.
@@ -54,6 +73,10 @@ impl Reader {
         let plan = self.blob.plan()?;
         let range = ByteRange::at(offset, buf.len() as u64).clip(ByteRange::new(0, plan.size));
         let buf = buf.get_mut(..offset_in(range, range.end))?;
+        if let Some(first) = self.of_first(range) {
+            buf.copy_from_slice(&first);
+            return Some(buf.len());
+        }
         self.blob.copy_now(&plan, range, buf)?;
         self.blob.cache().counters.reads_inline.add(1);
         self.blob.cache().counters.hit_bytes.add(range.len());
@@ -69,7 +92,10 @@ impl Reader {
         let size = self.blob.facts().size;
         let inside = range.clip(ByteRange::new(0, size));
         if inside.is_empty() {
-            return done(Ok(bytes::Bytes::new()));
+            return done(Ok(Bytes::new()));
+        }
+        if let Some(first) = self.of_first(inside) {
+            return done(Ok(first));
         }
         cache.counters.reads_waited.add(1);
         let op = Arc::new(ReadOp::new(
@@ -81,6 +107,16 @@ impl Reader {
         cache.deadlines.watch(&self.blob, &op);
         let ahead = self.note(inside, size);
         self.blob.begin(op, ahead);
+    }
+
+    /// The bytes of `range`, where the open has fetched them for this reader alone.
+    fn of_first(&self, range: ByteRange) -> Option<Bytes> {
+        let whole = ByteRange::at(0, self.first.len() as u64);
+        let inside = !range.is_empty() && range.clip(whole) == range;
+        inside.then(|| {
+            self.first
+                .slice(offset_in(whole, range.start)..offset_in(whole, range.end))
+        })
     }
 
     fn note(&self, range: ByteRange, size: u64) -> Option<ByteRange> {
@@ -170,7 +206,7 @@ impl Blob {
         let blocks = plan.chunk.blocks_of(range);
         if range.is_empty() {
             // The version that the blob was bound to at last ends before the read begins.
-            return op.answer(Ok(bytes::Bytes::new()), &mut work.answers);
+            return op.answer(Ok(Bytes::new()), &mut work.answers);
         }
         let Some(found) = self.look_up(flight, plan, blocks.clone(), index) else {
             return self.park(flight, op, &mut work.answers);
@@ -314,8 +350,11 @@ impl Blob {
         for run in runs(&asked, most) {
             let job = flight.new_job();
             run.clone().for_each(|block| flight.depart(block, job, op));
-            work.fetches
-                .push(FetchJob::new(Arc::clone(self), Arc::clone(plan), job, run));
+            let fetch = FetchJob::new(Arc::clone(self), Arc::clone(plan), job, run);
+            work.fetches.push(match op {
+                Some(op) if op.opens_within.is_some() => fetch.opening(),
+                _ => fetch,
+            });
         }
     }
 

@@ -164,8 +164,8 @@ pub trait Remote: Send + Sync + 'static {
     }
 
     /// Delivers `range` of one version of the object to `sink`: of the version `bound` if given (anything else is
-    /// [`RemoteError::Changed`]), otherwise of the version that is found. The range lies within the object as the caller
-    /// knows it; an object that ends earlier has changed.
+    /// [`RemoteError::Changed`]), otherwise of the version that is found. A range of the version `bound` lies within it; of
+    /// one that is found, what the object has of the range is delivered, and the sink decides whether that is welcome.
     fn fetch<'a>(
         &'a self,
         name: &'a ObjectName,

@@ -97,6 +97,8 @@ struct Piece<'a> {
     sink: &'a mut dyn Sink,
     version: Option<Validator>,
     announced: bool,
+    /// Where the object ends, once that is known.
+    size: u64,
     data: Vec<Bytes>,
 }
 
@@ -107,6 +109,7 @@ impl Sink for Piece<'_> {
         }
         self.announced = true;
         self.version.clone_from(&facts.validator);
+        self.size = facts.size;
         self.sink.version(facts, settled)
     }
 
@@ -177,6 +180,7 @@ impl Remote for SlowRemote {
                 sink,
                 version: bound.cloned(),
                 announced: false,
+                size: u64::MAX,
                 data: Vec::new(),
             };
             let mut at = range.start;
@@ -194,7 +198,7 @@ impl Remote for SlowRemote {
                 }
                 result?;
                 at = part.end;
-                if at >= range.end {
+                if at >= range.end.min(piece.size) {
                     return Ok(());
                 }
             }

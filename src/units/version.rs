@@ -152,6 +152,15 @@ impl Facts {
         }
     }
 
+    /// Whether stat(2) shows the same for both: all but the validator, which no program sees.
+    pub fn shows_the_same_as(&self, other: &Facts) -> bool {
+        let shown = |facts: &Facts| Facts {
+            validator: None,
+            ..facts.clone()
+        };
+        shown(self) == shown(other)
+    }
+
     /// Whether `newer` contradicts a fact that these facts know: a different kind, size or mtime, or a different
     /// validator of the same class. A stronger fact that is merely added contradicts nothing (decision 12).
     pub fn contradicted_by(&self, newer: &Facts) -> bool {

@@ -66,13 +66,8 @@ impl Vfs {
         match event {
             Event::Rebound(Which { ino, serial }, facts) => {
                 let mut table = self.table.lock();
-                if !table.is(ino, serial) {
-                    return;
-                }
-                table.rebind(ino, &facts, now);
-                drop(table);
-                if let Some(kernel) = self.invalidator.get() {
-                    kernel.forget_attributes(ino);
+                if table.is(ino, serial) {
+                    table.rebind(ino, &facts, now);
                 }
             }
             Event::Superseded(which) => self.carry_out_superseded(which),

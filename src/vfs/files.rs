@@ -1,36 +1,28 @@
 //! Requests about open files: open, read, release, lseek.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
 
+use super::announced::Found;
 use super::events::{Event, Which};
-use super::{Answer, Errno, Vfs, errno, guarded};
-use crate::engine::{Blob, ReadError, Reader};
+use super::table::Table;
+use super::{Answer, Cell, Errno, Vfs, carry_out, errno, guarded};
+use crate::engine::{Blob, Head, Opening, ReadError, Reader};
 use crate::units::{ByteRange, FileKind};
 
 /// One open file.
 pub struct OpenFile {
     which: Which,
     reader: Reader,
-    /// The size that the kernel may still believe in: that of the version which the facts named at the open.
-    size: u64,
 }
 
 impl OpenFile {
     /// Fills the front of `buf` with the bytes from `offset` if that needs no waiting; see [`Reader::read_now`].
     pub fn read_now(&self, offset: u64, buf: &mut [u8]) -> Option<usize> {
-        let got = self.reader.read_now(offset, buf)?;
-        (!misleads(self.size, offset, buf.len() as u64, got as u64)).then_some(got)
+        self.reader.read_now(offset, buf)
     }
-}
-
-/// Whether an answer of `got` bytes would mislead the kernel: it asks for pages that the file had when it was opened and
-/// has no more, since its first fetch has found a newer and shorter version. It has not heard of that yet, and would show
-/// zeros.
-fn misleads(size: u64, offset: u64, len: u64, got: u64) -> bool {
-    let end = offset + got;
-    got < len && end < size && offset + len > end.next_multiple_of(4096)
 }
 
 /// The answer to an open.
@@ -53,14 +45,61 @@ impl Vfs {
         if flags & libc::O_ACCMODE != libc::O_RDONLY || flags & libc::O_TRUNC != 0 {
             return done(Err(Errno::ROFS));
         }
-        let vfs = Arc::clone(self);
-        self.check(ino, move |answer| {
-            done(answer.and_then(|()| vfs.opened(ino)));
+        let (blob, which) = match self.blob(ino) {
+            Ok(found) => found,
+            Err(error) => return done(Err(error)),
+        };
+        if self.table.lock().get(ino).is_none_or(|i| i.superseded) {
+            return done(Err(Errno::STALE));
+        }
+        let (vfs, asked) = (Arc::clone(self), self.now());
+        let opened = Arc::clone(&blob);
+        blob.open(move |opening| {
+            guarded("an answer to an open", || match opening {
+                Opening::Unasked => {
+                    let next = Arc::clone(&vfs);
+                    vfs.check(ino, move |answer| {
+                        done(answer.and_then(|()| next.opened(&opened, which, Bytes::new())));
+                    });
+                }
+                Opening::Fetched(first) => done(vfs.opened(&opened, which, first)),
+                Opening::Changed(head) => {
+                    vfs.announce(which, head, asked);
+                    done(Err(Errno::STALE));
+                }
+                Opening::Failed(error) => done(Err(vfs.not_opened(which, &error, asked))),
+            });
         });
     }
 
-    fn opened(self: &Arc<Self>, ino: u64) -> Answer<Opened> {
-        let (blob, which) = self.blob(ino)?;
+    /// The remote has another version of this inode's object than was shown. The kernel looks the name up again, and finds
+    /// what came of it.
+    fn announce(&self, which: Which, head: Option<Head>, at: Duration) {
+        let name = self.table.lock().get(which.ino).map(|i| i.name.clone());
+        if let (Some(name), Some(head)) = (name, head) {
+            self.announced.put(Found {
+                facts: head.facts.clone(),
+                blob: self.source.blob_from(&name, head),
+                name,
+                at,
+                came: self.now(),
+            });
+        }
+        self.carry_out_superseded(which);
+    }
+
+    /// What a program is told whose open failed.
+    fn not_opened(&self, which: Which, error: &ReadError, at: Duration) -> Errno {
+        self.tell_failed_read(which, 0, error);
+        if !matches!(error, ReadError::NotFound) {
+            return errno::of_read(error);
+        }
+        let verdict = self.table.lock().supersede(which.ino, at);
+        carry_out(verdict);
+        Errno::NOENT
+    }
+
+    fn opened(self: &Arc<Self>, blob: &Arc<Blob>, which: Which, first: Bytes) -> Answer<Opened> {
         if blob.has_expired() {
             blob.supersede();
         }
@@ -71,7 +110,7 @@ impl Vfs {
         }
         {
             let mut table = self.table.lock();
-            let inode = table.get_mut(ino).ok_or(Errno::STALE)?;
+            let inode = table.get_mut(which.ino).ok_or(Errno::STALE)?;
             if inode.superseded {
                 drop(table);
                 blob.supersede();
@@ -81,12 +120,8 @@ impl Vfs {
         }
         let keep_cache = blob.keeps_pages();
         let handle = self.handle();
-        let (reader, size) = (blob.reader(), blob.facts().size);
-        let file = Arc::new(OpenFile {
-            which,
-            reader,
-            size,
-        });
+        let reader = blob.reader_from(first);
+        let file = Arc::new(OpenFile { which, reader });
         self.files.write().insert(handle, file);
         Ok(Opened { handle, keep_cache })
     }
@@ -111,15 +146,27 @@ impl Vfs {
             let cell = Arc::clone(&inode.cell);
             (which, cell, inode.name.clone(), inode.facts.clone())
         };
-        let blob = cell.get_or_init(|| {
-            let blob = self.source.blob(&name, &facts);
-            let events = self.events.clone();
-            blob.watch(Box::new(move |event| {
-                let _ = events.send(Event::new(which, event));
-            }));
-            blob
-        });
+        let blob = cell.get_or_init(|| self.watched(self.source.blob(&name, &facts), which));
         Ok((Arc::clone(blob), which))
+    }
+
+    /// Gives an inode that was just looked up the blob that an open has found for it, if it is of this version and has none.
+    pub(super) fn give_blob(&self, table: &Table<Cell>, ino: u64, found: &Found) {
+        let Some(inode) = table.get(ino) else { return };
+        let serial = inode.serial;
+        if !inode.facts.contradicted_by(&found.facts) {
+            let watched = || self.watched(Arc::clone(&found.blob), Which { ino, serial });
+            inode.cell.get_or_init(watched);
+        }
+    }
+
+    /// Has the inode told what becomes of its blob.
+    fn watched(&self, blob: Arc<Blob>, which: Which) -> Arc<Blob> {
+        let events = self.events.clone();
+        blob.watch(Box::new(move |event| {
+            let _ = events.send(Event::new(which, event));
+        }));
+        blob
     }
 
     /// The open file of a handle.
@@ -135,17 +182,8 @@ impl Vfs {
         len: u64,
         done: impl FnOnce(Answer<Bytes>) + Send + 'static,
     ) {
-        let (vfs, which, size) = (Arc::clone(self), file.which, file.size);
+        let (vfs, which) = (Arc::clone(self), file.which);
         let answered = move |answer: Result<Bytes, ReadError>| {
-            let answer = match answer {
-                Ok(bytes) if misleads(size, offset, len, bytes.len() as u64) => {
-                    tracing::debug!(
-                        "a read beyond the end of a version that is shorter than the one opened"
-                    );
-                    return done(Err(Errno::STALE));
-                }
-                other => other,
-            };
             guarded("an answer to a read", || {
                 if let Err(error) = &answer {
                     vfs.tell_failed_read(which, offset, error);
@@ -200,26 +238,5 @@ impl Vfs {
             libc::SEEK_HOLE => Ok(size),
             _ => Err(Errno::INVAL),
         }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn pages_that_a_shorter_version_has_no_more_are_not_shown_as_zeros() {
-        assert!(misleads(100_000, 80_000, 4096, 0), "wholly beyond the end");
-        assert!(misleads(100_000, 40_960, 65_536, 10_000), "across it");
-        assert!(!misleads(100_000, 40_960, 12_288, 10_000), "its last page");
-        assert!(
-            !misleads(100_000, 98_304, 4096, 1696),
-            "the end that was known"
-        );
-        assert!(!misleads(100_000, 0, 4096, 4096), "a whole answer");
-        assert!(
-            !misleads(50_000, 40_960, 65_536, 20_000),
-            "it became longer"
-        );
     }
 }

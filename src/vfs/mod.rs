@@ -6,9 +6,12 @@
 //! * One inode serves one version for its whole life (decision 12); the rules are in `table`, which is pure.
 //! * OPEN is the check: within the time-to-live it costs nothing, beyond it one question. A superseded inode answers
 //!   ESTALE at open, and the kernel looks the name up again.
+//! * The first open of an inode waits for the head of its first fetch (`files`), so that a version of another size or time
+//!   than was shown is found before the kernel reads a page of it.
 //! * The table's lock is never held while the engine or the remote is called: the engine calls back into here.
 //! * A remote that cannot be asked changes nothing: what was known of a name goes on being served.
 
+mod announced;
 mod ask;
 mod attr;
 mod dirs;
@@ -44,6 +47,7 @@ pub use options::{BadTtl, MetadataTtl, VfsOptions};
 pub use request::is_request;
 pub use rustix::io::Errno;
 
+use self::announced::Announced;
 use self::events::Event;
 use self::forget::Absent;
 use self::silence::Silence;
@@ -87,6 +91,7 @@ pub struct Vfs {
     events: Sender<Event>,
     invalidator: OnceLock<Box<dyn Invalidator>>,
     absent: Absent,
+    announced: Announced,
 }
 
 impl Vfs {
@@ -134,6 +139,7 @@ impl Vfs {
             events,
             invalidator: OnceLock::new(),
             absent: Absent::default(),
+            announced: Announced::default(),
         });
         events::start(Arc::downgrade(&vfs), inbox)
             .map_err(|error| RemoteError::Unreachable(format!("cannot start a thread: {error}")))?;

@@ -19,6 +19,7 @@ mod power;
 mod random;
 mod reads;
 mod semantics;
+mod shown;
 mod sick;
 mod tree;
 mod unreachable;

@@ -6,7 +6,7 @@ use bytes::Bytes;
 use larder::engine::FetchJob;
 use larder::remote::{RemoteError, Sink};
 use larder::testing::Rng;
-use larder::units::{Facts, FileKind, ObjectName, Timestamp, Validator};
+use larder::units::{ByteRange, Facts, FileKind, ObjectName, Timestamp, Validator};
 
 use crate::world::place;
 
@@ -173,6 +173,10 @@ impl Origin {
             (Arc::clone(object.now()), object.being_written)
         };
         let changed = RemoteError::Changed(Box::new(now.facts.clone()));
+        let range = match bound {
+            Some(_) => range,
+            None => range.clip(ByteRange::new(0, now.facts.size)),
+        };
         if bound.is_some_and(|b| Some(b) != now.facts.validator) || range.end > now.facts.size {
             job.finish(Err(changed));
             return (false, None);

@@ -8,12 +8,12 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use larder::engine::{
-    Cache, ChunkPolicy, Config, DiskPool, Executor, FetchJob, Fetcher, Ground, Job, Lane,
-    ReadError, Reader, Source, SystemClock, Verify,
+    Blob, Cache, ChunkPolicy, Config, DiskPool, Executor, FetchJob, Fetcher, Ground, Job, Lane,
+    Opening, ReadError, Reader, Source, SystemClock, Verify,
 };
 use larder::storage::HostIdentity;
 use larder::testing::{CrashStore, Rng, trust_every_checksum};
-use larder::units::{ByteRange, ChunkSize};
+use larder::units::{ByteRange, ChunkSize, Facts, ObjectName};
 use parking_lot::Mutex;
 
 use crate::origin::Origin;
@@ -126,9 +126,16 @@ impl Storm {
                 let object = &origin.objects[object];
                 (object.name.clone(), Arc::clone(object.now()))
             };
-            let reader = self.source.blob(&name, &now.facts).reader();
+            let blob = self.source.blob(&name, &now.facts);
+            let (reader, shown) = match rng.chance(128) {
+                true => match self.open(&name, blob) {
+                    Some(opened) => opened,
+                    None => continue,
+                },
+                false => (blob.reader(), now.facts.clone()),
+            };
             for _ in 0..rng.below(60) {
-                let start = rng.below(now.facts.size.max(1));
+                let start = rng.below(shown.size.max(1));
                 let range = ByteRange::at(start, 1 + rng.below(20_000));
                 let bytes = match self.read(&reader, range, rng.chance(100)) {
                     Ok(Some(bytes)) => bytes,
@@ -136,11 +143,10 @@ impl Storm {
                     Err(ReadError::Stale) => break,
                     Err(error) => panic!("nothing explains: {error}"),
                 };
-                // A blob that nobody had read may have been bound to a newer version.
-                let facts = reader.blob().facts();
+                // Each version has a time of its own: what was shown is what is read, to its last byte.
                 let data = {
                     let origin = self.origin.lock();
-                    let version = origin.objects[object].version_of(&facts).unwrap();
+                    let version = origin.objects[object].version_of(&shown).unwrap();
                     origin.objects[object].versions[version].data.clone()
                 };
                 let range = range.clip(ByteRange::new(0, data.len() as u64));
@@ -150,6 +156,25 @@ impl Storm {
                 };
                 assert!(bytes == right, "wrong bytes of {name}, {range}");
                 self.reads.fetch_add(1, Ordering::Relaxed);
+            }
+        }
+    }
+
+    /// Opens a blob as the file system does: another version than the one shown is opened in its place. `None` where the
+    /// object changes faster than that.
+    fn open(&self, name: &ObjectName, blob: Arc<Blob>) -> Option<(Reader, Facts)> {
+        let mut blob = blob;
+        loop {
+            let shown = Facts::clone(&blob.facts());
+            let (send, receive) = std::sync::mpsc::channel();
+            blob.open(move |came| drop(send.send(came)));
+            let came = receive.recv_timeout(Duration::from_secs(60));
+            match came.expect("every open is answered") {
+                Opening::Unasked => return Some((blob.reader(), shown)),
+                Opening::Fetched(first) => return Some((blob.reader_from(first), shown)),
+                Opening::Changed(head) => blob = self.source.blob_from(name, head?),
+                Opening::Failed(ReadError::Stale) => return None,
+                Opening::Failed(error) => panic!("nothing explains: {error}"),
             }
         }
     }

@@ -12,10 +12,10 @@ use std::time::Duration;
 use crate::origin::{Origin, Stream};
 use bytes::Bytes;
 use larder::check::{self, Disk, Mode, Plan};
-use larder::engine::{Blob, ReadError, Reader, Stats};
+use larder::engine::{Blob, Opening, ReadError, Reader, Stats};
 use larder::format::Geometry;
 use larder::testing::{CrashStore, Fate, Faults, Rng};
-use larder::units::ByteRange;
+use larder::units::{ByteRange, Facts};
 use parking_lot::Mutex;
 
 pub(crate) use self::daemon::{Daemon, Setup};
@@ -60,6 +60,10 @@ pub(crate) struct Handle {
     pub(crate) object: usize,
     pub(crate) blob: Arc<Blob>,
     pub(crate) reader: Reader,
+    /// What the reader was shown.
+    shown: Facts,
+    /// What came of its open, which it may be quicker than.
+    opening: Arc<Mutex<Option<Opening>>>,
     /// The version that its first byte was of.
     served: Option<usize>,
     /// Bytes of an object that was being written may be anything.
@@ -190,16 +194,48 @@ impl World {
     /// Opens an object in its present version.
     pub(crate) fn open(&mut self, object: usize) -> usize {
         let place = &self.origin.objects[object];
-        let blob = self.daemon().source.blob(&place.name, &place.now().facts);
-        let reader = blob.reader();
+        let shown = place.now().facts.clone();
+        let blob = self.daemon().source.blob(&place.name, &shown);
+        self.hold(object, blob, shown)
+    }
+
+    /// A handle on the blob of an object that a reader was shown like this. Half of the readers check it first, as the file
+    /// system does.
+    fn hold(&mut self, object: usize, blob: Arc<Blob>, shown: Facts) -> usize {
+        let opening = Arc::<Mutex<_>>::default();
+        if self.rng.chance(128) {
+            let place = Arc::clone(&opening);
+            blob.open(move |came| *place.lock() = Some(came));
+        }
+        let (reader, noisy) = (blob.reader(), self.origin.objects[object].being_written);
         self.handles.push(Some(Handle {
             object,
             blob,
             reader,
+            shown,
+            opening,
             served: None,
-            noisy: place.being_written,
+            noisy,
         }));
         self.handles.len() - 1
+    }
+
+    /// Goes on with what came of the open of a handle: the first bytes, or another version.
+    fn go_on_from_open(&mut self, handle: usize) {
+        let Some(Some(open)) = self.handles.get_mut(handle) else {
+            return;
+        };
+        let came = open.opening.lock().take();
+        match came {
+            Some(Opening::Fetched(first)) => open.reader = open.blob.reader_from(first),
+            Some(Opening::Changed(Some(head))) => {
+                let (object, shown) = (open.object, head.facts.clone());
+                let name = self.origin.objects[object].name.clone();
+                let blob = self.daemon().source.blob_from(&name, head);
+                self.hold(object, blob, shown);
+            }
+            _ => {}
+        }
     }
 
     /// Somebody begins to write to an object at the origin, or ends.
@@ -212,6 +248,7 @@ impl World {
 
     /// Begins a read, inline if that is possible.
     pub(crate) fn read(&mut self, handle: usize, range: ByteRange) {
+        self.go_on_from_open(handle);
         let Some(open) = &self.handles[handle] else {
             return;
         };
@@ -265,6 +302,12 @@ impl World {
         match result {
             Ok(bytes) => {
                 let facts = handle.blob.facts();
+                assert!(
+                    facts.shows_the_same_as(&handle.shown),
+                    "{} was shown as {:?} and is read as {facts:?}",
+                    object.name,
+                    handle.shown
+                );
                 let version = object
                     .version_of(&facts)
                     .expect("a blob serves a version that was");

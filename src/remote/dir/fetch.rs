@@ -19,6 +19,9 @@ use crate::units::{ByteRange, Facts, FileKind, ObjectName, Validator};
 /// for the whole range.
 const PIECE: u64 = 1 << 20;
 
+/// How often a file is opened anew that changes while its first piece is read: where any version is welcome.
+const TRIES: u32 = 8;
+
 /// Delivers `range` to `sink`.
 pub(super) async fn fetch(
     tree: &Arc<Tree>,
@@ -29,11 +32,20 @@ pub(super) async fn fetch(
 ) -> Result<(), RemoteError> {
     let first = ByteRange::at(range.start, PIECE).clip(range);
     let (ground, name, bound) = (Arc::clone(tree), name.clone(), bound.cloned());
-    let opened = super::blocking(move || open(&ground, &name, first, bound.as_ref())).await?;
-    let (file, settled, bytes) = opened;
+    let opened = super::blocking(move || {
+        let mut tries = 0;
+        loop {
+            match open(&ground, &name, first, bound.as_ref()) {
+                Err(RemoteError::Changed(_)) if bound.is_none() && tries < TRIES => tries += 1,
+                opened => return opened,
+            }
+        }
+    });
+    let (file, settled, bytes) = opened.await?;
     let facts = Arc::new(file.facts.clone());
     sink.version(&facts, settled)?;
-    let mut at = first.end;
+    let range = range.clip(ByteRange::new(0, facts.size));
+    let mut at = range.start + bytes.len() as u64;
     sink.data(bytes);
     let file = Arc::new(file);
     while at < range.end {
@@ -73,6 +85,10 @@ fn open(
     if bound.is_some() && facts.validator.as_ref() != bound {
         return Err(RemoteError::Changed(Box::new(facts)));
     }
+    let first = match bound {
+        Some(_) => first,
+        None => first.clip(ByteRange::new(0, facts.size)),
+    };
     let now = (tree.clock)();
     let settled = settle::is_settled(fd.as_fd(), &facts, traits, now, tree.settle);
     let file = OpenFile {
@@ -90,12 +106,14 @@ impl OpenFile {
         let wanted = usize::try_from(piece.len()).unwrap_or(usize::MAX);
         let mut bytes = Vec::with_capacity(wanted);
         let read = loop {
+            if bytes.len() >= wanted {
+                break Ok(());
+            }
             let offset = piece.start + bytes.len() as u64;
             match rustix::io::pread(&self.fd, spare_capacity(&mut bytes), offset) {
                 Err(Errno::INTR) => {}
                 Err(error) => break Err(error),
                 Ok(0) => break Ok(()),
-                Ok(_) if bytes.len() >= wanted => break Ok(()),
                 Ok(_) => {}
             }
         };

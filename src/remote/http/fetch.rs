@@ -167,10 +167,8 @@ impl Course<'_> {
             return Err(self.web.changed(facts));
         }
         if self.announced.is_none() {
-            if total < self.range.end {
-                return Err(self.web.changed(self.web.file(total, &version)));
-            }
             self.announce(&facts, version.settled, sink)?;
+            self.range = self.range.clip(ByteRange::new(0, total));
             if arrival.is_whole && self.range != arrival.span {
                 self.warn(&version);
                 if !sink.whole() {

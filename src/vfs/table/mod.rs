@@ -363,10 +363,11 @@ impl<C: Kept> Table<C> {
         }
     }
 
-    /// The first fetch of an inode found another version than the facts said, before anything was served from it.
+    /// The first fetch of an inode found another version than the facts said, of which stat(2) shows the same, before
+    /// anything was served from it.
     pub(super) fn rebind(&mut self, ino: u64, facts: &Facts, at: Duration) {
         if let Some(inode) = self.inodes.get_mut(&ino) {
-            inode.facts.clone_from(facts);
+            inode.facts.validator.clone_from(&facts.validator);
             inode.checked = inode.checked.max(at);
         }
     }

@@ -108,12 +108,17 @@ fn a_listing_that_lies_misleads_nobody_for_long() {
             let name = format!("size-{number}");
             let facts = mount.listed(&name).await.unwrap();
             assert_eq!(facts.size, size + 5);
-            let open = mount.open(&name, &facts, true).unwrap();
-            let result = open.read_all().await.unwrap();
+            // A size was shown: nothing else is read through it.
+            let shown = mount.open(&name, &facts, true).unwrap();
+            let result = shown.read_all().await.unwrap();
             assert!(
-                result.is_ok(),
-                "{name}: nothing was served yet, so the true version is taken on: {result:?}"
+                matches!(result, Err(ReadError::Stale)),
+                "{name}: {result:?}"
             );
+            // Whoever opens it finds the true version.
+            let open = mount.open_shown(&name, &facts).await.unwrap();
+            assert_eq!(open.blob.facts().size, size, "{name}");
+            open.read_all().await.unwrap().unwrap();
         }
     });
 }

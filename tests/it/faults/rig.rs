@@ -5,7 +5,9 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
-use larder::engine::{Blob, BlobInfo, ChunkPolicy, Config, OpenedCache, ReadError, Source};
+use larder::engine::{
+    Blob, BlobInfo, ChunkPolicy, Config, OpenedCache, Opening, ReadError, Source,
+};
 use larder::remote::{Credentials, HttpRemote, HttpSettings, Remote, RemoteError};
 use larder::testing::origin::{Judge, Method, Origin};
 use larder::units::{ByteRange, Facts, FileKind, ObjectName};
@@ -140,6 +142,33 @@ impl Mount {
             })),
             limit: self.rig.timeout + SLACK,
         })
+    }
+
+    /// Opens an object that was shown with these facts, as the file system does: where its first fetch finds another version,
+    /// that one is opened.
+    pub(crate) async fn open_shown(&self, name: &str, facts: &Facts) -> Result<Open, String> {
+        let mut open = self.open(name, facts, true).ok_or("it is no file")?;
+        loop {
+            let (answer, answered) = oneshot::channel();
+            open.blob.open(move |came| drop(answer.send(came)));
+            let came = tokio::time::timeout(open.limit, answered).await;
+            let came = came.map_err(|_| format!("an open of {name} got no answer"))?;
+            let next = match came.map_err(|_| format!("an open of {name} was forgotten"))? {
+                Opening::Unasked | Opening::Fetched(_) => return Ok(open),
+                Opening::Changed(Some(head)) => {
+                    let blob = self
+                        .source
+                        .blob_from(&ObjectName::new(name.as_bytes()), head);
+                    Open { blob, ..open }
+                }
+                Opening::Changed(None) => {
+                    let facts = self.facts(name).await.map_err(|e| e.to_string())?;
+                    self.open(name, &facts, true).ok_or("it is no file")?
+                }
+                Opening::Failed(error) => return Err(error.to_string()),
+            };
+            open = next;
+        }
     }
 
     /// Reads all of an object, as soon as the calm origin lets it be read, through `open` as long as that may serve.

@@ -1,0 +1,118 @@
+//! The first bytes of an object as one answer of the remote brought them, with the version that they belong to.
+//!
+//! The first fetch of an object that is being opened may find another version than the one that was shown. Its bytes are
+//! kept here for the blob of that version, which is opened next: a file that changes all the time can be opened all the
+//! same, since nothing has to be asked a second time.
+
+use bytes::{Bytes, BytesMut};
+
+use super::sync::Mutex;
+use crate::units::{ByteRange, ChunkSize, Facts, FileKind, Validator};
+
+/// What the kernel asks for in one request when it begins to read a file: a file of so many bytes comes whole at its open.
+pub(super) const FIRST_READ: u64 = 128 << 10;
+
+/// The bytes that the open of a file of `size` bytes asks for: the whole of a small file, one block of any other.
+pub(super) fn first_bytes(size: u64, chunk: ChunkSize) -> ByteRange {
+    let len = match size <= FIRST_READ {
+        true => size,
+        false => chunk.block_size().min(size),
+    };
+    ByteRange::at(0, len)
+}
+
+/// The first bytes of one version of an object.
+#[derive(Clone, Debug)]
+pub struct Head {
+    /// What stat(2) shows of the version; its validator is set.
+    pub facts: Facts,
+    pub(super) settled: bool,
+    pub(super) bytes: Bytes,
+}
+
+/// The heads that a blob has to do with.
+#[derive(Default)]
+pub(super) struct Heads {
+    /// Its own, until it is opened.
+    pub(super) own: Mutex<Option<Head>>,
+    /// That of the version which its first fetch found in its stead.
+    pub(super) next: Mutex<Option<Head>>,
+}
+
+/// A head that is being received.
+pub(super) struct Receiving {
+    facts: Facts,
+    settled: bool,
+    bytes: BytesMut,
+}
+
+impl Receiving {
+    /// Begins to receive the head of the version `facts`, of which `wanted` bytes are delivered. `None` where they would be
+    /// of no use: of an object without a validator only what one answer delivered is one version.
+    pub(super) fn new(facts: &Facts, settled: bool, wanted: u64) -> Option<Self> {
+        let stamped = matches!(facts.validator, Some(Validator::Stamp(_)));
+        let whole = facts.size <= wanted;
+        let useful = facts.kind == FileKind::File && (whole || !stamped);
+        useful.then(|| Self {
+            facts: facts.clone(),
+            settled,
+            bytes: BytesMut::new(),
+        })
+    }
+
+    pub(super) fn take(&mut self, bytes: &Bytes) {
+        self.bytes.extend_from_slice(bytes);
+    }
+
+    /// The head, as far as its bytes came.
+    pub(super) fn finish(self) -> Head {
+        Head {
+            facts: self.facts,
+            settled: self.settled,
+            bytes: self.bytes.freeze(),
+        }
+    }
+}
+
+impl Head {
+    /// Whether these are all the bytes of `range`.
+    pub(super) fn holds(&self, range: ByteRange) -> bool {
+        range.end <= self.bytes.len() as u64
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_small_file_is_asked_for_whole_and_of_another_one_block() {
+        let chunk = ChunkSize::DEFAULT;
+        for (size, asked) in [
+            (1, 1),
+            (65_536, 65_536),
+            (131_072, 131_072),
+            (131_073, 65_536),
+            (100 << 30, 65_536),
+        ] {
+            assert_eq!(first_bytes(size, chunk), ByteRange::at(0, asked), "{size}");
+        }
+        let large = ChunkSize::MAX;
+        assert_eq!(first_bytes(100 << 30, large).len(), 1 << 20);
+        assert_eq!(first_bytes(200_000, large).len(), 200_000);
+    }
+
+    #[test]
+    fn the_head_of_a_version_that_cannot_be_continued_is_of_no_use() {
+        let facts = |size, validator| Facts::file(size, validator);
+        let strong = || Validator::Strong(b"v".as_slice().into());
+        assert!(Receiving::new(&facts(1000, strong()), true, 10).is_some());
+        assert!(Receiving::new(&facts(1000, Validator::Stamp(1)), true, 10).is_none());
+        assert!(Receiving::new(&facts(10, Validator::Stamp(1)), true, 10).is_some());
+        let dir = Facts {
+            kind: FileKind::Dir,
+            ..facts(10, strong())
+        };
+        assert!(Receiving::new(&dir, true, 10).is_none());
+    }
+}

@@ -1,0 +1,55 @@
+//! Versions that the open of an older inode has found, until their names are looked up.
+//!
+//! An open that finds another version than the one that was shown answers ESTALE, and the kernel looks the name up again at
+//! once. What the open has learned is evidence for that lookup, and the bytes that came along open the new inode.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::time::Duration;
+
+use parking_lot::Mutex;
+
+use crate::engine::Blob;
+use crate::units::{Facts, ObjectName};
+
+/// How many are kept: each with 128 KiB of bytes, or with a block of 1 MiB at most.
+const KEPT_MAX: usize = 16;
+/// The kernel looks a name up within microseconds.
+const LIFE: Duration = Duration::from_secs(1);
+
+/// A version that was found.
+pub(super) struct Found {
+    pub(super) name: ObjectName,
+    pub(super) facts: Facts,
+    pub(super) blob: Arc<Blob>,
+    /// When it was asked for.
+    pub(super) at: Duration,
+    /// When the answer came.
+    pub(super) came: Duration,
+}
+
+/// The versions that wait for a lookup, oldest first.
+#[derive(Default)]
+pub(super) struct Announced(Mutex<VecDeque<Found>>);
+
+impl Announced {
+    pub(super) fn put(&self, found: Found) {
+        let mut kept = self.0.lock();
+        kept.retain(|other| other.name != found.name);
+        if kept.len() >= KEPT_MAX {
+            kept.pop_front();
+        }
+        kept.push_back(found);
+    }
+
+    /// Takes what was found of a name a moment before `now`.
+    pub(super) fn take(&self, name: &ObjectName, now: Duration) -> Option<Found> {
+        let mut kept = self.0.lock();
+        if kept.is_empty() {
+            return None;
+        }
+        kept.retain(|found| now.saturating_sub(found.came) < LIFE);
+        let place = kept.iter().position(|found| found.name == *name)?;
+        kept.remove(place)
+    }
+}
