@@ -161,7 +161,7 @@ fn w4_a_server_without_ranges_is_read_once() {
         }
     });
     assert_eq!(fetched(&rig), 2 * data.len() as u64);
-    assert!(is_logged(&rig, "ignores ranges", 1));
+    assert!(is_logged(&rig, "ignores range requests", 1));
     rig.umount();
 }
 
