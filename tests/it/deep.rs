@@ -220,8 +220,10 @@ fn spoilt() -> (Stage, Vec<(String, String)>) {
         if n % 5 == 0 {
             let block = blocks - 1 - n % 2;
             stage.spoil(slot, u64::from(block) * chunk.block_size() + u64::from(n));
-            let detail =
-                format!("blocks [{block}] are wrong, and it was written before the last boot");
+            let detail = format!(
+                "checksum mismatch or read error in blocks [{block}]; \
+                     the slot was written before the last boot, so all of it is dropped"
+            );
             expected.push((format!("slot {n}"), detail));
         }
     }
