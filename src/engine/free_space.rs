@@ -65,7 +65,7 @@ impl FreeSpace {
         }
         if run >= WHOLE {
             return Err(format!(
-                "{} % leaves no space for the cache: give less than 100 %",
+                "to keep {} % of a disk free leaves nothing for the cache: give less than 100 %",
                 percent(run)
             ));
         }
