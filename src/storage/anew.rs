@@ -1,7 +1,7 @@
 //! A cache that begins anew because nothing of it can be proven: all three superblocks are gone, and with them the number
 //! that seeds every checksum, every key and every tag.
 //!
-//! The old chunk files are removed before the old index is move to quarantine/, so that whatever cuts this short leaves a cache
+//! The old chunk files are removed before the old index is set aside, so that whatever cuts this short leaves a cache
 //! that begins anew at the next try, or one that is empty.
 
 use std::io;
@@ -82,7 +82,7 @@ impl CacheDir {
             discard_dirty(path).map_err(CacheDirError::io("remove dirty/ of", path))?;
         }
         let old_index = quarantine(&dir, Path::new(INDEX_NAME))
-            .map_err(CacheDirError::io("move to quarantine/", &index))?;
+            .map_err(CacheDirError::io("quarantine", &index))?;
         let options = CreateOptions {
             capacity: Geometry::capacity_for_index(old.len()),
             slots: None,

@@ -342,7 +342,10 @@ fn what_the_disk_does_not_give_is_a_wrong_block_and_nothing_beside_it() {
             panic!("not one finding");
         };
         assert_eq!(place, "slot 0");
-        assert!(detail.starts_with("blocks [3] are wrong"), "{detail}");
+        assert!(
+            detail.starts_with("checksum mismatch or read error in blocks [3]"),
+            "{detail}"
+        );
     }
 }
 

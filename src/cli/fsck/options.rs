@@ -35,7 +35,7 @@ pub(super) struct Options {
     /// Answer yes to every question.
     #[arg(short = 'y')]
     pub(super) yes: bool,
-    /// Check even a cache that was closed cleanly; cachefsck always does, and accepts the option for compatibility with fsck.
+    /// Check even a cache that was closed cleanly; cachefsck always does, and accepts it for compatibility with fsck.
     #[arg(short = 'f')]
     pub(super) force: bool,
     /// Read every cached block and verify its checksum.
@@ -44,7 +44,7 @@ pub(super) struct Options {
     /// Print the result as JSON.
     #[arg(long)]
     pub(super) json: bool,
-    /// Read blocks with this many threads [default: the number of processors, at most 8].
+    /// Read blocks with this many threads (default: the number of processors, at most 8).
     #[arg(short = 'j', value_name = "N", value_parser = clap::value_parser!(u16).range(1..=256))]
     jobs: Option<u16>,
     /// Before a repair, copy everything that it changes or drops into a new numbered directory in DIR.
