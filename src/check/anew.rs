@@ -41,7 +41,7 @@ pub fn start_anew(
         clause: Clause::Super,
         place: "all superblocks".to_owned(),
         detail: format!(
-            "none held; the old index is now {}, {files} chunk files were removed, and the new cache may take {capacity} bytes",
+            "none was valid; the old index was moved to {}, {files} chunk files were removed, and the new cache has a size limit of {capacity} bytes",
             old_index.display()
         ),
         bytes,

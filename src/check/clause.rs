@@ -35,17 +35,17 @@ clauses! {
     SlotSector, "F-SLOT-SECTOR", "a slot record is damaged";
     SlotTwin, "F-SLOT-TWIN", "two slots claim the same chunk";
     SlotPlace, "F-SLOT-PLACE", "a slot lies in the wrong segment";
-    SlotExtent, "F-SLOT-EXTENT", "a slot holds what its blob cannot have";
+    SlotExtent, "F-SLOT-EXTENT", "a slot contradicts the size or chunk size of its blob";
     BlobSector, "F-BLOB-SECTOR", "a blob record is damaged";
     BlobTwin, "F-BLOB-TWIN", "two blob records have the same key";
     BlobPlace, "F-BLOB-PLACE", "a blob record lies in the wrong segment";
-    BlobLost, "F-BLOB-LOST", "a blob record is missing that slots name";
+    BlobLost, "F-BLOB-LOST", "a blob record that slots refer to is missing";
     HeapSector, "F-HEAP-SECTOR", "a heap cell is damaged";
-    FileShort, "F-FILE-SHORT", "a chunk file ends before a block that its slot calls present";
-    FileOrphan, "F-FILE-ORPHAN", "a chunk file lies where no slot was ever used";
-    FileStray, "F-FILE-STRAY", "something in the directory is not the cache's";
-    Dirty, "F-DIRTY", "user bytes that this version cannot check";
-    BlockCrc, "F-BLOCK-CRC", "a block's bytes do not give its checksum, or cannot be read";
+    FileShort, "F-FILE-SHORT", "a chunk file is shorter than its slot record says";
+    FileOrphan, "F-FILE-ORPHAN", "a chunk file belongs to a slot that was never used";
+    FileStray, "F-FILE-STRAY", "a file in the directory does not belong to the cache";
+    Dirty, "F-DIRTY", "user data was never uploaded, and this version cannot check it";
+    BlockCrc, "F-BLOCK-CRC", "a block has a checksum mismatch or cannot be read";
 }
 
 impl Serialize for Clause {

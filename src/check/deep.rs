@@ -298,7 +298,7 @@ impl<'a> Work<'a> {
                 Err(io::Error::new(
                     error.kind(),
                     format!(
-                        "more than {UNREADABLE_MAX} blocks cannot be read ({error}): the disk is dying, so put --cache-dir on another"
+                        "more than {UNREADABLE_MAX} blocks cannot be read ({error}): the disk is failing, so move --cache-dir to another disk"
                     ),
                 ))
             }

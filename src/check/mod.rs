@@ -149,7 +149,7 @@ pub enum CheckError {
     Io(#[from] io::Error),
     /// No superblock holds, so that nothing can be proven.
     #[error(
-        "none of the three superblocks is valid ({0}), and without one nothing in the cache can be proven: cachefsck -y sets the old index aside and begins an empty one"
+        "none of the three superblocks is valid ({0}), so the cached data cannot be verified: cachefsck -y moves the old index to quarantine/ and starts an empty cache"
     )]
     Superblock(SectorError),
     /// The observer ended it.

@@ -41,7 +41,7 @@ pub fn repair(
             Ok(()) => finding.fixed = true,
             Err(error) => finding
                 .detail
-                .push_str(&format!("; it cannot be put right: {error}")),
+                .push_str(&format!("; repair failed: {error}")),
         }
     }
     if report.findings.iter().any(|finding| finding.fixed) {

@@ -167,7 +167,7 @@ impl fmt::Display for Report {
         let c = &self.counts;
         writeln!(
             f,
-            "{} of {} slots hold {} blocks ({} slots orphaned), {} of {} blob records are in use, {} chunk files",
+            "{} of {} slots in use with {} blocks ({} slots without a blob record), {} of {} blob records in use, {} chunk files",
             c.used_slots,
             c.slots,
             c.present_blocks,
@@ -178,7 +178,7 @@ impl fmt::Display for Report {
         )?;
         if self.deep {
             let bytes = size(c.checked_bytes);
-            writeln!(f, "{} blocks read and checked, {bytes}", c.checked_blocks)?;
+            writeln!(f, "{} blocks read and verified, {bytes}", c.checked_blocks)?;
         }
         if self.is_clean() {
             return writeln!(f, "clean");
@@ -189,7 +189,7 @@ impl fmt::Display for Report {
         let (clause, found, fixed, bytes) = head;
         writeln!(
             f,
-            "{clause:<wide$} {found:>8} {fixed:>8} {bytes:>10}  what (clause of format-spec.md)"
+            "{clause:<wide$} {found:>8} {fixed:>8} {bytes:>10}  meaning (clauses are explained in format-spec.md)"
         )?;
         for row in self.rows() {
             let (id, what) = (row.clause.id(), row.clause.text());
@@ -200,13 +200,13 @@ impl fmt::Display for Report {
         if fixed > 0 {
             writeln!(
                 f,
-                "{fixed} put right, {} dropped or set aside",
+                "{fixed} repaired, {} dropped or moved to quarantine/",
                 size(self.bytes_dropped())
             )?;
         }
         match open {
             0 => Ok(()),
-            open => writeln!(f, "{open} left as they are"),
+            open => writeln!(f, "{open} not repaired"),
         }
     }
 }

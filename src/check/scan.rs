@@ -87,7 +87,7 @@ fn superblocks(storage: &dyn Storage) -> Result<(Superblock, Vec<Bad>), CheckErr
         let same = |s: &Superblock| (s.uuid, s.geometry) == (superblock.uuid, superblock.geometry);
         let why = match decoded {
             Ok(copy) if same(&copy) => continue,
-            Ok(_) => "its uuid or geometry is not that of the copy that holds".to_owned(),
+            Ok(_) => "its uuid or geometry differs from that of the current copy".to_owned(),
             Err(why) => why,
         };
         bad.push(Bad {

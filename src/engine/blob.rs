@@ -357,7 +357,7 @@ impl Blob {
     ) -> Result<Arc<Plan>, RemoteError> {
         let Some(validator) = &facts.validator else {
             return Err(RemoteError::Untrusted(
-                "it names no version of the object".into(),
+                "it does not name a version of the object".into(),
             ));
         };
         let changed = || Err(RemoteError::Changed(Box::new(facts.clone())));

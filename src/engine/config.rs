@@ -112,7 +112,12 @@ impl ChunkRule {
         let glob = GlobBuilder::new(pattern.strip_prefix('/').unwrap_or(pattern))
             .literal_separator(true)
             .build()
-            .map_err(|error| format!("'{pattern}' is no pattern of names: {}", error.kind()))?;
+            .map_err(|error| {
+                format!(
+                    "'{pattern}' is not a valid pattern for file names: {}",
+                    error.kind()
+                )
+            })?;
         Ok(Self {
             pattern: glob.compile_matcher(),
             whole,

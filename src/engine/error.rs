@@ -7,16 +7,16 @@ use crate::remote::RemoteError;
 #[derive(Debug, Clone, thiserror::Error)]
 pub enum ReadError {
     /// The version is no longer to be had.
-    #[error("the version that was opened is gone from the remote and not cached")]
+    #[error("the version that was opened is no longer at the remote and not in the cache")]
     Stale,
     /// The remote said that there is no such object.
-    #[error("the remote has no such object")]
+    #[error("the object does not exist at the remote")]
     NotFound,
     /// The remote forbids it.
-    #[error("the remote forbids it")]
+    #[error("the remote denies access")]
     Forbidden,
     /// Not answered within the deadline.
-    #[error("no answer within the deadline")]
+    #[error("no answer within the timeout")]
     TimedOut,
     /// The remote could not be asked, or its answer was not to be trusted.
     #[error("{0}")]
@@ -45,17 +45,17 @@ pub enum OpenError {
     #[error("cannot read or write the index: {0}")]
     Io(#[from] std::io::Error),
     /// No superblock holds.
-    #[error("neither copy of the superblock is valid ({0}): cachefsck -p mends it")]
+    #[error("neither copy of the superblock is valid ({0}): repair the cache with cachefsck -p")]
     Superblock(SectorError),
     /// No session holds.
-    #[error("neither copy of the session is valid: cachefsck -p mends it")]
+    #[error("neither copy of the session is valid: repair the cache with cachefsck -p")]
     Session,
     /// Unknown incompatible features.
     #[error("the cache uses features that this version does not know (incompatible bits {0:#x})")]
     Features(u64),
     /// The index has another length than its superblock says.
     #[error(
-        "the index is {actual} bytes long, its superblock says {expected}: cachefsck -p mends it"
+        "the index is {actual} bytes long, but its superblock says {expected}: repair the cache with cachefsck -p"
     )]
     Length {
         /// What the file has.
@@ -64,6 +64,8 @@ pub enum OpenError {
         expected: u64,
     },
     /// The cache was mounted 2^24 times.
-    #[error("the cache has used up its {0} epochs: remove it and let larder make a new one")]
+    #[error(
+        "the cache has been mounted {0} times, the most that its format can count: remove it, and larder creates a new one"
+    )]
     Epochs(u64),
 }

@@ -181,7 +181,7 @@ impl Executor for DiskPool {
                     return;
                 }
                 if let Err(error) = self.hire(crew) {
-                    tracing::debug!("no thread to take the place of one that hangs: {error}");
+                    tracing::debug!("cannot start a thread to replace one that hangs: {error}");
                     return;
                 }
             }

@@ -194,7 +194,7 @@ impl FetchJob {
             Ok(()) if self.at == self.range.end => None,
             Ok(()) if self.told_enough.load(Ordering::Relaxed) => None,
             Ok(()) => Some(RemoteError::Untrusted(format!(
-                "it ended at byte {} of {} without an error",
+                "the answer ended at byte {} of {} without an error",
                 self.at, self.range
             ))),
             Err(error) => Some(error),
@@ -460,7 +460,7 @@ impl Sink for FetchJob {
 impl Drop for FetchJob {
     fn drop(&mut self) {
         self.end(Err(RemoteError::Unreachable(
-            "the fetch was given up".into(),
+            "the fetch was cancelled".into(),
         )));
     }
 }

@@ -59,13 +59,13 @@ impl FreeSpace {
         let ordered = stop <= cull && cull <= run;
         if !ordered {
             return Err(format!(
-                "{} is no order of marks: RUN is the largest, STOP the smallest, as in 10/7/3",
+                "{} is not in descending order: RUN must be the largest and STOP the smallest, as in 10/7/3",
                 Self { run, cull, stop }
             ));
         }
         if run >= WHOLE {
             return Err(format!(
-                "to keep {} % of a disk free is to keep nothing: say less than 100 %",
+                "to keep {} % of a disk free leaves nothing for the cache: give less than 100 %",
                 percent(run)
             ));
         }

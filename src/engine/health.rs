@@ -45,8 +45,8 @@ impl fmt::Display for DiskState {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::Well => "works",
-            Self::Failing => "answers with errors",
-            Self::Hung => "does not answer",
+            Self::Failing => "returns errors",
+            Self::Hung => "does not respond",
             Self::ReadOnly => "has become read-only",
             Self::Vanished => "has lost the cache directory: it was removed or replaced",
         })
@@ -77,7 +77,7 @@ pub(super) enum Failure {
 
 /// Marks an operation that was not tried.
 #[derive(Debug, thiserror::Error)]
-#[error("the cache disk {0} and is left alone")]
+#[error("the cache disk {0} and is not used at the moment")]
 pub(super) struct Bypassed(pub(super) DiskState);
 
 impl Failure {
@@ -379,7 +379,7 @@ mod tests {
         assert_eq!(of(Errno::NOTCONN, Access::Write), Failure::Disk);
         let bypassed = io::Error::other(Bypassed(DiskState::Hung));
         assert_eq!(Failure::of(&bypassed, Access::Read), Failure::Bypassed);
-        let why = "the cache disk does not answer and is left alone";
+        let why = "the cache disk does not respond and is not used at the moment";
         assert_eq!(bypassed.to_string(), why);
     }
 }

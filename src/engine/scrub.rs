@@ -187,10 +187,10 @@ impl Cache {
             failures: 0,
         });
         let what = match kind {
-            ScrubKind::Suspect => "what was cached before the stop",
-            ScrubKind::All => "everything that is cached",
+            ScrubKind::Suspect => "what was cached before the last stop",
+            ScrubKind::All => "the whole cache",
         };
-        tracing::info!("scrub: checking {what}, {total} bytes at most");
+        tracing::info!("scrub: checking {what}, up to {total} bytes");
     }
 
     fn end(&self, pass: &mut Pass, how: ScrubEnd) {
@@ -210,10 +210,10 @@ impl Cache {
         let how = match how {
             ScrubEnd::Finished => "done",
             ScrubEnd::Stopped => "stopped",
-            ScrubEnd::DiskFailed => "given up, the cache disk does not answer",
+            ScrubEnd::DiskFailed => "aborted, because the cache disk does not respond",
         };
         tracing::info!(
-            "scrub: {how}; {checked_blocks} blocks hold, {bad_blocks} do not and were forgotten, {dropped_slots} chunks dropped"
+            "scrub: {how}; {checked_blocks} blocks are intact, {bad_blocks} were damaged and removed from the cache, {dropped_slots} whole chunks were removed"
         );
     }
 

@@ -29,8 +29,8 @@ pub struct LimitsView {
 pub enum LimitsError {
     /// The index leaves too little.
     #[error(
-        "a cache size of {capacity} bytes is too small for this cache: its index alone takes {index}. Say {least} or more, \
-         or make the index smaller with 'larder resize --cache-size'"
+        "a cache size of {capacity} bytes is too small for this cache: its index alone takes {index} bytes. Give {least} or more, \
+         or shrink the index with 'larder resize --cache-size'"
     )]
     TooSmall {
         /// What was asked for.
@@ -42,11 +42,13 @@ pub enum LimitsError {
     },
     /// Nothing may be written.
     #[error(
-        "the size of this cache cannot be changed: it has features that this version of larder may not write"
+        "the size of this cache cannot be changed: the cache uses features that this version of larder cannot write. Use a newer larder"
     )]
     ReadOnly,
     /// Somebody damaged what is open.
-    #[error("neither copy of the superblock is valid ({0}): unmount, and cachefsck -p mends it")]
+    #[error(
+        "neither copy of the superblock is valid ({0}): unmount, then repair the cache with cachefsck -p"
+    )]
     Superblock(SectorError),
     /// The disk said no.
     #[error("the new size could not be written to the cache disk: {0}")]
@@ -134,8 +136,7 @@ fn outgrown(geometry: &Geometry, capacity: u64) -> Option<String> {
     let (slots, files) = (geometry.n_slots(), geometry.n_blobs());
     (slots < usual.n_slots() || files < usual.n_blobs()).then(|| {
         format!(
-            "the index was made for a smaller cache: it holds {slots} chunks of {files} files, a new one of this size {} of {}. \
-             'larder resize', while the cache is not mounted, makes it larger",
+            "the index was made for a smaller cache: it has room for {slots} chunks and {files} files, while a new cache of this size would have room for {} chunks and {} files. To enlarge it, unmount the cache and run 'larder resize'",
             usual.n_slots(),
             usual.n_blobs()
         )

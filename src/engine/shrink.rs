@@ -64,10 +64,10 @@ impl Cache {
         let marks = self.limits.marks();
         match (was, is) {
             (Pressure::None, Pressure::Culling | Pressure::Stopped) => tracing::warn!(
-                "the cache disk is short of free space or inodes (marks {marks}): the cache gives back and takes no more"
+                "the cache disk is short of free space or inodes (limits {marks}): larder frees cache space and caches nothing new"
             ),
             (Pressure::Culling | Pressure::Stopped, Pressure::None) => {
-                tracing::info!("the cache disk has free space again (marks {marks})");
+                tracing::info!("the cache disk has enough free space again (limits {marks})");
             }
             _ => {}
         }

@@ -59,13 +59,13 @@ impl LastStop {
             Self::New | Self::Clean => None,
             Self::Killed => Some("the last daemon was killed: everything it wrote is kept"),
             Self::PowerCut => Some(
-                "the power went, or the machine was restarted: what was cached is checked before it is used",
+                "the power failed or the machine was restarted while the cache was in use: cached data is checked before it is used",
             ),
             Self::OtherMachine => Some(
-                "it was in use on another machine and not closed there: what was cached is checked before it is used",
+                "the cache was in use on another machine and was not closed there: cached data is checked before it is used",
             ),
             Self::DiskRemounted => Some(
-                "its disk was away while it was in use: what was cached is checked before it is used",
+                "the cache disk was disconnected while the cache was in use: cached data is checked before it is used",
             ),
         }
     }

@@ -164,14 +164,14 @@ impl Watched {
         self.counts.write_queue_full.add(1);
         if self.queue.lock().came(self.clock.monotonic()) {
             tracing::warn!(
-                "too much waits to be written to the cache disk: some of what is read is not kept"
+                "too much data waits to be written to the cache disk: some of what is read is not cached"
             );
         }
     }
 
     /// Nothing of what waits to be written gets written, for too long: `bytes` wait.
     pub(super) fn takes_nothing(&self, bytes: u64, now: Duration) {
-        tracing::debug!("{bytes} bytes wait for the cache disk");
+        tracing::debug!("{bytes} bytes are waiting to be written to the cache disk");
         self.counts.hung.add(1);
         let change = self.writing.judge.lock().stuck(now);
         self.change(Access::Write, change);
@@ -305,7 +305,7 @@ impl Watched {
                 counts.no_space.add(1);
                 if self.full.lock().refused(now) {
                     tracing::warn!(
-                        "the cache disk is full: nothing new is kept for now, what is cached stays in use"
+                        "the cache disk is full: nothing new is cached for now, and reads still use what is cached"
                     );
                 }
             }
@@ -313,7 +313,7 @@ impl Watched {
                 counts.out_of_descriptors.add(1);
                 if self.descriptors.lock().came(now) {
                     tracing::warn!(
-                        "no file can be opened ({error}): parts of the cache are passed over; raise the limit (ulimit -n)"
+                        "cannot open cache files ({error}): some reads bypass the cache; raise the limit on open files (ulimit -n)"
                     );
                 }
             }
@@ -333,10 +333,10 @@ impl Watched {
                 side.sick.store(true, Ordering::Release);
                 self.counts.outages.add(1);
                 let so = match access {
-                    Access::Read => "what is not in memory is read from the remote",
-                    Access::Write => "nothing is kept",
+                    Access::Read => "reads that memory cannot answer go to the remote",
+                    Access::Write => "nothing is cached",
                 };
-                tracing::warn!("the cache disk {state}: {so} until it is well again");
+                tracing::warn!("the cache disk {state}: {so} until the disk works again");
             }
             Some(Change::Well { was, lasted }) => {
                 side.sick.store(false, Ordering::Release);
@@ -344,11 +344,11 @@ impl Watched {
                     self.now_reads_wait.store(false, Ordering::Release);
                 }
                 let (what, lost) = match access {
-                    Access::Read => ("read", side.bypassed.get()),
-                    Access::Write => ("written", side.bypassed.get()),
+                    Access::Read => ("reads from", side.bypassed.get()),
+                    Access::Write => ("writes to", side.bypassed.get()),
                 };
                 tracing::info!(
-                    "the cache disk is {what} again after {:.1} s (it {was}); {lost} operations have gone past it so far",
+                    "larder {what} the cache disk again after {:.1} s (cause: the disk {was}); {lost} operations have bypassed it so far",
                     lasted.as_secs_f64()
                 );
             }

@@ -23,7 +23,7 @@ const BACKUP_LEN: u64 = 4096;
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum GeometryError {
     /// Too few of something.
-    #[error("{what} {count} is below the least that a cache needs, {least}")]
+    #[error("{what} {count} is too small: a cache needs at least {least}")]
     TooSmall {
         /// What there is too little of.
         what: &'static str,
@@ -33,7 +33,7 @@ pub enum GeometryError {
         least: u64,
     },
     /// Too many of something.
-    #[error("{what} {count} is above the most that the format holds, {most}")]
+    #[error("{what} {count} is too large: the format allows at most {most}")]
     TooLarge {
         /// What there is too much of.
         what: &'static str,
@@ -43,7 +43,7 @@ pub enum GeometryError {
         most: u64,
     },
     /// Counts that this layout cannot have.
-    #[error("{what} {count} does not divide into {segments} segments of whole 4 KiB pages")]
+    #[error("{what} {count} cannot be divided into {segments} segments of whole 4 KiB pages")]
     Uneven {
         /// What does not divide.
         what: &'static str,

@@ -64,7 +64,7 @@ pub enum SectorError {
     #[error("the sector is blank")]
     Blank,
     /// It does not start as its type must.
-    #[error("the sector starts with {found:02x?}, not with {expected:02x?}")]
+    #[error("the sector starts with {found:02x?} instead of {expected:02x?}")]
     Magic {
         /// What the type starts with.
         expected: [u8; 4],
@@ -72,7 +72,9 @@ pub enum SectorError {
         found: [u8; 4],
     },
     /// The checksum does not fit the bytes at this place in this cache.
-    #[error("the sector's checksum is {stored:#010x}, its bytes give {computed:#010x}")]
+    #[error(
+        "checksum mismatch: the sector stores {stored:#010x}, but its bytes give {computed:#010x}"
+    )]
     Checksum {
         /// What the sector says.
         stored: u32,

@@ -28,28 +28,28 @@ pub type BoxFuture<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
 #[derive(Debug, Clone, thiserror::Error)]
 pub enum RemoteError {
     /// There is no such object: the remote said so.
-    #[error("the remote has no such object")]
+    #[error("the object does not exist at the remote")]
     NotFound,
     /// The object may not be read with these credentials.
-    #[error("the remote forbids it")]
+    #[error("the remote denies access")]
     Forbidden,
     /// The object is no longer the version that was asked for; its new facts.
     #[error("the object has changed at the remote")]
     Changed(Box<Facts>),
     /// The object is not of the kind that was asked for (a listing of a file, a link that is none).
-    #[error("the object is of another kind")]
+    #[error("the object is not of the expected type")]
     WrongKind,
     /// The remote could not be asked, or broke off; the sentence says how.
     #[error("the remote cannot be reached: {0}")]
     Unreachable(String),
     /// The remote answered with what cannot be; the sentence says what.
-    #[error("the remote's answer is not to be trusted: {0}")]
+    #[error("the remote's answer is invalid: {0}")]
     Untrusted(String),
     /// The remote has the directory and cannot say what is in it; the sentence says why. Names in it can be asked for.
     #[error("the remote does not list this directory: {0}")]
     Unlistable(String),
     /// No answer within the deadline.
-    #[error("no answer from the remote within the deadline")]
+    #[error("the remote did not answer within the timeout")]
     TimedOut,
 }
 

@@ -63,7 +63,7 @@ impl CacheDir {
             .symlink_metadata()
             .map_err(CacheDirError::io("stat", &index))?;
         settle(&dir, path).map_err(CacheDirError::io(
-            "clear up after an interrupted resize in",
+            "clean up after an interrupted resize in",
             path,
         ))?;
         let (mut files, mut bytes) = (0, 0);
@@ -82,7 +82,7 @@ impl CacheDir {
             discard_dirty(path).map_err(CacheDirError::io("remove dirty/ of", path))?;
         }
         let old_index = quarantine(&dir, Path::new(INDEX_NAME))
-            .map_err(CacheDirError::io("set aside", &index))?;
+            .map_err(CacheDirError::io("quarantine", &index))?;
         let options = CreateOptions {
             capacity: Geometry::capacity_for_index(old.len()),
             slots: None,

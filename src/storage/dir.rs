@@ -301,7 +301,7 @@ impl CacheDir {
             Some(end) if end <= self.superblock.geometry.index_len() => Ok(()),
             _ => Err(io::Error::new(
                 io::ErrorKind::InvalidInput,
-                format!("{len} bytes at {offset} are not within the index"),
+                format!("{len} bytes at offset {offset} are outside the index"),
             )),
         }
     }

@@ -20,14 +20,14 @@ pub enum CacheDirError {
         error: io::Error,
     },
     /// There is nothing of that name.
-    #[error("{} is not there: mount something with --cache-dir to make a cache in it", .0.display())]
+    #[error("{} does not exist: mount a remote with this --cache-dir to create a cache there", .0.display())]
     Missing(PathBuf),
     /// The path leads to something else.
     #[error("{} is not a directory: choose another --cache-dir", .0.display())]
     NotADirectory(PathBuf),
     /// A directory without an index, in use for something else.
     #[error(
-        "{} is no larder cache and not empty (it holds {found:?}): choose an empty or a new directory as --cache-dir",
+        "{} is not a larder cache and is not empty (it contains {found:?}): choose an empty or a new directory as --cache-dir",
         path.display()
     )]
     NotACache {
@@ -37,29 +37,29 @@ pub enum CacheDirError {
         found: String,
     },
     /// A directory without an index, where an existing cache is wanted.
-    #[error("{} holds no cache (there is no index.larder in it)", .0.display())]
+    #[error("{} does not contain a cache (no index.larder)", .0.display())]
     NoCache(PathBuf),
     /// A file of the index's name that is no index.
     #[error(
-        "{} does not start as a larder index does, so it is left alone: move it away or choose another --cache-dir",
+        "{} is not a larder index (its first bytes are wrong), so larder does not touch it: move it away or choose another --cache-dir",
         .0.display()
     )]
     ForeignIndex(PathBuf),
     /// Something else has the place of the index or of the lock.
     #[error(
-        "{} is no regular file, so that it is not larder's: nothing was touched; move it away or choose another --cache-dir",
+        "{} is not a regular file, so it does not belong to larder, and nothing was changed: move it away or choose another --cache-dir",
         .0.display()
     )]
     NoFile(PathBuf),
     /// The directory of the chunk files is a symbolic link: what lies behind it is not larder's to change.
     #[error(
-        "{} is a symbolic link, and larder follows none: to keep the cache elsewhere, put the whole directory there and name it with --cache-dir",
+        "{} is a symbolic link, which larder does not follow inside a cache directory: to keep the cache elsewhere, move the whole cache directory there and name it with --cache-dir",
         .0.display()
     )]
     Link(PathBuf),
     /// None of the three superblocks holds.
     #[error(
-        "none of the three superblocks of {} is valid ({error}), and without one nothing in the cache can be proven: cachefsck -y sets the old index aside and begins an empty one{}",
+        "none of the three superblocks of {} is valid ({error}), so the cached data cannot be verified: cachefsck -y moves the old index to quarantine/ and starts an empty cache{}",
         path.display(),
         but_dirty(*dirty)
     )]
@@ -73,7 +73,7 @@ pub enum CacheDirError {
     },
     /// A major version that this program does not know.
     #[error(
-        "{} has format version {major}, and this larder knows only version {known}: use the larder that made it, or another --cache-dir",
+        "{} has format version {major}, but this larder supports only version {known}: use the version of larder that created it, or another --cache-dir",
         path.display()
     )]
     Version {
@@ -97,7 +97,7 @@ pub enum CacheDirError {
     },
     /// Another user's cache or directory.
     #[error(
-        "{} belongs to user {owner}, and you are user {uid}: choose a --cache-dir of your own",
+        "{} belongs to user {owner}, but you are user {uid}: choose another --cache-dir",
         path.display()
     )]
     Owner {
@@ -110,7 +110,7 @@ pub enum CacheDirError {
     },
     /// A network or cluster file system.
     #[error(
-        "{} is on a network or cluster file system ({fs}), where neither locks nor syncs can be relied on: put --cache-dir on a local disk",
+        "{} is on a network or cluster file system ({fs}), where locks and syncs are not reliable: choose a --cache-dir on a local disk",
         path.display()
     )]
     NetworkFs {
@@ -121,7 +121,7 @@ pub enum CacheDirError {
     },
     /// The index has another length than its superblock says.
     #[error(
-        "{} is {actual} bytes long, its superblock says {expected}: it was cut or grown by something else; cachefsck -y puts that right",
+        "{} is {actual} bytes long, but its superblock says {expected}: another program truncated or extended it. Repair the cache with cachefsck -y",
         path.display()
     )]
     Length {
@@ -133,14 +133,14 @@ pub enum CacheDirError {
         expected: u64,
     },
     /// A newer larder wrote it, and would lose what this one does not know.
-    #[error("{} was written by a newer larder: use that one to change it", .0.display())]
+    #[error("{} was written by a newer version of larder: use that version to change it", .0.display())]
     Newer(PathBuf),
     /// A cache that is to begin anew has a superblock that holds.
-    #[error("a superblock of {} is valid: cachefsck mends the cache without beginning anew", .0.display())]
+    #[error("a superblock of {} is valid: cachefsck can repair the cache without starting an empty one", .0.display())]
     Sound(PathBuf),
     /// Bytes of a user would lose the cache that they belong to.
     #[error(
-        "{} holds {files} files with bytes of users that were never uploaded, and without the index nobody knows what they belong to: copy them away, or give --discard-dirty",
+        "{} contains {files} files with user data that was never uploaded, and without the index larder cannot tell which remote files the data belongs to: copy them away, or give --discard-dirty",
         path.display()
     )]
     Dirty {
@@ -158,11 +158,11 @@ pub enum CacheDirError {
         holder: Option<Box<Holder>>,
     },
     /// A size or number of slots that cannot be.
-    #[error("cannot make a cache of this shape: {0}")]
+    #[error("cannot create a cache with this geometry: {0}")]
     Geometry(#[from] GeometryError),
     /// An index that would eat the cache.
     #[error(
-        "the index for this many --slots and --files would take {index} bytes, more than half of the cache's {capacity}: ask for fewer, or for a larger --cache-size"
+        "the index for this many --slots and --files would take {index} bytes, more than half of the cache size of {capacity} bytes: give smaller numbers or a larger --cache-size"
     )]
     IndexTooLarge {
         /// The bytes of the index.
@@ -172,7 +172,7 @@ pub enum CacheDirError {
     },
     /// The disk cannot hold the index.
     #[error(
-        "the index needs {needed} bytes and {} has {free} left: free some space or ask for a smaller --cache-size",
+        "the index needs {needed} bytes, but only {free} are free at {}: free some space or give a smaller --cache-size",
         path.display()
     )]
     NoSpace {
@@ -190,7 +190,7 @@ fn but_dirty(files: usize) -> String {
     match files {
         0 => String::new(),
         files => format!(
-            ", though only with --discard-dirty, since dirty/ holds {files} files with bytes of users that were never uploaded: copy them away first"
+            ". It does so only with --discard-dirty, because dirty/ contains {files} files with user data that was never uploaded: copy them away first"
         ),
     }
 }

@@ -119,7 +119,7 @@ fn open_lock(dir: impl AsFd, access: OFlags) -> io::Result<File> {
     match file.metadata()?.is_file() {
         true => Ok(file),
         false => Err(io::Error::other(format!(
-            "{LOCK_NAME} is no regular file, so that it is not larder's: move it away"
+            "{LOCK_NAME} is not a regular file, so it does not belong to larder: move it away"
         ))),
     }
 }

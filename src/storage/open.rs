@@ -45,7 +45,7 @@ impl CacheDir {
                 .recursive(true)
                 .mode(0o700)
                 .create(path)
-                .map_err(CacheDirError::io("make the directory", path))?;
+                .map_err(CacheDirError::io("create the directory", path))?;
         }
         let dir = open_dir(path)?;
         refuse_owner(&dir, path)?;
@@ -55,7 +55,7 @@ impl CacheDir {
         }
         let (host, lock) = lock(&dir, path)?;
         settle(&dir, path).map_err(CacheDirError::io(
-            "clear up after an interrupted resize in",
+            "clean up after an interrupted resize in",
             path,
         ))?;
         // Another process may have made the cache while this one waited for the lock.
@@ -94,7 +94,7 @@ impl CacheDir {
         }
         let (host, lock) = lock(&dir, path)?;
         settle(&dir, path).map_err(CacheDirError::io(
-            "clear up after an interrupted resize in",
+            "clean up after an interrupted resize in",
             path,
         ))?;
         Self::build(path, dir, host, Some(lock), demand)
@@ -181,7 +181,7 @@ fn nearest(path: &Path) -> Result<File, CacheDirError> {
 }
 
 fn refuse_network(dir: &File, path: &Path) -> Result<(), CacheDirError> {
-    match network_fs(dir).map_err(CacheDirError::io("ask for the file system of", path))? {
+    match network_fs(dir).map_err(CacheDirError::io("determine the file system of", path))? {
         Some(fs) => Err(CacheDirError::NetworkFs {
             path: path.into(),
             fs,

@@ -41,7 +41,7 @@ impl Vfs {
         if course != Course::Ask
             && let Some(done) = waiting.take()
         {
-            let why = "it did not answer a moment ago".to_owned();
+            let why = "the remote did not answer a moment ago".to_owned();
             done(Err(RemoteError::Unreachable(why)), asked);
         }
         if course == Course::Spare {
@@ -66,12 +66,12 @@ impl Vfs {
         match self.silence.note(!lost, asked, self.now()) {
             Change::None => {}
             Change::Silent => tracing::warn!(
-                "the remote does not answer: what is known is served without asking until it does"
+                "the remote does not answer: larder answers from what it already knows until the remote is back"
             ),
             Change::Back => tracing::info!("the remote answers again"),
         }
         if let Some(error) = error.filter(|error| super::errno::says_nothing(error)) {
-            self.tell_trouble(&format_args!("cannot ask about {about}"), error);
+            self.tell_trouble(&format_args!("cannot get information about {about}"), error);
         }
     }
 

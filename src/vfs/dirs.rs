@@ -71,7 +71,9 @@ impl Vfs {
             Ok(entries) => {
                 let vague = |entry: &Entry| entry.listed.facts().is_none();
                 if self.lists_facts && entries.iter().any(vague) {
-                    tracing::error!("a listing lacks the facts that this remote promises");
+                    tracing::error!(
+                        "a listing lacks sizes and times although this remote promised them"
+                    );
                     return Err(Errno::IO);
                 }
                 let listing = Arc::new(Listing::new(entries, at));

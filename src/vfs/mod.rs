@@ -112,7 +112,7 @@ impl Vfs {
                 let _ = tell.send(answer);
             },
         );
-        let closed = || RemoteError::Unreachable("the network side is shut down".into());
+        let closed = || RemoteError::Unreachable("the network threads have been shut down".into());
         let facts = told.recv().map_err(|_| closed())??;
         if facts.kind != crate::units::FileKind::Dir {
             return Err(RemoteError::WrongKind);

@@ -21,7 +21,7 @@ pub enum MetadataTtl {
 /// A time-to-live that cannot be read.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error(
-    "the metadata time-to-live {0:?} is none: give seconds (60s), minutes (5m), hours (2h), \"minimal\" or \"indefinite\""
+    "the metadata TTL {0:?} is not valid: give seconds (60s), minutes (5m), hours (2h), \"minimal\" or \"indefinite\""
 )]
 pub struct BadTtl(String);
 

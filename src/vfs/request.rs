@@ -104,7 +104,7 @@ impl Vfs {
             Asked::StopScrub => cache.stop_scrub(),
             Asked::Evict(_) | Asked::Flush(_) if cache.is_read_only() => {
                 return tell(Some(failed(
-                    &"the cache is of a later version: it is only read",
+                    &"the cache was created by a newer version of larder, so it can only be read",
                 )));
             }
             Asked::Evict(from) => {

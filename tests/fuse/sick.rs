@@ -393,8 +393,8 @@ fn a_sick_cache_disk_harms_no_reader_and_comes_back() {
     let said = machine.said();
     let lines = |what: &str| said.matches(what).count();
     for (line, most) in [
-        ("read from the remote until it is well", 6),
-        ("nothing is kept until it is well", 8),
+        ("go to the remote until the disk works again", 6),
+        ("nothing is cached until the disk works again", 8),
         ("the cache disk is full", 2),
         ("failed while", 40),
     ] {

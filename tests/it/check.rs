@@ -423,7 +423,7 @@ fn presence_without_bytes_is_cleared() {
     let slot_of = |rig: &Rig| rig.slot_for(Tag([5; 16]), 0, 2);
     let rig = Rig::new();
     rig.store.remove_chunk(slot_of(&rig)).unwrap();
-    rig.mends(&[Clause::FileShort], "no file");
+    rig.mends(&[Clause::FileShort], "the file is missing");
     let record = rig.record(slot_of(&rig)).unwrap();
     assert_eq!((record.present, record.crcs), (BlockMask::NONE, [0; 64]));
 
@@ -544,7 +544,7 @@ fn what_a_read_only_disk_keeps_is_left_open() {
     ));
     assert_eq!(report.exit_code(), exit::UNCORRECTED);
     assert!(
-        report.findings[0].detail.contains("cannot be put right"),
+        report.findings[0].detail.contains("repair failed"),
         "{:?}",
         report.findings
     );

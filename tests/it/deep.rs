@@ -220,8 +220,10 @@ fn spoilt() -> (Stage, Vec<(String, String)>) {
         if n % 5 == 0 {
             let block = blocks - 1 - n % 2;
             stage.spoil(slot, u64::from(block) * chunk.block_size() + u64::from(n));
-            let detail =
-                format!("blocks [{block}] are wrong, and it was written before the last boot");
+            let detail = format!(
+                "checksum mismatch or read error in blocks [{block}]; \
+                     the slot was written before the last boot, so all of it is dropped"
+            );
             expected.push((format!("slot {n}"), detail));
         }
     }
@@ -340,7 +342,10 @@ fn what_the_disk_does_not_give_is_a_wrong_block_and_nothing_beside_it() {
             panic!("not one finding");
         };
         assert_eq!(place, "slot 0");
-        assert!(detail.starts_with("blocks [3] are wrong"), "{detail}");
+        assert!(
+            detail.starts_with("checksum mismatch or read error in blocks [3]"),
+            "{detail}"
+        );
     }
 }
 
@@ -355,7 +360,10 @@ fn a_dying_disk_is_an_error() {
         let error = stage.check(jobs).unwrap_err();
         assert!(matches!(error, CheckError::Io(_)), "{error}");
         let said = error.to_string();
-        assert!(said.contains("click") && said.contains("dying"), "{said}");
+        assert!(
+            said.contains("click") && said.contains("is failing"),
+            "{said}"
+        );
     }
 }
 

@@ -31,9 +31,14 @@ pub(super) fn slot_bytes(
             });
         };
         if !wrong.is_empty() {
-            let detail = format!("blocks {:?} are wrong", wrong.iter().collect::<Vec<_>>());
+            let detail = format!(
+                "checksum mismatch or read error in blocks {:?}",
+                wrong.iter().collect::<Vec<_>>()
+            );
             if slot.stamp.epoch() < trusted {
-                let detail = format!("{detail}, and it was written before the last boot");
+                let detail = format!(
+                    "{detail}; the slot was written before the last boot, so all of it is dropped"
+                );
                 let repair = Repair::FreeSlot(slot.slot);
                 add(Clause::BlockCrc, detail, slot.present, repair);
                 continue;
@@ -43,10 +48,10 @@ pub(super) fn slot_bytes(
         }
         if !short.is_empty() {
             let file = match len {
-                Some(len) => format!("the file has {len} bytes"),
-                None => "there is no file".to_owned(),
+                Some(len) => format!("the file is {len} bytes long"),
+                None => "the file is missing".to_owned(),
             };
-            let detail = format!("{file}, {} present blocks lie beyond", short.count());
+            let detail = format!("{file}, so {} present blocks are not in it", short.count());
             let repair = Repair::ClearBlocks(slot.slot, short);
             add(Clause::FileShort, detail, short, repair);
         }
@@ -63,7 +68,7 @@ pub(super) fn orphans(facts: &Facts, found: &mut Vec<Finding>) {
     orphans.sort_unstable();
     for (slot, len) in orphans {
         let place = format!("slot {}", slot.0);
-        let detail = format!("its record is blank, and its file has {len} bytes");
+        let detail = format!("the slot's record is blank, but it has a file of {len} bytes");
         let finding = Finding::new(Clause::FileOrphan, place, detail, Repair::RemoveFile(slot));
         let record = Evidence::blank(facts.superblock.geometry.slot_offset(slot));
         let seen = FileSeen {
@@ -78,7 +83,7 @@ pub(super) fn orphans(facts: &Facts, found: &mut Vec<Finding>) {
 pub(super) fn strays(facts: &Facts, found: &mut Vec<Finding>) {
     for stray in &facts.strays {
         let place = stray.path.display().to_string();
-        let detail = "it is not the cache's".to_owned();
+        let detail = "it does not belong to the cache".to_owned();
         let repair = Repair::Quarantine(stray.path.clone());
         let finding = Finding::new(Clause::FileStray, place, detail, repair);
         let seen = FileSeen {
@@ -96,7 +101,7 @@ pub(super) fn dirty(facts: &Facts, found: &mut Vec<Finding>) {
         return;
     }
     let detail = format!(
-        "{} files with {bytes} bytes that were never uploaded and that this version cannot check; use the larder that wrote them, or copy them away and give --discard-dirty",
+        "{} files contain {bytes} bytes of user data that was never uploaded and that this version cannot check: use the version of larder that wrote them, or copy them away and give --discard-dirty",
         facts.dirty.len()
     );
     let finding = Finding::new(

@@ -13,7 +13,7 @@ pub(super) fn length(facts: &Facts, found: &mut Vec<Finding>) {
     if actual == expected {
         return;
     }
-    let detail = format!("it is {actual} bytes long, its superblock says {expected}");
+    let detail = format!("it is {actual} bytes long, but its superblock says {expected}");
     let repair = Repair::IndexLength(expected);
     let place = "index".to_owned();
     let finding = Finding::new(Clause::IndexLength, place, detail, repair);
@@ -79,7 +79,7 @@ pub(super) fn sessions(facts: &Facts, found: &mut Vec<Finding>) {
             }
             SessionCopy::Blank(_) if both => {
                 let place = format!("session copy {number}");
-                let detail = "it is blank, though the cache was used".to_owned();
+                let detail = "it is blank, although the cache was used".to_owned();
                 let finding = Finding::new(Clause::Session, place, detail, written_to(number));
                 found.push(finding.seen(all.iter().copied()));
             }
@@ -89,7 +89,7 @@ pub(super) fn sessions(facts: &Facts, found: &mut Vec<Finding>) {
     let known = last.map_or(0, |session| session.epoch);
     if found.len() == before && known < facts.last_epoch {
         let newest = facts.last_epoch;
-        let detail = format!("its epoch is {known}, but a record was written in epoch {newest}");
+        let detail = format!("its epoch is {known}, but a record has the later epoch {newest}");
         let repair = written_to(last.map_or(0, |session| 1 - session.copy()));
         // A mount in the middle of the scan would explain it, and would have written the other copy.
         let finding = Finding::new(Clause::Session, "session".to_owned(), detail, repair);
@@ -129,7 +129,10 @@ pub(super) fn segments(facts: &Facts, found: &mut Vec<Finding>) {
         let Some(slot) = slot.filter(|slot| slot.slot.0 / per_segment == *number) else {
             continue;
         };
-        let detail = format!("its header is blank, and slot {} is in use", slot.slot.0);
+        let detail = format!(
+            "its header is blank, although slot {} is in use",
+            slot.slot.0
+        );
         let place = format!("segment {number}");
         let header = Evidence::blank(Geometry::segment_header_offset(*number));
         let finding = Finding::new(Clause::Segment, place, detail, counted(*number));

@@ -55,7 +55,7 @@ pub(super) fn blobs<'a>(
         let own = blob.number / geometry.blobs_per_segment();
         let right = geometry.segment_of(blob_segment_hash(blob.key));
         if own != right {
-            let detail = format!("it lies in segment {own}, its key belongs into {right}");
+            let detail = format!("it is in segment {own}, but its key belongs in segment {right}");
             free(blob, Clause::BlobPlace, detail, None);
         } else if let Some(twin) = best.insert(blob.key, blob) {
             let (keep, drop) = if twin.stamp >= blob.stamp {
@@ -65,7 +65,7 @@ pub(super) fn blobs<'a>(
             };
             best.insert(keep.key, keep);
             let detail = format!(
-                "it has key {} as record {} does, which is newer",
+                "it has the same key {} as record {}, which is newer",
                 drop.key, keep.number
             );
             free(drop, Clause::BlobTwin, detail, Some(keep.evidence));
@@ -96,14 +96,15 @@ pub(super) fn slots(
         let own = slot.slot.0 / geometry.slots_per_segment();
         let right = geometry.segment_of(slot_hash(slot.tag, slot.chunk_no));
         if slot.kind == SlotKind::Pack {
-            let detail = "it is a pack, which a cache without that feature cannot hold".to_owned();
+            let detail = "it is of kind pack, which this cache's features do not allow".to_owned();
             free(slot, Clause::SlotSector, detail, None);
         } else if own != right {
-            let detail = format!("it lies in segment {own}, its chunk belongs into {right}");
+            let detail =
+                format!("it is in segment {own}, but its chunk belongs in segment {right}");
             free(slot, Clause::SlotPlace, detail, None);
         } else if let Some(blob) = by_tag.get(&slot.tag).filter(|blob| !fits(slot, blob)) {
             let detail = format!(
-                "it holds {} bytes of chunk {} in chunks of {}, its blob has {} bytes in chunks of {}",
+                "it has {} bytes of chunk {} with a chunk size of {}, but its blob has {} bytes and a chunk size of {}",
                 slot.valid_len,
                 slot.chunk_no,
                 slot.chunk.bytes(),
@@ -119,7 +120,7 @@ pub(super) fn slots(
             };
             best.insert((keep.tag, keep.chunk_no), keep);
             let detail = format!(
-                "it holds chunk {} of {} as slot {} does, which is newer",
+                "it has the same chunk {} of {} as slot {}, which is newer",
                 drop.chunk_no, drop.tag, keep.slot.0
             );
             free(drop, Clause::SlotTwin, detail, Some(keep.evidence));
@@ -152,7 +153,7 @@ pub(super) fn lost_blobs(facts: &Facts, freed: &HashSet<SlotId>, found: &mut Vec
     for (number, (slot, slots)) in lost {
         let place = format!("blob record {number}");
         let detail = format!(
-            "it is blank, and {slots} slots name it, such as {}",
+            "it is blank, although {slots} slots refer to it, among them slot {}",
             slot.slot.0
         );
         let record = Evidence::blank(facts.superblock.geometry.blob_offset(number));

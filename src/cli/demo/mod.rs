@@ -38,12 +38,12 @@ pub(super) fn run(args: &DemoArgs) -> Result<(), Failure> {
     if stage.big < args.size {
         let (big, wanted) = (show_size(stage.big), show_size(args.size));
         say!(
-            "The disk is short of space: the largest file has {big} instead of {wanted} (--dir names another disk)."
+            "The disk is short of space, so the largest file has {big} instead of {wanted} (--dir names another disk)."
         )?;
     }
     let tree = make_tree(&stage)?;
     say!(
-        "The slow {}: {} for each request, {} a second at most.",
+        "The simulated slow {}: {} for each request, at most {} per second.",
         if stage.is_web() { "web server" } else { "disk" },
         show_time(args.round_trip),
         show_size(args.bandwidth)
@@ -55,7 +55,7 @@ pub(super) fn run(args: &DemoArgs) -> Result<(), Failure> {
     show.perform(&tree)?;
     if args.keep {
         say!(
-            "\nMounted at {}. Ctrl-C unmounts and removes it all.",
+            "\nMounted at {}. Ctrl-C unmounts and removes everything.",
             stage.mount_point().display()
         )?;
         while !interrupted.load(Ordering::Relaxed) {
@@ -63,7 +63,7 @@ pub(super) fn run(args: &DemoArgs) -> Result<(), Failure> {
         }
     }
     stage.strike()?;
-    say!("\nUnmounted; everything the demo made is removed.")
+    say!("\nUnmounted, and everything that the demo created is removed.")
 }
 
 /// The tree as it was written.
@@ -79,7 +79,7 @@ fn make_tree(stage: &Stage) -> Result<Tree, Failure> {
     let total = plan.iter().map(|s| s.len).sum();
     // The sparse file, and the link where there can be one.
     let entries = plan.len() + if stage.is_web() { 1 } else { 2 };
-    let bar = bytes_bar("making the sample tree", total);
+    let bar = bytes_bar("creating the sample tree", total);
     let source = stage.source();
     let (mut big, mut small) = (None, Vec::new());
     let stop = |_| std::io::Error::from(std::io::ErrorKind::Interrupted);
@@ -105,7 +105,7 @@ fn make_tree(stage: &Stage) -> Result<Tree, Failure> {
     bar.finish_and_clear();
     let amount = show_amount(total);
     say!(
-        "Sample tree: {entries} files from 0 bytes to {}, {amount} in all, a sparse one of 100 GB{}.",
+        "Sample tree: {entries} files from 0 bytes to {}, {amount} in total, and a sparse one of 100 GB{}.",
         show_size(stage.big),
         if stage.is_web() {
             ""
@@ -127,7 +127,7 @@ fn make_tree(stage: &Stage) -> Result<Tree, Failure> {
 
 fn cannot_make(source: &Path, error: &std::io::Error) -> Failure {
     Failure::failed(format_args!(
-        "cannot make the sample tree in {}: {error}",
+        "cannot create the sample tree in {}: {error}",
         source.display()
     ))
 }
@@ -172,16 +172,16 @@ impl Show<'_> {
         self.act("list the tree", None, |_| list(stage, tree.entries))?;
         let big = format!("{} of {}", sample::BIG, show_size(stage.big));
         self.read_big(&format!("cold read, {big}"), tree)?;
-        self.read_big("re-read (the kernel's own pages)", tree)?;
+        self.read_big("re-read (from the page cache)", tree)?;
         forget_pages(&stage.mount_point(), std::slice::from_ref(&tree.big))?;
-        self.read_big("warm read (from larder's disk)", tree)?;
+        self.read_big("warm read (from larder's cache)", tree)?;
         let count = tree.small.len();
         self.read_small(
             &format!("cold read, {count} small files, {READERS} readers"),
             tree,
         )?;
         forget_pages(&stage.mount_point(), &tree.small)?;
-        self.read_small("the same warm", tree)?;
+        self.read_small("the same files, warm", tree)?;
         self.act("one byte out of a sparse file of 100 GB", None, |_| {
             one_byte(stage)
         })?;

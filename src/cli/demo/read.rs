@@ -48,7 +48,7 @@ pub(super) fn whole(
         if crc32fast::hash(piece) != *sum {
             return Err(wrong(
                 &path,
-                &format!("wrong in the {len} bytes from {offset}"),
+                &format!("wrong in the {len} bytes at offset {offset}"),
             ));
         }
         step(len as u64)?;
@@ -75,7 +75,9 @@ pub(super) fn many(
         let threads: Vec<_> = (0..readers).map(|_| scope.spawn(run)).collect();
         let ended = threads.into_iter().map(|thread| match thread.join() {
             Ok(result) => result,
-            Err(_) => Err(Failure::failed("a reader of the demo panicked")),
+            Err(_) => Err(Failure::failed(
+                "a reading thread of the demo panicked: this is a bug in larder",
+            )),
         });
         ended.sum()
     })
@@ -102,7 +104,7 @@ pub(super) fn byte(path: &Path, offset: u64) -> Result<u8, Failure> {
 /// The failure of bytes that are not those written.
 pub(super) fn wrong(path: &Path, how: &str) -> Failure {
     Failure::failed(format_args!(
-        "{} is {how}: larder delivered wrong content, please report this",
+        "{} is {how}: this is a bug in larder, please report it",
         path.display()
     ))
 }

@@ -72,7 +72,7 @@ impl Stage {
         };
         let cannot = |e: &dyn std::fmt::Display| {
             Failure::failed(format_args!(
-                "the demo cannot work in {}: {e}; name another place with --dir",
+                "the demo cannot use {}: {e}; name another directory with --dir",
                 base.display()
             ))
         };
@@ -82,7 +82,7 @@ impl Stage {
         let big = fitting(args.size, free).ok_or_else(|| {
             let (has, needs) = (show_size(free), show_size(2 * (LEAST + BESIDE)));
             cannot(&format_args!(
-                "it has {has} free, the demo needs at least {needs}"
+                "{has} are free, and the demo needs at least {needs}"
             ))
         })?;
         let root = base_full.join(format!("larder-demo-{}", std::process::id()));
@@ -208,10 +208,15 @@ impl Stage {
     /// Kills the daemon as a crash would, and waits until it is dead.
     pub(super) fn kill_daemon(&self) -> Result<u32, Failure> {
         let stats = mounts::stats_of(&self.mount_point())?;
-        let pid = mounts::daemon_of(&stats)
-            .ok_or_else(|| Failure::failed("the daemon does not say its process id"))?;
+        let pid = mounts::daemon_of(&stats).ok_or_else(|| {
+            Failure::failed("the daemon does not report its process id: this is a bug in larder")
+        })?;
         let raw = i32::try_from(pid).ok().and_then(Pid::from_raw);
-        let raw = raw.ok_or_else(|| Failure::failed(format_args!("{pid} is no process id")))?;
+        let raw = raw.ok_or_else(|| {
+            Failure::failed(format_args!(
+                "{pid} is not a process id: this is a bug in larder"
+            ))
+        })?;
         kill_process(raw, Signal::KILL).map_err(std::io::Error::from)?;
         wait_for_end(pid, std::time::Duration::from_secs(10))?;
         Ok(pid)
@@ -238,7 +243,7 @@ impl Stage {
 impl Drop for Stage {
     fn drop(&mut self) {
         if let Err(failure) = self.strike() {
-            eprintln!("larder: the demo could not clean up after itself: {failure}");
+            eprintln!("larder: the demo could not clean up: {failure}");
         }
     }
 }

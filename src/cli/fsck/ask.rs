@@ -23,7 +23,7 @@ pub(super) fn ask(
             bytes => format!(", {}", size(bytes)),
         };
         let question =
-            format!("{id}: {what} ({count} times{cost}). Put right? [y]es [n]o [a]ll [q]uit: ");
+            format!("{id}: {what} (found {count} times{cost}). Repair? [y]es [n]o [a]ll [q]uit: ");
         loop {
             match answer(&question, talk)?.as_str() {
                 "y" | "yes" => wanted.push(row.clause),

@@ -55,7 +55,9 @@ pub fn main() -> ExitCode {
             .and_then(|_| flag::register_conditional_shutdown(signal, code, Arc::clone(&cancelled)))
             .and_then(|_| flag::register(signal, Arc::clone(&cancelled)));
         if let Err(error) = registered {
-            let why = format!("signal {signal} will end it the hard way: {error}");
+            let why = format!(
+                "cannot handle signal {signal}, which will therefore kill cachefsck: {error}"
+            );
             complain(None, &Failure(exit::OPERATIONAL, why), &mut io::sink());
         }
     }
@@ -127,7 +129,9 @@ fn examine_cache(
         && let Some(holder) = open::holder(&options.cache)
     {
         let path = options.cache.display();
-        note(&format!("{path} is in use by {holder}; only looking"));
+        note(&format!(
+            "{path} is in use by {holder}; checking without repairs"
+        ));
     }
     let plan = Plan {
         deep: options.deep,
@@ -154,7 +158,7 @@ fn examine_cache(
     };
     let mut code = report.exit_code();
     if talk.cancelled.load(Ordering::Relaxed) && report.open() > 0 {
-        note("cancelled: what is not put right is left as it was");
+        note("cancelled: findings that are not repaired yet are left unchanged");
         code |= exit::CANCELLED;
     }
     Ok(Outcome {
@@ -200,7 +204,7 @@ fn mend(
 fn anew(options: &Options, mode: Mode, why: &str, talk: &mut Talk<'_>) -> Result<Outcome, Failure> {
     if mode == Mode::Ask {
         talk.asking.store(true, Ordering::Relaxed);
-        let yes = ask::yes(&format!("{why}. Shall it?"), talk)?;
+        let yes = ask::yes(&format!("{why}. Do this now?"), talk)?;
         talk.asking.store(false, Ordering::Relaxed);
         if !yes {
             return Err(Failure(exit::UNCORRECTED, "nothing was changed".into()));

@@ -16,9 +16,9 @@ use crate::format::FeatureVerdict;
 use crate::storage::{CacheDir, CacheDirError, Holder, read_holder};
 
 const LOCK_NAME: &str = "LOCK";
-const UNKNOWN_FEATURES: &str = "it has features that this cachefsck can read but not change; use that of the larder that made it";
+const UNKNOWN_FEATURES: &str = "the cache uses features that this cachefsck can read but not write; use the cachefsck of the larder version that created the cache";
 const READ_ONLY: &str =
-    "the disk is mounted read-only; make it writable (mount -o remount,rw) and run this again";
+    "the disk is mounted read-only; make it writable (mount -o remount,rw) and run cachefsck again";
 
 /// What was found in the directory.
 #[derive(Debug)]
@@ -109,44 +109,44 @@ fn cannot_lock(path: &Path, error: &io::Error) -> Failure {
 pub(super) fn failure(error: &CacheDirError, mode: Mode) -> Failure {
     let look = match mode {
         Mode::Look => "",
-        Mode::Repair | Mode::Ask => ", or only look with -n",
+        Mode::Repair | Mode::Ask => ", or check without repairs (-n)",
     };
     let sentence = match error {
         CacheDirError::Missing(path) => format!(
-            "{} is not there: name the directory that larder mount --cache-dir named, or its own, ~/.cache/larder (as root /var/cache/larder)",
+            "{} does not exist: name the directory that was given to larder mount --cache-dir, or the default, ~/.cache/larder (as root /var/cache/larder)",
             path.display()
         ),
         CacheDirError::NotADirectory(path) => format!(
-            "{} is not a directory: name the directory that holds index.larder",
+            "{} is not a directory: name the directory that contains index.larder",
             path.display()
         ),
         CacheDirError::NoCache(path) => format!(
-            "{} holds no cache (there is no index.larder in it): nothing was touched",
+            "{} does not contain a cache (no index.larder), and nothing was changed: name the directory that contains index.larder",
             path.display()
         ),
         CacheDirError::NoFile(path) => format!(
-            "{} is no regular file, so that it is not larder's: nothing was touched; move it away and run this again",
+            "{} is not a regular file, so it does not belong to larder, and nothing was changed: move it away and run cachefsck again",
             path.display()
         ),
         CacheDirError::ForeignIndex(path) => format!(
-            "{} does not start as a larder index does, and nothing beside it is larder's: it is left alone",
+            "{} is not a larder index (its first bytes are wrong), and no other file in the directory belongs to larder: nothing was changed",
             path.display()
         ),
         CacheDirError::Version { path, major, known } => format!(
-            "{} has format version {major}, and this cachefsck knows only version {known}: use that of the larder that made it",
+            "{} has format version {major}, but this cachefsck supports only version {known}: use the cachefsck of the larder version that created the cache",
             path.display()
         ),
         CacheDirError::Features { path, bits } => format!(
-            "{} uses features that this cachefsck does not know (incompatible bits {bits:#x}): use that of a newer larder",
+            "{} uses features that this cachefsck does not know (incompatible bits {bits:#x}): use the cachefsck of a newer larder",
             path.display()
         ),
         CacheDirError::Owner { path, owner, uid } => format!(
-            "{} belongs to user {owner}, and you are user {uid}: run this as that user{}",
+            "{} belongs to user {owner}, but you are user {uid}: run cachefsck as that user{}",
             path.display(),
             if *uid == 0 { look } else { "" }
         ),
         CacheDirError::NetworkFs { path, fs } => format!(
-            "{} is on a network or cluster file system ({fs}), where locks cannot be relied on: run this where the disk is{look}",
+            "{} is on a network or cluster file system ({fs}), where locks are not reliable: run cachefsck on the machine that has the disk{look}",
             path.display()
         ),
         CacheDirError::Locked { .. } => format!("{error}: unmount it first{look}"),

@@ -7,53 +7,53 @@ use clap::Parser;
 use super::Failure;
 use crate::check::exit;
 
-const CODES: &str = "Exit codes, as fsck(8) has them; where several hold, their sum:
-   0  nothing is wrong
-   1  something was wrong and was put right
-   4  something is wrong and was left so
-   8  the check could not be done: no cache, in use, another user's, the disk failed
-  16  the command line makes no sense
+const CODES: &str = "Exit codes, as those of fsck(8); if several apply, their sum:
+   0  no errors
+   1  errors were found and repaired
+   4  errors were found and not repaired
+   8  the check failed: no cache, in use, another user's, a disk error
+  16  invalid command line
   32  cancelled
 
-Without -n, -p or -y it asks on a terminal, and only looks elsewhere or with --json.";
+Without -n, -p or -y, cachefsck asks before each repair on a terminal. Elsewhere, and with --json, it repairs nothing.";
 
 /// The most threads that read blocks unless -j says otherwise: more do not make a disk faster.
 const JOBS_MAX: usize = 8;
 
-/// Checks a larder cache directory and puts right what it can.
+/// Checks a larder cache directory and repairs it.
 ///
-/// Only clean copies of remote data are dropped by it: they are fetched again when they are asked for.
+/// cachefsck drops only copies of remote data: larder fetches them again when they are read.
 #[derive(Parser, Debug)]
 #[command(name = "cachefsck", version, after_help = CODES)]
 pub(super) struct Options {
-    /// Only look; works beside a daemon that uses the cache.
+    /// Check without repairs; works while a daemon is using the cache.
     #[arg(short = 'n', conflicts_with_all = ["preen", "yes", "salvage", "discard_dirty"])]
     pub(super) look: bool,
-    /// Put right, without asking, what can be put right safely: in a cache of clean data everything.
+    /// Repair without asking whatever can be repaired safely: in a cache without dirty data, everything.
     #[arg(short = 'p', conflicts_with = "yes")]
     pub(super) preen: bool,
     /// Answer yes to every question.
     #[arg(short = 'y')]
     pub(super) yes: bool,
-    /// Check even a cache that was closed cleanly; cachefsck always does, and takes the option for fsck's sake.
+    /// Check even a cache that was closed cleanly; cachefsck always does, and accepts it for compatibility with fsck.
     #[arg(short = 'f')]
     pub(super) force: bool,
-    /// Read every block that is present and check its bytes.
+    /// Read every cached block and verify its checksum.
     #[arg(long)]
     pub(super) deep: bool,
-    /// Tell the result as JSON.
+    /// Print the result as JSON.
     #[arg(long)]
     pub(super) json: bool,
-    /// Read blocks with this many threads; as many as there are processors, 8 at most, unless said.
+    /// Read blocks with this many threads (default: the number of processors, at most 8).
     #[arg(short = 'j', value_name = "N", value_parser = clap::value_parser!(u16).range(1..=256))]
     jobs: Option<u16>,
-    /// Copy everything that is about to be changed or dropped into a new numbered directory in DIR first.
+    /// Before a repair, copy everything that it changes or drops into a new numbered directory in DIR.
     #[arg(long, value_name = "DIR")]
     pub(super) salvage: Option<PathBuf>,
-    /// Part as well with bytes that were written through larder and never reached the remote.
+    /// Also drop user data that was written through larder and never uploaded to the remote.
     #[arg(long)]
     pub(super) discard_dirty: bool,
-    /// List each finding, and tell what each phase took.
+    /// List each finding, and show how long each phase took.
     #[arg(short, long)]
     pub(super) verbose: bool,
     /// The cache directory.
@@ -98,7 +98,7 @@ impl Options {
             Some(option) => Err(Failure(
                 exit::USAGE,
                 format!(
-                    "{option} is for repairs, and nobody is here to be asked: say -p or -y as well"
+                    "{option} has an effect only in a repair, and without a terminal cachefsck cannot ask: give -p or -y as well"
                 ),
             )),
             None => Ok(mode),

@@ -31,7 +31,7 @@ pub(super) fn place(dir: &Path, cache: &Path) -> Result<(), Failure> {
         true => Err(Failure(
             exit::USAGE,
             format!(
-                "--salvage {} lies within the cache directory {} or around it: name one beside it, best on another disk",
+                "--salvage {} is inside the cache directory {} or contains it: name a separate directory, preferably on another disk",
                 dir.display(),
                 cache.display()
             ),
@@ -235,7 +235,7 @@ fn failed(at: &Path, error: &io::Error) -> Failure {
     Failure(
         exit::OPERATIONAL,
         format!(
-            "cannot salvage into {} ({error}): nothing was changed; name a directory with room that you may write to",
+            "cannot salvage into {} ({error}), and nothing was changed: name a writable directory with enough free space",
             at.display()
         ),
     )

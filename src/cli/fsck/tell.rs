@@ -94,7 +94,11 @@ fn text(options: &Options, outcome: &Outcome, out: &mut dyn Write) -> io::Result
     let (report, cache) = (&outcome.report, options.cache.display());
     if options.verbose {
         for finding in &report.findings {
-            let state = if finding.fixed { "put right" } else { "left" };
+            let state = if finding.fixed {
+                "repaired"
+            } else {
+                "not repaired"
+            };
             let (id, place, detail) = (finding.clause.id(), &finding.place, &finding.detail);
             let bytes = match finding.bytes {
                 0 => String::new(),
@@ -108,7 +112,7 @@ fn text(options: &Options, outcome: &Outcome, out: &mut dyn Write) -> io::Result
         let (pieces, bytes) = (salvaged.pieces, size(salvaged.bytes));
         writeln!(
             out,
-            "{pieces} sectors and files, {bytes}, were copied to {} first",
+            "{pieces} sectors and files ({bytes}) were copied to {} before the repair",
             salvaged.into
         )?;
     }
@@ -116,7 +120,7 @@ fn text(options: &Options, outcome: &Outcome, out: &mut dyn Write) -> io::Result
         let capacity = size(capacity);
         writeln!(
             out,
-            "it began anew, empty, and may take {capacity}: for another size, remove {cache} and mount with --cache-size"
+            "the cache is now empty and has a size limit of {capacity}: for another size, remove {cache} and mount with --cache-size"
         )?;
     }
     let open = report.findings.iter().filter(|finding| !finding.fixed);
@@ -125,14 +129,17 @@ fn text(options: &Options, outcome: &Outcome, out: &mut dyn Write) -> io::Result
     if !dirty.is_empty() && !options.discard_dirty {
         writeln!(
             out,
-            "bytes that never reached the remote are kept: only --discard-dirty removes them"
+            "user data that was never uploaded was kept: only --discard-dirty drops it"
         )?;
     }
     match &outcome.frozen {
         _ if report.open() == 0 => Ok(()),
         Some(why) => writeln!(out, "nothing was changed: {why}"),
         None if outcome.mode == Mode::Look && others.is_empty() => {
-            writeln!(out, "nothing was changed, and cachefsck -p changes nothing")
+            writeln!(
+                out,
+                "nothing was changed, and cachefsck -p would change nothing"
+            )
         }
         None if outcome.mode == Mode::Look => {
             let what = match dirty.is_empty() {
@@ -142,10 +149,10 @@ fn text(options: &Options, outcome: &Outcome, out: &mut dyn Write) -> io::Result
             let deep = if report.deep { " --deep" } else { "" };
             writeln!(
                 out,
-                "nothing was changed: cachefsck -p{deep} {cache} puts {what} right"
+                "nothing was changed: cachefsck -p{deep} {cache} repairs {what}"
             )
         }
-        None if !options.verbose => writeln!(out, "-v says why for each"),
+        None if !options.verbose => writeln!(out, "-v shows the reason for each"),
         None => Ok(()),
     }
 }

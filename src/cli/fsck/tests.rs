@@ -63,7 +63,7 @@ fn a_repair_exits_1_and_then_0() {
         let (code, text) = rig.run(&[flag, "-v"]);
         assert_eq!(code, exit::CORRECTED, "{text}");
         assert!(
-            text.contains("F-BLOB-SECTOR blob record 3: ") && text.contains("[put right]"),
+            text.contains("F-BLOB-SECTOR blob record 3: ") && text.contains("[repaired]"),
             "{text}"
         );
         let (code, text) = rig.run(&[flag, "--deep"]);

@@ -137,7 +137,7 @@ impl OpenFile {
             return RemoteError::Changed(Box::new(self.facts.clone()));
         }
         RemoteError::Untrusted(format!(
-            "a file of {} bytes delivered nothing within {piece}",
+            "a file of {} bytes returned no data for {piece}",
             self.facts.size
         ))
     }

@@ -82,8 +82,8 @@ impl DirRemote {
         };
         let canonical = std::fs::canonicalize(root).map_err(|error| {
             let what = match error.kind() {
-                io::ErrorKind::NotFound => "does not exist: give a directory that does",
-                io::ErrorKind::PermissionDenied => "may not be reached by this user",
+                io::ErrorKind::NotFound => "does not exist: name an existing directory",
+                io::ErrorKind::PermissionDenied => "is not accessible to this user",
                 _ => "cannot be reached",
             };
             fail(error, what)
@@ -91,14 +91,14 @@ impl DirRemote {
         let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
         let fd = rustix::fs::open(&canonical, flags, Mode::empty()).map_err(|error| {
             let what = match error {
-                Errno::NOTDIR => "is not a directory: give a directory",
-                Errno::ACCESS => "may not be read by this user",
+                Errno::NOTDIR => "is not a directory: name a directory",
+                Errno::ACCESS => "is not readable by this user",
                 _ => "cannot be opened",
             };
             fail(error.into(), what)
         })?;
         let fsid = rustix::fs::fstatvfs(&fd)
-            .map_err(|error| fail(error.into(), "cannot be asked for its file system"))?
+            .map_err(|error| fail(error.into(), "does not tell which file system it is on"))?
             .f_fsid;
         let path = canonical.as_os_str().as_bytes();
         let mut tree = Tree {
@@ -211,7 +211,7 @@ impl Tree {
             Err(Errno::NOENT) => None,
             Err(error) => {
                 let shown = OsStr::from_bytes(name).display();
-                tracing::debug!("cannot look at {shown} in a directory of the remote: {error}");
+                tracing::debug!("cannot stat {shown} in a directory of the remote: {error}");
                 facts::kind(listed_as).map(Facts::unknown)
             }
         }
@@ -261,7 +261,7 @@ async fn blocking<T: Send + 'static>(
     match tokio::task::spawn_blocking(work).await {
         Ok(result) => result,
         Err(error) => Err(RemoteError::Unreachable(format!(
-            "a question to the directory broke off: {error}"
+            "a request to the directory was aborted: {error}"
         ))),
     }
 }

@@ -66,7 +66,7 @@ pub(super) fn judge(asked: Asked, status: StatusCode, headers: &HeaderMap) -> Ve
             encoding(headers).and_then(|()| match (asked, status) {
                 (Asked::Part(range), StatusCode::PARTIAL_CONTENT) => part(range, headers),
                 (Asked::Whole, StatusCode::PARTIAL_CONTENT) => {
-                    Err("it answers 206 where no range was asked for".into())
+                    Err("the server answered 206 to a request without a range".into())
                 }
                 _ => whole(headers),
             })
@@ -101,9 +101,11 @@ fn refusal(status: StatusCode) -> Verdict {
         | StatusCode::FORBIDDEN
         | StatusCode::PROXY_AUTHENTICATION_REQUIRED => Verdict::Forbidden,
         _ if status.is_client_error() || status.is_server_error() => {
-            Verdict::Fails(format!("it answers {status}"))
+            Verdict::Fails(format!("the server answered {status}"))
         }
-        _ => Verdict::Lies(format!("it answers {status} to a plain question")),
+        _ => Verdict::Lies(format!(
+            "the server answered {status} to a plain GET or HEAD request"
+        )),
     }
 }
 
@@ -114,7 +116,7 @@ fn encoding(headers: &HeaderMap) -> Result<(), String> {
         if !value.is_empty() && !value.eq_ignore_ascii_case(b"identity") {
             let shown = value.escape_ascii();
             return Err(format!(
-                "it encodes the content ({shown}) though told not to"
+                "the server applied Content-Encoding {shown}, which larder had ruled out"
             ));
         }
     }
@@ -123,7 +125,7 @@ fn encoding(headers: &HeaderMap) -> Result<(), String> {
         if !value.eq_ignore_ascii_case(b"chunked") && !value.eq_ignore_ascii_case(b"identity") {
             let shown = value.escape_ascii();
             return Err(format!(
-                "it encodes the transfer ({shown}) though told not to"
+                "the server applied Transfer-Encoding {shown}, which larder had ruled out"
             ));
         }
     }
@@ -135,18 +137,21 @@ fn length(headers: &HeaderMap) -> Result<Option<u64>, String> {
         None => Ok(None),
         Some(text) => match number(text) {
             Some(length) => Ok(Some(length)),
-            None => Err(format!("its Content-Length is {}", text.escape_ascii())),
+            None => Err(format!(
+                "the server sent an invalid Content-Length: {}",
+                text.escape_ascii()
+            )),
         },
     }
 }
 
 fn whole(headers: &HeaderMap) -> Result<Verdict, String> {
     if headers.contains_key(CONTENT_RANGE) {
-        return Err("it answers 200 with a Content-Range".into());
+        return Err("the server answered 200 with a Content-Range".into());
     }
     match length(headers)? {
         Some(total) => Ok(Verdict::Whole { total }),
-        None => Err("it does not say how long the object is".into()),
+        None => Err("the server did not send the length of the object".into()),
     }
 }
 
@@ -154,23 +159,26 @@ fn part(asked: ByteRange, headers: &HeaderMap) -> Result<Verdict, String> {
     let kind = single(headers, &CONTENT_TYPE)?.unwrap_or_default();
     let multipart = b"multipart/byteranges";
     if kind.len() >= multipart.len() && kind[..multipart.len()].eq_ignore_ascii_case(multipart) {
-        return Err("it answers one range with multipart/byteranges".into());
+        return Err("the server answered a request for one range with multipart/byteranges".into());
     }
     let Some(text) = single(headers, &CONTENT_RANGE)? else {
-        return Err("it answers 206 without a Content-Range".into());
+        return Err("the server answered 206 without a Content-Range".into());
     };
     let Some((range, total)) = content_range(text) else {
-        return Err(format!("its Content-Range is {}", text.escape_ascii()));
+        return Err(format!(
+            "the server sent an invalid Content-Range: {}",
+            text.escape_ascii()
+        ));
     };
     if range != ByteRange::new(asked.start, asked.end.min(total)) {
         let shown = text.escape_ascii();
         return Err(format!(
-            "it answers with {shown} where {asked} was asked for"
+            "the server sent {shown} when {asked} was requested"
         ));
     }
     match length(headers)? {
         Some(length) if length != range.len() => Err(format!(
-            "its Content-Length is {length} for {} bytes",
+            "the server sent a Content-Length of {length} for {} bytes",
             range.len()
         )),
         _ => Ok(Verdict::Part { total }),

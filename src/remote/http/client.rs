@@ -93,7 +93,9 @@ impl Connections {
                 let found =
                     Certificate::from_pem_bundle(&pem).map_err(|error| fail(sentence(error)))?;
                 if found.is_empty() {
-                    return Err(fail("there is no certificate in PEM form in it".into()));
+                    return Err(fail(
+                        "the file contains no certificate in PEM format".into(),
+                    ));
                 }
                 found
             }
@@ -140,12 +142,14 @@ impl Connections {
                 return Ok(Reply::Slash);
             }
             if url.scheme() == "https" && target.scheme() != "https" {
-                let why = "it redirects from https to what is not encrypted";
+                let why = "the server redirects from https to an unencrypted URL";
                 return Err(untrusted(why.into()));
             }
             url = target;
         }
-        Err(untrusted(format!("it redirects more than {HOPS} times")))
+        Err(untrusted(format!(
+            "the server redirects more than {HOPS} times"
+        )))
     }
 
     async fn send(
@@ -229,12 +233,12 @@ fn target(from: &Url, response: &Response) -> Result<Option<Url>, String> {
     if !redirects.contains(&status) {
         return Ok(None);
     }
-    let lost = || format!("it answers {status} without saying where to");
+    let lost = || format!("the server answered {status} without a valid Location");
     let location = response.headers().get(LOCATION).ok_or_else(lost)?;
     let location = std::str::from_utf8(location.as_bytes()).map_err(|_| lost())?;
     let mut target = from.join(location).map_err(|_| lost())?;
     if !matches!(target.scheme(), "http" | "https") {
-        return Err("it redirects to what is no web server".into());
+        return Err("the server redirects to a URL that is neither http nor https".into());
     }
     target.set_fragment(None);
     // A user in a Location would be sent as credentials that nobody gave.

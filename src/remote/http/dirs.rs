@@ -41,13 +41,13 @@ pub(super) async fn list(web: &Arc<Web>, name: &ObjectName) -> Result<Vec<Entry>
     let url = names::with_slash(&web.url_of(name)?);
     let page = match page(&url, web.site.query, &mut web.patience()).await {
         Err(RemoteError::NotFound) if name.is_root() => {
-            let why = "it answers 404 Not Found".into();
+            let why = "the server answered 404 Not Found".into();
             return Err(RemoteError::Unlistable(why));
         }
         other => other?,
     };
     let Some(listing) = page.listing else {
-        let why = "it answers with what is no listing".into();
+        let why = "the server's answer is not a directory listing".into();
         return Err(RemoteError::Unlistable(why));
     };
     log_unshowable(name, &listing);
@@ -91,7 +91,7 @@ pub(super) async fn page(
         let response = match patience.ask(&question).await? {
             Reply::Answer(at, response) if at.path() == url.path() => *response,
             _ => {
-                let why = "it redirects to somewhere else".into();
+                let why = "the server redirects to another path".into();
                 return Err(RemoteError::Unlistable(why));
             }
         };
@@ -126,10 +126,10 @@ async fn body(
             Ok(Ok(Some(bytes))) => body.extend_from_slice(&bytes),
             Ok(Ok(None)) => return Ok(Ok(body)),
             Ok(Err(error)) => return Ok(Err(sentence(error))),
-            Err(_) => return Ok(Err("the answer stood still".into())),
+            Err(_) => return Ok(Err("the answer stalled".into())),
         }
         if body.len() > BODY_MAX {
-            let why = format!("its listing has more than {} MiB", BODY_MAX >> 20);
+            let why = format!("the listing is larger than {} MiB", BODY_MAX >> 20);
             return Err(RemoteError::Unlistable(why));
         }
     }
@@ -137,7 +137,9 @@ async fn body(
 
 fn error_of(verdict: Verdict) -> RemoteError {
     match verdict {
-        Verdict::Refused { .. } => RemoteError::Unlistable("it refuses a plain question".into()),
+        Verdict::Refused { .. } => {
+            RemoteError::Unlistable("the server refuses a request without conditions".into())
+        }
         verdict => facts::error_of(verdict),
     }
 }
@@ -146,7 +148,9 @@ fn log_unshowable(name: &ObjectName, listing: &Listing) {
     let unshowable = &listing.unshowable;
     for shown in unshowable.iter().take(LOGGED) {
         let shown = shown_or_nameless(shown);
-        tracing::warn!("the remote's directory \"{name}\" has what cannot be shown: {shown}");
+        tracing::warn!(
+            "an entry of the remote's directory \"{name}\" cannot be shown, because its name is not a valid file name: {shown}"
+        );
     }
     if unshowable.len() > LOGGED {
         let more = unshowable.len() - LOGGED;
@@ -156,7 +160,7 @@ fn log_unshowable(name: &ObjectName, listing: &Listing) {
 
 fn shown_or_nameless(shown: &str) -> &str {
     match shown {
-        "" => "an entry without a name",
+        "" => "(empty name)",
         shown => shown,
     }
 }
@@ -208,7 +212,7 @@ async fn with_facts(
     let mut gone = HashSet::new();
     while let Some(answer) = questions.join_next().await {
         let (place, answer) = answer
-            .map_err(|error| RemoteError::Unreachable(format!("a question broke off: {error}")))?;
+            .map_err(|error| RemoteError::Unreachable(format!("a request was aborted: {error}")))?;
         match answer {
             Ok(facts) => entries[place].listed = Listed::Facts(facts),
             Err(RemoteError::NotFound) => {
@@ -228,7 +232,7 @@ mod tests {
 
     #[test]
     fn an_entry_without_a_name_is_called_so() {
-        assert_eq!(shown_or_nameless(""), "an entry without a name");
+        assert_eq!(shown_or_nameless(""), "(empty name)");
         assert_eq!(shown_or_nameless("../etc"), "../etc");
     }
 }

@@ -125,11 +125,11 @@ pub(super) fn error_of(verdict: Verdict) -> RemoteError {
         Verdict::Forbidden => RemoteError::Forbidden,
         Verdict::Fails(why) => RemoteError::Unreachable(why),
         Verdict::Lies(why) => RemoteError::Untrusted(why),
-        Verdict::Refused { .. } => {
-            RemoteError::Untrusted("it refuses a range of the object as it says it is".into())
-        }
+        Verdict::Refused { .. } => RemoteError::Untrusted(
+            "the server refuses a range that lies within the object's size".into(),
+        ),
         Verdict::Part { .. } | Verdict::Whole { .. } => {
-            RemoteError::Untrusted("it answers with content where none was asked for".into())
+            RemoteError::Untrusted("the server sent content that was not requested".into())
         }
     }
 }

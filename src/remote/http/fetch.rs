@@ -240,7 +240,7 @@ impl Course<'_> {
             return Ok(());
         }
         if self.expected.is_some() {
-            let why = "the one response that is this version is on its way to another reader";
+            let why = "this version consists of one response only, which is being delivered to another reader";
             return Err(RemoteError::Unreachable(why.into()));
         }
         Err(self.web.changed(Facts {
@@ -256,13 +256,13 @@ impl Course<'_> {
         if version.validator.is_none() {
             if first(&shared.told_of_versions) {
                 tracing::warn!(
-                    "the server names no version of {} (neither ETag nor Last-Modified): such files are read whole",
+                    "the server sends neither ETag nor Last-Modified for {}: files without a version are fetched whole",
                     self.name
                 );
             }
         } else if first(&shared.told_of_ranges) {
             tracing::warn!(
-                "the server ignores ranges (first seen at {}): files are read whole",
+                "the server ignores range requests (first seen for {}): files are fetched whole",
                 self.name
             );
         }
@@ -287,13 +287,13 @@ impl Course<'_> {
                 Ok(Ok(Some(bytes))) => bytes,
                 Ok(Ok(None)) => break Some("the answer ended early".to_owned()),
                 Ok(Err(error)) => break Some(sentence(error)),
-                Err(_) => break Some("the answer stood still".to_owned()),
+                Err(_) => break Some("the answer stalled".to_owned()),
             };
             let span = ByteRange::at(here, bytes.len() as u64);
             here = span.end;
             if here > arrival.span.end {
                 return Err(RemoteError::Untrusted(format!(
-                    "it sends more than the {} that it announced",
+                    "the server sent more than the {} that it announced",
                     arrival.span
                 )));
             }
@@ -304,12 +304,12 @@ impl Course<'_> {
                 Ok(ControlFlow::Break(()))
             }
             None => Err(RemoteError::Untrusted(format!(
-                "it sends more than the {} that it announced",
+                "the server sent more than the {} that it announced",
                 arrival.span
             ))),
             Some(why) if matches!(self.expected, Some(Validator::Stamp(_))) => {
                 Err(RemoteError::Unreachable(format!(
-                    "{why} at byte {here}, and cannot be continued: the server names no version"
+                    "{why} at byte {here} and cannot be resumed, because the server sends neither ETag nor Last-Modified"
                 )))
             }
             Some(why) => {
@@ -344,7 +344,8 @@ impl Course<'_> {
             && (self.expected.is_none() || now.validator == self.expected);
         match is_same {
             true => RemoteError::Untrusted(
-                "it refuses a range of the object and says that the object is what it was".into(),
+                "the server refuses a range of the object although the object has not changed"
+                    .into(),
             ),
             false => self.web.changed(now),
         }

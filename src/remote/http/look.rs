@@ -23,7 +23,7 @@ pub(super) async fn look(web: &Web, url: &Url) -> Result<(Site, Vec<String>), Re
     if !url.path().ends_with('/') {
         let (parent, name) = names::split(url).ok_or_else(|| {
             let shown = names::shown(url);
-            RemoteError::Untrusted(format!("the last part of {shown} can be no file's name"))
+            RemoteError::Untrusted(format!("the last part of {shown} is not a valid file name"))
         })?;
         match facts::of_url(web, url, &mut patience).await {
             Ok(facts) if facts.kind == FileKind::File => {
@@ -65,7 +65,7 @@ async fn directory(
     let shown = names::shown(&base);
     let unlisted = |what: &str| {
         vec![format!(
-            "{shown} lists nothing ({what}): files are served when they are asked for by name"
+            "{shown} has no directory listing ({what}): 'ls' shows nothing there, but files can be opened by name"
         )]
     };
     let page = match dirs::page(&base, None, patience).await {
@@ -93,7 +93,7 @@ async fn directory(
         }
     }
     let Some(found) = found else {
-        return Ok((site, unlisted("its page is no listing")));
+        return Ok((site, unlisted("its page is not a listing")));
     };
     site.style = found.style;
     // One directory without its slash tells whether this server redirects, so that a 404 is not asked twice later.

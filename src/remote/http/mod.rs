@@ -104,7 +104,7 @@ impl HttpRemote {
             return fail("give a URL that begins with http:// or https:// and names a host");
         }
         if !url.username().is_empty() || url.password().is_some() {
-            return fail("give the user and the password apart from the URL");
+            return fail("the URL must not contain a user or a password here");
         }
         if url.query().is_some() || url.fragment().is_some() {
             return fail("give a URL without ? and #; a ? in a name is written %3F");

@@ -115,7 +115,7 @@ impl<'a> Patience<'a> {
                     let is_own = self.connections.is_own(&at);
                     let wait = Wait::of(status, is_own, response.headers());
                     drain(*response).await;
-                    let why = format!("it answers {status}");
+                    let why = format!("the server answered {status}");
                     self.pause_for(Setback { why, wait }).await?;
                 }
                 Ok(reply) => return Ok(reply),
@@ -133,7 +133,7 @@ impl<'a> Patience<'a> {
     async fn pause_for(&mut self, setback: Setback) -> Result<(), RemoteError> {
         self.failures = self.failures.saturating_add(1);
         tracing::debug!(
-            "try {} at the remote failed: {}",
+            "attempt {} to reach the remote failed: {}",
             self.failures,
             setback.why
         );
@@ -165,7 +165,7 @@ impl<'a> Patience<'a> {
         if Instant::now() + rest >= self.deadline {
             let seconds = rest.as_secs_f64().ceil();
             return Err(RemoteError::Unreachable(format!(
-                "it answers {status} and asks for no requests for {seconds} s"
+                "the server answered {status} and asked to wait {seconds} s before the next request"
             )));
         }
         tokio::time::sleep(rest).await;

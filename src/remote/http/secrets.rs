@@ -32,7 +32,7 @@ pub(super) fn headers(settings: &HttpSettings) -> Result<HeaderMap, SettingsErro
     for (name, _) in &settings.headers {
         if RESERVED.contains(name) {
             return Err(SettingsError::Url(format!(
-                "the header {name} cannot be given: larder sets it itself"
+                "the header {name} cannot be set with --header, because larder sets it itself: remove it"
             )));
         }
         own.remove(name);
@@ -47,12 +47,17 @@ pub(super) fn headers(settings: &HttpSettings) -> Result<HeaderMap, SettingsErro
 
 fn basic(credentials: &Credentials) -> Result<HeaderValue, SettingsError> {
     if credentials.user.contains(':') {
-        let why = "a user name with a colon cannot be sent by basic authentication";
+        let why = "a user name that contains a colon cannot be used with basic authentication";
         return Err(SettingsError::Url(why.into()));
     }
     let plain = format!("{}:{}", credentials.user, credentials.password);
-    let mut value = HeaderValue::from_str(&format!("Basic {}", base64(plain.as_bytes())))
-        .map_err(|_| SettingsError::Url("the credentials make no header".into()))?;
+    let mut value =
+        HeaderValue::from_str(&format!("Basic {}", base64(plain.as_bytes()))).map_err(|_| {
+            SettingsError::Url(
+                "the user name or password contains characters that an HTTP header cannot carry"
+                    .into(),
+            )
+        })?;
     value.set_sensitive(true);
     Ok(value)
 }

@@ -40,7 +40,7 @@ fn of_one(error: &(dyn Error + 'static)) -> Option<Trouble> {
         return match error {
             rustls::Error::InvalidCertificate(why) => Some(Trouble::Distrust(distrust(why))),
             rustls::Error::InvalidMessage(InvalidMessage::InvalidContentType) => Some(
-                Trouble::WrongProtocol("the server does not speak TLS (is http:// meant?)"),
+                Trouble::WrongProtocol("the server does not speak TLS (did you mean http://?)"),
             ),
             _ => None,
         };
@@ -49,7 +49,7 @@ fn of_one(error: &(dyn Error + 'static)) -> Option<Trouble> {
         // The library tells this kind apart by its text alone; a bad header, say, is a web server's all the same.
         let is_strange = error.is_parse() && error.to_string() == "invalid HTTP version parsed";
         return is_strange.then_some(Trouble::WrongProtocol(
-            "what answers is no web server (is https:// meant, or another port?)",
+            "the answer does not come from a web server (did you mean https:// or another port?)",
         ));
     }
     let error = error.downcast_ref::<std::io::Error>()?;
@@ -58,8 +58,8 @@ fn of_one(error: &(dyn Error + 'static)) -> Option<Trouble> {
 
 fn distrust(why: &CertificateError) -> String {
     match why {
-        CertificateError::UnknownIssuer => "nobody whom this machine trusts vouches for the server's certificate \
-            (--ca-file names the certificate of an authority to trust)"
+        CertificateError::UnknownIssuer => "the server's certificate is not trusted: this machine does not know the \
+            authority that signed it (--ca-file FILE trusts the authority whose certificate is in FILE)"
             .into(),
         CertificateError::NotValidForNameContext {
             expected,
@@ -67,20 +67,20 @@ fn distrust(why: &CertificateError) -> String {
         } => {
             let expected = expected.to_str();
             match presented.as_slice() {
-                [] => format!("the server's certificate names no host, and so not {expected}"),
+                [] => format!("the server's certificate names no host, so it is not valid for {expected}"),
                 names => {
                     let names: Vec<_> = names.iter().map(|name| bare(name)).collect();
                     let names = names.join(", ");
-                    format!("the server's certificate is for {names} and not for {expected}")
+                    format!("the server's certificate is valid for {names}, not for {expected}")
                 }
             }
         }
         CertificateError::Other(other) if format!("{other:?}").contains("CaUsedAsEndEntity") => {
-            "the server's own certificate is one of an authority (CA:TRUE), which no server may show as its own: make \
+            "the server's certificate is not trusted: it is a certificate of an authority (CA:TRUE), not of a server: make \
             one with basicConstraints CA:FALSE (openssl req -x509 ... -addext basicConstraints=critical,CA:FALSE)"
                 .into()
         }
-        why => format!("the server's certificate is not to be trusted: {why}"),
+        why => format!("the server's certificate is not trusted: {why}"),
     }
 }
 
@@ -150,13 +150,13 @@ mod tests {
         assert!(said(CertificateError::UnknownIssuer).contains("--ca-file"));
         let two = said(wrong(&["DnsName(\"a.test\")", "IpAddress(10.0.0.1)"]));
         assert!(
-            two.ends_with("is for a.test, 10.0.0.1 and not for files.test"),
+            two.ends_with("is valid for a.test, 10.0.0.1, not for files.test"),
             "{two}"
         );
-        assert!(said(wrong(&[])).ends_with("and so not files.test"));
+        assert!(said(wrong(&[])).ends_with("so it is not valid for files.test"));
         let other = CertificateError::Other(OtherError(Arc::new(CaUsedAsEndEntity)));
         assert!(said(other).contains("basicConstraints=critical,CA:FALSE"));
-        assert!(said(CertificateError::Revoked).contains("not to be trusted"));
+        assert!(said(CertificateError::Revoked).contains("is not trusted"));
     }
 
     #[test]

@@ -64,7 +64,7 @@ pub(super) fn single<'a>(
     let first = values.next();
     match values.all(|value| Some(value) == first) {
         true => Ok(first),
-        false => Err(format!("it gives two different values of {name}")),
+        false => Err(format!("the server sent two different values of {name}")),
     }
 }
 

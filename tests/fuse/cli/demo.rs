@@ -9,7 +9,10 @@ use super::rig::{larder, mount_type, run, snapshot, stderr, wait_until};
 
 #[test]
 fn the_demo_passes_and_leaves_nothing_behind() {
-    for (remote, words) in [("web", "The slow web server"), ("dir", "a symbolic link")] {
+    for (remote, words) in [
+        ("web", "The simulated slow web server"),
+        ("dir", "a symbolic link"),
+    ] {
         let dir = TempDir::new().unwrap();
         let output = run(larder()
             .args([

@@ -20,7 +20,7 @@ use super::{asking, with_ttl};
 /// Nobody, as Debian numbers him.
 const NOBODY: u32 = 65534;
 
-/// N1. Sizes, modification times, permissions, owners and symbolic links are shown as they are at the remote.
+/// N1. Sizes, modification times, permissions, owners and symbolic links are the same as at the remote.
 #[test]
 fn n1_attributes_are_the_remotes() {
     let stage = Stage::new();
@@ -49,7 +49,7 @@ fn n1_attributes_are_the_remotes() {
     assert_eq!(target, Path::new("d/elsewhere"));
 }
 
-/// N2. Regular files show one link, whatever the remote says.
+/// N2. Regular files have a link count of 1, whatever it is at the remote.
 #[test]
 fn n2_files_have_one_link() {
     let stage = Stage::new();
@@ -62,7 +62,7 @@ fn n2_files_have_one_link() {
     }
 }
 
-/// N3. Names are bytes: up to 255 of them, whatever they are but `/` and NUL.
+/// N3. Names are sequences of up to 255 bytes in any encoding; only `/` and NUL cannot occur in them.
 #[test]
 fn n3_names_are_bytes() {
     let stage = Stage::new();
@@ -89,7 +89,8 @@ fn n3_names_are_bytes() {
     assert_eq!(error.raw_os_error(), Some(libc::ENAMETOOLONG));
 }
 
-/// N4. Symbolic links are shown, not followed: a link with an absolute target leads where it says, outside the mount.
+/// N4. larder shows symbolic links and does not follow them: a link with an absolute target leads to that path outside
+/// the mount.
 #[test]
 fn n4_links_lead_where_they_say() {
     let stage = Stage::new();
@@ -107,7 +108,7 @@ fn n4_links_lead_where_they_say() {
     fs::metadata(broken).unwrap_err();
 }
 
-/// N5. Sockets, fifos and devices are shown as what they are, and hold no data of the remote.
+/// N5. Sockets, fifos and devices appear with their own type, and contain no data of the remote.
 #[test]
 fn n5_special_files_are_shown() {
     let stage = Stage::new();
@@ -144,7 +145,7 @@ fn n5_special_files_are_shown() {
     drop(listener);
 }
 
-/// N6. The mount point and the cache directory are shown as empty directories where they lie within the mounted tree.
+/// N6. The mount point and the cache directory appear as empty directories if they lie within the mounted tree.
 #[test]
 fn n6_its_own_places_are_empty() {
     let stage = Stage::new();
@@ -163,7 +164,7 @@ fn n6_its_own_places_are_empty() {
     }
 }
 
-/// N7. The attributes `user.larder.*` tell what the cache knows of a file: `larder info` shows them.
+/// N7. The extended attributes `user.larder.*` show what the cache knows about a file; `larder info` prints them.
 #[test]
 fn n7_info_shows_what_is_known() {
     let rig = Rig::settled();
@@ -191,7 +192,7 @@ fn n7_info_shows_what_is_known() {
     rig.umount();
 }
 
-/// P1. Permission bits and owners are enforced by the kernel, as on a local disk.
+/// P1. The kernel enforces permission bits and owners, as on a local disk.
 #[test]
 fn p1_permissions_hold() {
     let stage = Stage::new();
@@ -218,7 +219,7 @@ fn p1_permissions_hold() {
     assert_eq!(as_nobody("public").stdout, b"x");
 }
 
-/// P2. Only the user who mounted may enter the mount, unless `-o allow_other` was given.
+/// P2. Only the user who mounted can access the mount, unless `-o allow_other` was given.
 #[test]
 fn p2_others_stay_outside() {
     if !rustix::process::geteuid().is_root() {
@@ -245,7 +246,7 @@ fn p2_others_stay_outside() {
     }
 }
 
-/// P3. The mount is read-only: writing, creating, removing and changing attributes answer EROFS.
+/// P3. The mount is read-only: writing, creating, removing and changing attributes fail with EROFS.
 #[test]
 fn p3_nothing_is_changed() {
     let stage = Stage::new();
@@ -272,7 +273,7 @@ fn p3_nothing_is_changed() {
     assert_eq!(fs::read(stage.origin("f")).unwrap(), b"x");
 }
 
-/// N8. What a directory's listing did not have does not exist on the mount until the TTL ends.
+/// N8. A name that was missing from a directory's listing does not exist on the mount until the TTL ends.
 #[test]
 fn n8_a_listing_holds_for_the_ttl() {
     let stage = Stage::new();

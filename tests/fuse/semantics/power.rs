@@ -59,7 +59,7 @@ fn damage(stage: &Stage) {
     }
 }
 
-/// C1. After a power cut a mount answers at once, however large the cache is: nothing is gone through first.
+/// C1. After a power cut a mount answers at once, however large the cache is: larder does not scan the cache first.
 #[test]
 fn a_mount_after_a_cut_goes_through_nothing() {
     let stage = Stage::new();
@@ -86,8 +86,8 @@ fn a_mount_after_a_cut_goes_through_nothing() {
     assert_eq!((stats.segments_loaded, stats.blocks_checked), (0, 0));
 }
 
-/// C2. After a power cut every byte that is read is right: a cached block is checked before its first use, and what the cut
-/// damaged is fetched again.
+/// C2. After a power cut every byte that is read is right: larder checks a cached block before its first use, and
+/// fetches again what the power cut damaged.
 #[test]
 fn what_a_cut_damaged_is_fetched_again() {
     let stage = Stage::new();
@@ -100,7 +100,7 @@ fn what_a_cut_damaged_is_fetched_again() {
     assert!(mounted.fetched() > 0);
 }
 
-/// C3. A power cut loses nothing of the cache but what had not reached the disk, and the chunks that are damaged by that.
+/// C3. A power cut loses only the cached data that had not reached the disk, and the chunks that are damaged by that.
 #[test]
 fn what_reached_the_disk_is_still_cached() {
     let stage = Stage::new();
@@ -110,8 +110,8 @@ fn what_reached_the_disk_is_still_cached() {
     assert_eq!(mounted.fetched(), 0);
 }
 
-/// C4. After a power cut the cache is gone through in the background, at `--scrub-rate`, and what is damaged in it is
-/// forgotten before somebody reads it.
+/// C4. After a power cut larder checks the cache in the background, at `--scrub-rate`, and removes damaged blocks
+/// before a program reads them.
 #[test]
 fn a_cut_is_followed_by_a_scrub() {
     let stage = Stage::new();
@@ -129,8 +129,8 @@ fn a_cut_is_followed_by_a_scrub() {
     assert!(fs::read(mounted.path("f")).unwrap() == right, "wrong bytes");
 }
 
-/// C5. With `--verify=always` every read that reaches larder compares what it gives with its checksum; what the kernel
-/// has in its own page cache does not reach larder.
+/// C5. With `--verify=always`, larder compares the bytes of every read that reaches it with their checksums; reads that
+/// the kernel answers from its own page cache do not reach larder.
 #[test]
 fn always_is_every_read_that_reaches_larder() {
     let stage = Stage::new();
@@ -159,8 +159,8 @@ fn always_is_every_read_that_reaches_larder() {
     }
 }
 
-/// C6. `larder scrub` compares everything that is cached with its checksums, on the disk itself; readers go first, and
-/// what does not hold is forgotten, and never a reader's error.
+/// C6. `larder scrub` compares everything that is cached with its checksums, on the disk itself; reads of programs go
+/// first, and damaged blocks are removed and never cause a read error.
 #[test]
 fn a_scrub_finds_what_is_wrong_on_the_disk() {
     let stage = Stage::new();
@@ -178,8 +178,8 @@ fn a_scrub_finds_what_is_wrong_on_the_disk() {
     assert!(fs::read(mounted.path("f")).unwrap() == right, "wrong bytes");
 }
 
-/// C7. With `--verify=always` even what another program writes into the cache's files while they are in use is noticed,
-/// and fetched again.
+/// C7. With `--verify=always`, larder notices even what another program writes into the cache's files while they are in
+/// use, and fetches that data again.
 #[test]
 fn always_does_not_even_believe_the_files() {
     let stage = Stage::new();

@@ -5,8 +5,8 @@ use std::time::Duration;
 use super::super::power::lossy::{Answer, Trouble};
 use super::super::sick::{Machine, PATIENCE, SLACK, hot, read, recover};
 
-/// F8. While the cache disk does not answer, a read that needs it waits for it two seconds, and the reads after it do not
-/// wait: they are answered by the remote until the disk answers again.
+/// F8. While the cache disk does not respond, a read that needs it waits two seconds for it, and later reads do not
+/// wait: the remote answers them until the disk responds again.
 #[test]
 fn f8_a_disk_that_hangs_is_waited_for_once() {
     let machine = Machine::new();

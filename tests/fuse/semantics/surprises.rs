@@ -13,7 +13,7 @@ use rustix::fs::{FlockOperation, flock};
 use super::super::mounted::{Stage, content};
 use super::{asking, pause, replace};
 
-/// U1. A change that keeps a file's size and sets its modification time back is seen all the same, by its ctime.
+/// U1. A change that keeps a file's size and sets its modification time back is detected all the same, by its ctime.
 #[test]
 fn u1_a_preserved_time_hides_nothing() {
     let stage = Stage::new();
@@ -29,8 +29,8 @@ fn u1_a_preserved_time_hides_nothing() {
     assert_eq!(fs::read(mounted.path("f")).unwrap(), b"two");
 }
 
-/// U2. `chmod`, `chown`, `ln` and `cp -al` at the remote move a file's ctime, and so make a new version: its bytes are
-/// fetched again.
+/// U2. `chmod`, `chown`, `ln` and `cp -al` at the remote change a file's ctime, and so make a new version: larder
+/// fetches its bytes again.
 #[test]
 fn u2_a_chmod_is_a_new_version() {
     let stage = Stage::new();
@@ -51,7 +51,7 @@ fn u2_a_chmod_is_a_new_version() {
     }
 }
 
-/// U3. inotify on the mount reports nothing of what happens at the remote.
+/// U3. inotify on the mount does not report changes at the remote.
 #[test]
 fn u3_inotify_is_silent() {
     let stage = Stage::new();
@@ -73,8 +73,8 @@ fn u3_inotify_is_silent() {
     assert_eq!(silent, Err(rustix::io::Errno::AGAIN));
 }
 
-/// U4. `tail -f` follows the version that it opened, so it does not see a file grow; `tail -F` opens the name again and
-/// does.
+/// U4. `tail -f` follows the version that it opened, so it does not see a file grow; `tail -F` opens the name again, so
+/// it does.
 #[test]
 fn u4_an_open_file_does_not_grow() {
     let stage = Stage::new();
@@ -101,8 +101,8 @@ fn u4_an_open_file_does_not_grow() {
     assert_eq!(String::from_utf8_lossy(&seen), "one\n");
 }
 
-/// U5. After a file was replaced at the remote, programs that hold the old version open see its path marked "(deleted)" in
-/// `/proc`, and `/proc/self/fd/N` of it cannot be opened again (ESTALE).
+/// U5. After a file was replaced at the remote, programs that have the old version open see its path marked "(deleted)"
+/// in `/proc`, and opening `/proc/self/fd/N` of it again fails with ESTALE.
 #[test]
 fn u5_a_replaced_file_is_deleted() {
     let stage = Stage::new();
@@ -125,8 +125,8 @@ fn u5_a_replaced_file_is_deleted() {
 
 const MAPPED: &str = "LARDER_TEST_MAPPED_FILE";
 
-/// U6. A mapping of an old version gets SIGBUS when it touches a page that is neither in memory, nor cached, nor to be had
-/// from the remote any more.
+/// U6. A mapping of an old version gets SIGBUS when it touches a page that is neither in memory nor cached, and that
+/// the remote can no longer deliver.
 #[test]
 #[expect(
     unsafe_code,
@@ -161,7 +161,7 @@ fn u6_a_mapping_of_what_is_gone_is_sigbus() {
     assert_eq!(status.signal(), Some(libc::SIGBUS), "{status}");
 }
 
-/// U7. Locks (flock, fcntl) on the mount are the local machine's alone: the remote does not hear of them.
+/// U7. Locks (flock, fcntl) on the mount are local to this machine: the remote does not see them.
 #[test]
 fn u7_locks_stay_local() {
     let stage = Stage::new();

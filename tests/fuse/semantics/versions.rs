@@ -55,7 +55,7 @@ fn v2_a_change_is_a_new_inode() {
     assert_eq!(fs::read(mounted.path("f")).unwrap(), b"three");
 }
 
-/// V3. Opening a file is the check: an open after the TTL sees the remote's current version.
+/// V3. Opening a file checks its version: an open after the TTL gets the remote's current version.
 #[test]
 fn v3_an_open_after_the_ttl_is_current() {
     let stage = Stage::new();
@@ -67,7 +67,7 @@ fn v3_an_open_after_the_ttl_is_current() {
     assert_eq!(fs::read(mounted.path("f")).unwrap(), b"two");
 }
 
-/// V4. Within the TTL, an open may get the version that was current when the remote was last asked.
+/// V4. Within the TTL, an open may get the version that was current when larder last asked the remote.
 #[test]
 fn v4_an_open_within_the_ttl_asks_nobody() {
     let stage = Stage::new();
@@ -80,7 +80,7 @@ fn v4_an_open_within_the_ttl_asks_nobody() {
     assert_eq!(mounted.slow.requests(), asked);
 }
 
-/// V5. With `--metadata-ttl minimal`, every open sees the current version.
+/// V5. With `--metadata-ttl minimal`, every open gets the current version.
 #[test]
 fn v5_minimal_is_always_current() {
     let stage = Stage::new();
@@ -95,8 +95,8 @@ fn v5_minimal_is_always_current() {
     }
 }
 
-/// V6. A file that is open while it changes at the remote goes on reading its own version as far as that is cached; what
-/// is not cached answers ESTALE.
+/// V6. A program that has a file open while the file changes at the remote goes on reading the version that it opened,
+/// as far as that version is cached; reads of the rest fail with ESTALE.
 #[test]
 fn v6_an_open_file_stays_or_is_stale() {
     let stage = Stage::new();
@@ -115,7 +115,7 @@ fn v6_an_open_file_stays_or_is_stale() {
     assert_eq!(error.unwrap_err().raw_os_error(), Some(libc::ESTALE));
 }
 
-/// V7. An open that meets a superseded inode is repeated by the kernel on the new one, even within the TTL; the program
+/// V7. If an open finds a superseded inode, the kernel repeats it on the new one, even within the TTL; the program
 /// notices nothing.
 #[test]
 fn v7_a_stale_open_is_repeated() {
@@ -132,8 +132,8 @@ fn v7_a_stale_open_is_repeated() {
     assert!(fs::read(mounted.path("f")).unwrap() == new);
 }
 
-/// V8. A file that somebody has open for writing at the remote, or that changed there within the last two seconds, is
-/// readable, and nothing of it is kept.
+/// V8. A file that a program at the remote has open for writing, or that changed there within the last two seconds, is
+/// readable but not cached.
 #[test]
 fn v8_what_is_being_written_is_not_kept() {
     let stage = Stage::new();
@@ -163,7 +163,8 @@ fn v8_what_is_being_written_is_not_kept() {
     assert!(kept, "nothing is kept after the writer has gone");
 }
 
-/// V9. The kernel's own page cache is kept over closing and opening a file, as long as its version stays.
+/// V9. The kernel keeps a file's pages in its page cache when the file is closed and opened again, as long as the
+/// version stays the same.
 #[test]
 fn v9_the_kernels_pages_are_kept() {
     let stage = Stage::new();
@@ -184,4 +185,27 @@ fn v9_the_kernels_pages_are_kept() {
     replace(&stage.origin("f"), &content(2, LEN));
     assert!(fs::read(mounted.path("f")).unwrap() == content(2, LEN));
     assert!(reads() > before);
+}
+
+/// V10. A program reads a file with the size that it was shown: if the file changes between stat(2) and the first read, the
+/// open shows the new version, or the read fails with ESTALE; larder never pads or cuts an answer.
+#[test]
+fn v10_what_was_shown_is_what_is_read() {
+    let stage = Stage::new();
+    let mounted = with_ttl(&stage, MetadataTtl::Indefinite);
+    for (n, (old, new)) in [(300, 3), (3, 300), (LEN, 4096), (4096, LEN)]
+        .into_iter()
+        .enumerate()
+    {
+        let (origin, path) = (stage.origin(n.to_string()), mounted.path(n.to_string()));
+        replace(&origin, &content(1, old));
+        assert_eq!(fs::metadata(&path).unwrap().len(), old as u64);
+        replace(&origin, &content(2, new));
+        let file = File::open(&path).unwrap();
+        assert_eq!(file.metadata().unwrap().len(), new as u64, "{old} to {new}");
+        assert!(
+            fs::read(&path).unwrap() == content(2, new),
+            "{old} to {new}"
+        );
+    }
 }

@@ -43,8 +43,8 @@ fn bytes(origin: &Origin) -> Vec<u8> {
     content.bytes(ByteRange::new(0, content.size())).to_vec()
 }
 
-/// W1. A web file whose last change is less than two seconds old, by the server's own clock, is readable, and nothing of
-/// it is kept.
+/// W1. A web file whose last change is less than two seconds old, by the server's own clock, is readable but not
+/// cached.
 #[test]
 fn w1_young_versions_are_not_kept() {
     let rig = Rig::new();
@@ -68,8 +68,8 @@ fn w1_young_versions_are_not_kept() {
     rig.umount();
 }
 
-/// W2. A version of a web file is known by its ETag, or where there is none by its size and Last-Modified; `larder info`
-/// tells by which, and calls a weak ETag weak.
+/// W2. larder identifies a version of a web file by its ETag, or without one by its size and Last-Modified; `larder
+/// info` shows which, and calls a weak ETag weak.
 #[test]
 fn w2_info_tells_what_a_version_is_known_by() {
     let shapes: [(Shape, &str); 5] = [
@@ -101,8 +101,8 @@ fn w2_info_tells_what_a_version_is_known_by() {
     rig.umount();
 }
 
-/// W3. A web file of which the server tells neither is fetched whole, in one answer, and believed until its size changes
-/// or `--unvalidated-ttl` (an hour unless said otherwise) is over.
+/// W3. If the server sends neither ETag nor Last-Modified for a web file, larder fetches it whole, in one response, and
+/// uses that until its size changes or `--unvalidated-ttl` (default: one hour) ends.
 #[test]
 fn w3_without_a_validator_one_answer_is_a_version() {
     let object = |seed, len| {
@@ -134,8 +134,8 @@ fn w3_without_a_validator_one_answer_is_a_version() {
     rig.umount();
 }
 
-/// W4. From a server that ignores ranges a file is fetched whole and once, however many read it wherever; the log says so,
-/// once.
+/// W4. If a server ignores range requests, larder fetches a file whole and only once, however many programs read it,
+/// and wherever; the log says so once.
 #[test]
 fn w4_a_server_without_ranges_is_read_once() {
     let rig = Rig::new();
@@ -161,13 +161,13 @@ fn w4_a_server_without_ranges_is_read_once() {
         }
     });
     assert_eq!(fetched(&rig), 2 * data.len() as u64);
-    assert!(is_logged(&rig, "ignores ranges", 1));
+    assert!(is_logged(&rig, "ignores range requests", 1));
     rig.umount();
 }
 
-/// W5. A listing that tells exact sizes and times (nginx's JSON, dufs) is believed: `find` and `ls -l` cost one request
-/// for each directory. From any other listing larder takes the names alone, and asks for a file's size and time when a
-/// program does.
+/// W5. larder trusts a listing that gives exact sizes and times (nginx's JSON, dufs): `find` and `ls -l` cost one
+/// request for each directory. From any other listing larder takes only the names, and asks for a file's size and time
+/// when a program does.
 #[test]
 fn w5_exact_listings_are_believed() {
     let rig = Rig::new();
@@ -199,8 +199,8 @@ fn w5_exact_listings_are_believed() {
     }
 }
 
-/// W6. A change that keeps a web file's size and what its version is known by cannot be seen: what is cached of it stays
-/// old for as long as it is cached, and what is not comes new.
+/// W6. larder cannot detect a change that keeps a web file's size and what identifies its version (W2): cached parts
+/// stay old for as long as they are cached, and the other parts come new.
 #[test]
 fn w6_a_change_that_keeps_size_and_time_is_not_seen() {
     for directives in [JSON.to_owned(), format!("etag off; {JSON}")] {
@@ -229,7 +229,8 @@ fn w6_a_change_that_keeps_size_and_time_is_not_seen() {
     }
 }
 
-/// W7. A change that the ETag alone tells is not seen in a listing, but by the first open after the TTL of the listing.
+/// W7. A change that shows only in the ETag is not found in a listing, but by the first open after the TTL of the
+/// listing.
 #[test]
 fn w7_listings_tell_no_etags() {
     let rig = Rig::new();
@@ -251,8 +252,8 @@ fn w7_listings_tell_no_etags() {
     rig.umount();
 }
 
-/// W8. A web server that refuses connections, breaks off or answers 5xx is unreachable: what is cached stays readable, and
-/// what is not answers EIO after `--timeout` at the latest.
+/// W8. A web server that refuses connections, breaks them off or answers 5xx is unreachable: what is cached stays
+/// readable, and everything else fails with EIO after `--timeout` at the latest.
 #[test]
 fn w8_a_web_server_in_trouble_is_unreachable() {
     let rig = Rig::new();
@@ -317,8 +318,8 @@ fn w9_deleted_and_forbidden_are_told_apart() {
     rig.umount();
 }
 
-/// W10. A directory that the web server shows something else for than a listing answers EOPNOTSUPP to `ls`, and one that
-/// it forbids to list EACCES; what lies in it can be used by name.
+/// W10. `ls` of a directory fails with EOPNOTSUPP if the web server answers with something other than a listing, and
+/// with EACCES if it forbids the listing; the files in the directory can still be used by name.
 #[test]
 fn w10_an_unlisted_directory_serves_by_name() {
     let rig = Rig::new();
@@ -343,8 +344,8 @@ fn w10_an_unlisted_directory_serves_by_name() {
     rig.umount();
 }
 
-/// W11. Redirects are followed to other servers, and passwords and headers never go there; they are not in the cache and
-/// not in the log.
+/// W11. larder follows redirects to other servers, but never sends passwords and headers there; they are neither in the
+/// cache nor in the log.
 #[test]
 fn w11_secrets_stay_with_their_server() {
     const SECRET: &str = "geheim-7f3a";
@@ -369,8 +370,8 @@ fn w11_secrets_stay_with_their_server() {
     assert_eq!(found.status.code(), Some(1), "{found:?}");
 }
 
-/// W12. Web files show mode 444, directories 555, all owned by the user who mounted, with times in whole seconds; links
-/// are shown as what they lead to.
+/// W12. Web files have mode 444 and directories 555, all are owned by the user who mounted, and times are in whole
+/// seconds; a link appears as what it leads to.
 #[test]
 fn w12_attributes_are_few() {
     let rig = Rig::new();
@@ -408,8 +409,8 @@ fn w12_attributes_are_few() {
     }
 }
 
-/// W13. Names that the web server's listing hides are served when they are asked for; what no file can be called (`..`, or a
-/// name with `/` in it) is left out of a directory and logged.
+/// W13. Names that the web server's listing hides can be used by name; names that no file can have (`..`, or a name
+/// with `/` in it) are left out of a directory and logged.
 #[test]
 fn w13_hidden_and_impossible_names() {
     let rig = Rig::new();

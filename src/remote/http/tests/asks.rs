@@ -259,7 +259,12 @@ async fn what_is_no_web_server_is_asked_once() {
         .collect();
     let origin = Origin::start(script).await;
     let error = origin.remote().look().await.unwrap_err();
-    assert!(error.to_string().contains("is no web server"), "{error}");
+    assert!(
+        error
+            .to_string()
+            .contains("does not come from a web server"),
+        "{error}"
+    );
     assert_eq!(origin.heads().len(), 1);
 }
 
@@ -379,7 +384,7 @@ async fn a_look_at_a_server_that_lists_nothing_says_so() {
             Origin::start(vec![say(status, &[HTML], b"hello"), say(status, &[], b"")]).await;
         let looked = origin.remote().look().await;
         match mounts {
-            true => assert!(looked.unwrap()[0].contains("lists nothing")),
+            true => assert!(looked.unwrap()[0].contains("has no directory listing")),
             false => assert!(matches!(looked, Err(RemoteError::Forbidden))),
         }
     }

@@ -67,14 +67,19 @@ fn clean_is_0_left_is_4_corrected_is_1_and_then_0() {
         for look in [&["-n"][..], &[], &["-nf"], &["-nfv", "--deep", "-j2"]] {
             let (code, text, said) = cache.fsck(look);
             assert_eq!(code, 4, "{look:?}: {text}{said}");
-            for word in ["F-SLOT-SECTOR", "F-BLOB-SECTOR", "2 left", "cachefsck -p"] {
+            for word in [
+                "F-SLOT-SECTOR",
+                "F-BLOB-SECTOR",
+                "2 not repaired",
+                "cachefsck -p",
+            ] {
                 assert!(text.contains(word), "{look:?}: no {word} in {text}");
             }
         }
         assert!(cache.index() == before, "a look changed something");
         let (code, text, said) = cache.fsck(&[mend]);
         assert_eq!(code, 1, "{text}{said}");
-        assert!(text.contains("2 put right"), "{text}");
+        assert!(text.contains("2 repaired"), "{text}");
         for again in [mend, "-n"] {
             let (code, text, said) = cache.fsck(&[again, "--deep"]);
             assert_eq!(code, 0, "{text}{said}");
@@ -140,7 +145,10 @@ fn json_has_everything_and_errors_as_well() {
     let (code, told) = json(&["-n", "--json"]);
     assert_eq!((code, &told["exit"]), (8, &8.into()));
     assert!(
-        told["error"].as_str().unwrap().contains("no cache"),
+        told["error"]
+            .as_str()
+            .unwrap()
+            .contains("does not contain a cache"),
         "{told}"
     );
 }

@@ -55,24 +55,24 @@ fn what_is_no_cache_is_8_and_not_touched() {
             refused(cachefsck().arg(mode).arg(path), 8, &words);
         }
     };
-    refuse(&cache.beside("absent"), &["not there", "--cache-dir"]);
+    refuse(&cache.beside("absent"), &["does not exist", "--cache-dir"]);
     refuse(
         &cache.path().join("index.larder"),
-        &["not a directory", "holds index.larder"],
+        &["not a directory", "contains index.larder"],
     );
     let other = cache.beside("other");
     fs::create_dir(&other).unwrap();
-    refuse(&other, &["holds no cache", "index.larder"]);
+    refuse(&other, &["does not contain a cache", "index.larder"]);
     assert!(tree(&other).is_empty(), "something was made in it");
     fs::write(other.join("thesis.tex"), "precious").unwrap();
-    refuse(&other, &["holds no cache", "nothing was touched"]);
+    refuse(&other, &["does not contain a cache", "nothing was changed"]);
     fs::write(
         other.join("index.larder"),
         "a foreign file of the index's name",
     )
     .unwrap();
     let before = tree(&other);
-    refuse(&other, &["not start as a larder index", "left alone"]);
+    refuse(&other, &["not a larder index", "nothing was changed"]);
     assert!(tree(&other) == before);
 }
 
@@ -88,7 +88,7 @@ fn a_locked_cache_is_8_and_names_the_holder_and_n_looks_at_it() {
     let (code, text, said) = told(cachefsck().arg("-n").arg(rig.cache()));
     assert_eq!(code, 0, "{text}{said}");
     assert!(
-        said.contains(&pid) && said.contains("only looking"),
+        said.contains(&pid) && said.contains("checking without repairs"),
         "{said}"
     );
     rig.umount();
@@ -205,7 +205,7 @@ fn unknown_features_are_refused_or_left() {
     let (code, text, said) = cache.fsck(&["-p"]);
     assert_eq!(code, 4, "{text}{said}");
     assert!(
-        text.contains("features that this cachefsck can read but not change"),
+        text.contains("features that this cachefsck can read but not write"),
         "{text}"
     );
     assert!(cache.index() == before, "it was touched");
@@ -224,7 +224,12 @@ fn a_cache_on_a_network_file_system_is_8_and_n_looks_at_it() {
     rig.mount();
     let inner = rig.mnt().join("inner");
     for mode in ["-p", "-y"] {
-        let words = ["network", "fuse.larder", "where the disk is", "-n"];
+        let words = [
+            "network",
+            "fuse.larder",
+            "on the machine that has the disk",
+            "-n",
+        ];
         refused(cachefsck().arg(mode).arg(&inner), 8, &words);
     }
     let (code, text, said) = told(cachefsck().arg("-n").arg(&inner));
@@ -329,7 +334,7 @@ fn something_else_in_the_place_of_lock_or_index_is_8_and_not_waited_for() {
             let path = cache.path().join(name);
             let mut words = vec![path.to_str().unwrap()];
             // A link in the place of the index is the system's word.
-            words.extend((name == "LOCK" || n < 2).then_some("no regular file"));
+            words.extend((name == "LOCK" || n < 2).then_some("not a regular file"));
             for mode in ["-n", "-p", "-y"] {
                 refused(cachefsck().arg(mode).arg(cache.path()), 8, &words);
             }
@@ -350,7 +355,7 @@ fn what_begins_anew_says_how_large_it_is() {
     fs::write(cache.path().join("index.larder"), "").unwrap();
     let (code, text, said) = cache.fsck(&["-p"]);
     assert_eq!(code, 1, "{text}{said}");
-    let told = "may take 16.0 MiB: for another size, remove";
+    let told = "has a size limit of 16.0 MiB: for another size, remove";
     assert!(
         text.contains(told) && text.contains("--cache-size"),
         "{text}"

@@ -116,18 +116,18 @@ fn where_nothing_can_be_copied_nothing_is_repaired() {
     refuse(
         cache.path().join("salvage"),
         16,
-        &["within the cache directory"],
+        &["inside the cache directory"],
     );
     refuse(
         cache.path().join("a/../../cache/b"),
         16,
-        &["within the cache directory"],
+        &["inside the cache directory"],
     );
-    refuse(cache.beside("."), 16, &["around it"]);
-    refuse(cache.path(), 16, &["within"]);
+    refuse(cache.beside("."), 16, &["contains it"]);
+    refuse(cache.path(), 16, &["inside"]);
     let link = cache.beside("link");
     std::os::unix::fs::symlink(cache.path(), &link).unwrap();
-    refuse(link.join("salvage"), 16, &["within the cache directory"]);
+    refuse(link.join("salvage"), 16, &["inside the cache directory"]);
     let file = cache.beside("file");
     fs::write(&file, "").unwrap();
     for no_directory in [file.clone(), file.join("below"), "/dev/null".into()] {
@@ -185,12 +185,12 @@ fn user_bytes_go_only_by_name_and_are_salvaged_then() {
     fs::write(dirty.join("overlay-1"), "typed for an hour").unwrap();
     let (code, text, said) = cache.fsck(&["-n"]);
     assert_eq!(code, 4, "{text}{said}");
-    assert!(text.contains("only --discard-dirty removes them"), "{text}");
-    assert!(text.contains("cachefsck -p changes nothing"), "{text}");
+    assert!(text.contains("only --discard-dirty drops it"), "{text}");
+    assert!(text.contains("cachefsck -p would change nothing"), "{text}");
     cache.damage();
     let (code, text, said) = cache.fsck(&["-n"]);
     assert_eq!(code, 4, "{text}{said}");
-    assert!(text.contains("puts the rest right"), "{text}");
+    assert!(text.contains("repairs the rest"), "{text}");
     let (code, text, said) = cache.fsck(&["-y"]);
     assert_eq!(code, 1 | 4, "{text}{said}");
     assert!(
