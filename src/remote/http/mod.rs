@@ -40,13 +40,13 @@ use self::web::Web;
 use super::{BoxFuture, Entry, Remote, RemoteError, Sink};
 use crate::units::{ByteRange, Facts, ObjectName, Validator};
 
-/// A user name and its password, for basic authentication.
+/// A user name and its password, for basic authentication: bytes of whatever encoding the server expects.
 #[derive(Clone)]
 pub struct Credentials {
     /// The name.
-    pub user: String,
+    pub user: Vec<u8>,
     /// The password; empty where there is none.
-    pub password: String,
+    pub password: Vec<u8>,
 }
 
 /// How a web server is asked.
