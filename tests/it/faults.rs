@@ -78,7 +78,8 @@ fn is_passing(fault: &Fault) -> bool {
         | Fault::Reset { .. }
         | Fault::Truncate { .. }
         | Fault::EarlyClose
-        | Fault::RedirectElsewhere => true,
+        | Fault::RedirectElsewhere
+        | Fault::RedirectBack => true,
         Fault::Status(status, after) => *status >= 408 && after.is_none(),
         _ => false,
     }

@@ -58,13 +58,11 @@ impl WebOrigin {
         let credentials = match user {
             Some((user, Some(password))) => Some(Credentials { user, password }),
             Some((user, None)) => {
-                let password = netrc_login(&host, Some(&user), notes).map(|login| login.password);
-                Some(Credentials {
-                    user,
-                    password: password.unwrap_or_default(),
-                })
+                let login = netrc_login(&host, Some(&user), notes)?;
+                let password = login.map(|login| login.password).unwrap_or_default();
+                Some(Credentials { user, password })
             }
-            None => netrc_login(&host, None, notes).map(|login| Credentials {
+            None => netrc_login(&host, None, notes)?.map(|login| Credentials {
                 user: login.user,
                 password: login.password,
             }),
@@ -88,7 +86,7 @@ impl WebOrigin {
 }
 
 /// A user name, and a password where there is one.
-type User = (String, Option<String>);
+type User = (Vec<u8>, Option<Vec<u8>>);
 
 /// The URL without its user information, and that.
 fn parse(remote: &OsStr) -> Result<(Url, Option<User>), Failure> {
@@ -107,15 +105,11 @@ fn parse(remote: &OsStr) -> Result<(Url, Option<User>), Failure> {
               a token belongs into a --header)",
         ));
     }
-    let decoded = |text: &str| {
-        percent_decode_str(text)
-            .decode_utf8()
-            .map(String::from)
-            .map_err(|_| refuse(&"user name and password are to be UTF-8"))
-    };
+    // Bytes of whatever encoding: the server is sent what they are decoded to.
+    let decoded = |text: &str| percent_decode_str(text).collect::<Vec<u8>>();
     let user = match (url.username(), url.password()) {
         ("", None) => None,
-        (user, password) => Some((decoded(user)?, password.map(decoded).transpose()?)),
+        (user, password) => Some((decoded(user), password.map(decoded))),
     };
     if url.set_username("").is_err() || url.set_password(None).is_err() {
         return Err(refuse(&"it names no server"));
@@ -153,29 +147,40 @@ fn header(given: &Hidden) -> Result<(HeaderName, HeaderValue), Failure> {
 }
 
 /// What the netrc file says of a host: that of $NETRC, or ~/.netrc.
-fn netrc_login(host: &str, user: Option<&str>, notes: &mut Vec<String>) -> Option<netrc::Login> {
+fn netrc_login(
+    host: &str,
+    user: Option<&[u8]>,
+    notes: &mut Vec<String>,
+) -> Result<Option<netrc::Login>, Failure> {
     let home = || variable("HOME").map(|home| Path::new(&home).join(".netrc"));
     let named = variable("NETRC").map(PathBuf::from);
     let is_named = named.is_some();
-    let path = named.or_else(home)?;
+    let Some(path) = named.or_else(home) else {
+        return Ok(None);
+    };
     let shown = path.display();
-    let text = match std::fs::read(&path) {
-        Ok(bytes) => String::from_utf8_lossy(&bytes).into_owned(),
-        Err(e) if !is_named && e.kind() == std::io::ErrorKind::NotFound => return None,
+    let file = match std::fs::read(&path) {
+        Ok(file) => file,
+        Err(e) if !is_named && e.kind() == std::io::ErrorKind::NotFound => return Ok(None),
         Err(e) => {
             notes.push(format!(
                 "note: {shown} cannot be read ({e}): no password is taken from it"
             ));
-            return None;
+            return Ok(None);
         }
     };
-    let login = netrc::find(&text, host, user)?;
-    if readable_by_others(&path) {
+    let login = netrc::find(&file, host, user).map_err(|e| {
+        let sentence = format!(
+            "cannot take a password from {shown}: {e} (a quote within quotes is written \\\")"
+        );
+        Failure::new(Exit::Remote, sentence)
+    })?;
+    if login.is_some() && readable_by_others(&path) {
         notes.push(format!(
             "note: other users can read the passwords in {shown}: `chmod 600 {shown}`"
         ));
     }
-    Some(login)
+    Ok(login)
 }
 
 /// Whether others than the owner can read a file.
@@ -197,8 +202,12 @@ mod tests {
             let (url, user) = parse(OsStr::new(text)).unwrap();
             (url.to_string(), user)
         };
-        let user =
-            |user: &str, password: Option<&str>| Some((user.to_owned(), password.map(Into::into)));
+        let user = |user: &str, password: Option<&str>| {
+            Some((
+                user.into(),
+                password.map(|password| password.as_bytes().to_vec()),
+            ))
+        };
         assert_eq!(
             parsed("https://h:81/a%20b/"),
             ("https://h:81/a%20b/".into(), None)
@@ -212,6 +221,8 @@ mod tests {
             parsed("http://:p@h/"),
             ("http://h/".into(), user("", Some("p")))
         );
+        let latin1 = Some((b"ren\xe9".to_vec(), Some(vec![0xff])));
+        assert_eq!(parsed("http://ren%e9:%ff@h/").1, latin1);
     }
 
     #[test]
@@ -221,7 +232,6 @@ mod tests {
             ("https://u:geheim@h/a#x", "%23"),
             ("https://u:gehe/im@h/", "no URL"),
             ("https://", "no URL"),
-            ("http://u:%ff@h/", "UTF-8"),
         ] {
             let failure = refused(remote);
             assert_eq!(failure.exit, Exit::Remote);

@@ -2,8 +2,10 @@
 //!
 //! Invariants:
 //!
-//! * What was given for the server (headers, credentials) goes to its origin (scheme, host, port) and nowhere else.
-//! * A redirect from https to http is not followed, nor more than [`HOPS`] of them.
+//! * What was given for the server (headers, credentials) goes to its origin (scheme, host, port) and nowhere else; a
+//!   question that a redirect led to another one goes on without it, wherever further redirects lead: another server must
+//!   not choose what is asked in the user's name.
+//! * A redirect from https to http is not followed, nor one to what is too near ([`super::reach`]), nor more than [`HOPS`].
 //! * No sentence made here has a URL in it: a redirect's may be a secret.
 
 use std::error::Error;
@@ -15,6 +17,8 @@ use reqwest::redirect::Policy;
 use reqwest::tls::Certificate;
 use reqwest::{Client, ClientBuilder, Method, Response, StatusCode, Url};
 
+use super::clients::{Clients, Network};
+use super::reach::Reach;
 use super::trouble::{self, Trouble};
 use super::{HttpSettings, SettingsError, names};
 use crate::remote::RemoteError;
@@ -71,9 +75,28 @@ pub(super) enum Failure {
     Lasting(RemoteError),
 }
 
+/// Where a question has come to.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Way {
+    /// It is at the server that is mounted, and was nowhere else.
+    Home,
+    /// A redirect led it to another one, or back from there; the last came from so near.
+    Away(Reach),
+}
+
+impl Way {
+    /// After a redirect to the server that is mounted (`is_own`), or to another; from so near.
+    fn then(self, is_own: bool, from: Reach) -> Self {
+        match self {
+            Self::Home if is_own => Self::Home,
+            _ => Self::Away(from),
+        }
+    }
+}
+
 /// Connections to the server.
 pub(super) struct Connections {
-    client: Client,
+    clients: Clients,
     base: Url,
     own: HeaderMap,
     /// The mounted server has answered: whatever it says later, it is a web server.
@@ -81,7 +104,11 @@ pub(super) struct Connections {
 }
 
 impl Connections {
-    pub(super) fn new(base: &Url, settings: &HttpSettings) -> Result<Self, SettingsError> {
+    pub(super) fn new(
+        base: &Url,
+        settings: &HttpSettings,
+        network: Network,
+    ) -> Result<Self, SettingsError> {
         let more = match &settings.ca_file {
             None => Vec::new(),
             Some(path) => {
@@ -102,18 +129,8 @@ impl Connections {
         };
         // Fails where a provider is installed already, and then that one serves as well.
         let _ = rustls::crypto::ring::default_provider().install_default();
-        let build = |builder: ClientBuilder| builder.build();
-        let client = match build(builder(settings.timeout).tls_certs_merge(more.clone())) {
-            Ok(client) => client,
-            // A machine without any certificates can still ask a server without TLS, or one of its own.
-            Err(_) if base.scheme() == "http" || !more.is_empty() => {
-                build(builder(settings.timeout).tls_certs_only(more))
-                    .map_err(|error| SettingsError::Tls(sentence(error)))?
-            }
-            Err(error) => return Err(SettingsError::Tls(sentence(error))),
-        };
         Ok(Self {
-            client,
+            clients: Clients::new(base, more, settings.timeout, network)?,
             base: base.clone(),
             own: super::secrets::headers(settings)?,
             has_answered: AtomicBool::new(false),
@@ -132,11 +149,13 @@ impl Connections {
         limit: Duration,
     ) -> Result<Reply, Failure> {
         let mut url = question.url.clone();
+        let mut way = Way::Home;
         for _ in 0..=HOPS {
-            let response = self.send(question, &url, limit).await?;
+            let response = self.send(question, &url, way, limit).await?;
             let Some(target) = target(&url, &response).map_err(untrusted)? else {
                 return Ok(Reply::Answer(url, Box::new(response)));
             };
+            let from = self.clients.reach_of(&url, &response);
             drain(response).await;
             if names::adds_slash(&url, &target) {
                 return Ok(Reply::Slash);
@@ -144,6 +163,12 @@ impl Connections {
             if url.scheme() == "https" && target.scheme() != "https" {
                 let why = "the server redirects from https to an unencrypted URL";
                 return Err(untrusted(why.into()));
+            }
+            way = way.then(self.is_own(&target), from);
+            if let Way::Away(from) = way
+                && let Some(too_near) = self.clients.too_near(from, &target)
+            {
+                return Err(untrusted(too_near.to_string()));
             }
             url = target;
         }
@@ -156,11 +181,12 @@ impl Connections {
         &self,
         question: &Question<'_>,
         url: &Url,
+        way: Way,
         limit: Duration,
     ) -> Result<Response, Failure> {
         let mut headers = question.headers.clone();
         headers.insert(ACCEPT_ENCODING, HeaderValue::from_static("identity"));
-        if self.is_own(url) {
+        if way == Way::Home && self.is_own(url) {
             for name in self.own.keys() {
                 headers.remove(name);
                 for value in self.own.get_all(name) {
@@ -168,7 +194,17 @@ impl Connections {
                 }
             }
         }
-        let request = self.client.request(question.method.clone(), url.clone());
+        let client = match way {
+            Way::Home => Ok(self.clients.home()),
+            Way::Away(from) => self.clients.away(url, from),
+        };
+        let client = client.map_err(|error| {
+            let why = sentence(error);
+            Failure::Lasting(RemoteError::Unreachable(format!(
+                "cannot set up TLS: {why}"
+            )))
+        })?;
+        let request = client.request(question.method.clone(), url.clone());
         match tokio::time::timeout(limit, request.headers(headers).send()).await {
             Ok(Ok(response)) => {
                 if self.is_own(url) {
@@ -186,6 +222,7 @@ impl Connections {
         let lasting = |why| Failure::Lasting(RemoteError::Unreachable(why));
         match trouble::of(&error) {
             Some(Trouble::Distrust(why)) => lasting(why),
+            Some(Trouble::TooNear(too_near)) => untrusted(too_near.to_string()),
             // One that has answered before is the right one, and only stumbles.
             Some(Trouble::WrongProtocol(_))
                 if self.is_own(url) && self.has_answered.load(Ordering::Relaxed) =>
@@ -203,7 +240,7 @@ impl Connections {
     }
 }
 
-fn builder(timeout: Duration) -> ClientBuilder {
+pub(super) fn builder(timeout: Duration) -> ClientBuilder {
     Client::builder()
         .user_agent(concat!("larder/", env!("CARGO_PKG_VERSION")))
         .redirect(Policy::none())
@@ -290,4 +327,27 @@ pub(super) fn sentence(error: reqwest::Error) -> String {
     let idle = said.iter().take_while(|text| is_idle(text)).count();
     said.drain(..idle.min(said.len() - 1));
     said.join(": ")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn who_left_home_stays_away() {
+        use Reach::{Machine, World};
+        for (way, is_own, from, expected) in [
+            (Way::Home, true, World, Way::Home),
+            (Way::Home, false, World, Way::Away(World)),
+            (Way::Away(Machine), false, World, Way::Away(World)),
+            (Way::Away(World), true, World, Way::Away(World)),
+            (Way::Away(Machine), true, Machine, Way::Away(Machine)),
+        ] {
+            assert_eq!(
+                way.then(is_own, from),
+                expected,
+                "{way:?} {is_own} {from:?}"
+            );
+        }
+    }
 }

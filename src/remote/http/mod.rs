@@ -8,13 +8,16 @@
 
 mod answer;
 mod client;
+mod clients;
 mod dirs;
 mod facts;
 mod fetch;
 mod listing;
 mod look;
 mod names;
+mod pacer;
 mod patience;
+mod reach;
 mod retry;
 mod secrets;
 mod stamps;
@@ -35,18 +38,19 @@ use std::time::Duration;
 use reqwest::Url;
 use reqwest::header::{HeaderName, HeaderValue};
 
+use self::clients::Network;
 use self::listing::Style;
 use self::web::Web;
 use super::{BoxFuture, Entry, Remote, RemoteError, Sink};
 use crate::units::{ByteRange, Facts, ObjectName, Validator};
 
-/// A user name and its password, for basic authentication.
+/// A user name and its password, for basic authentication: bytes of whatever encoding the server expects.
 #[derive(Clone)]
 pub struct Credentials {
     /// The name.
-    pub user: String,
+    pub user: Vec<u8>,
     /// The password; empty where there is none.
-    pub password: String,
+    pub password: Vec<u8>,
 }
 
 /// How a web server is asked.
@@ -96,6 +100,10 @@ pub struct HttpRemote {
 impl HttpRemote {
     /// A remote at `url` (http or https; without user information, query and fragment). Nothing is asked yet.
     pub fn new(url: &Url, settings: HttpSettings) -> Result<Self, SettingsError> {
+        Self::over(url, settings, Network::real())
+    }
+
+    fn over(url: &Url, settings: HttpSettings, network: Network) -> Result<Self, SettingsError> {
         let fail = |why: &str| {
             let shown = names::shown(url);
             Err(SettingsError::Url(format!("cannot mount {shown}: {why}")))
@@ -109,7 +117,7 @@ impl HttpRemote {
         if url.query().is_some() || url.fragment().is_some() {
             return fail("give a URL without ? and #; a ? in a name is written %3F");
         }
-        let web = Web::new(url, &settings)?;
+        let web = Web::new(url, &settings, network)?;
         Ok(Self {
             url: url.clone(),
             identity: names::identity(&web.site.base),

@@ -1,64 +1,34 @@
-//! Asking again: pauses, a deadline without progress, and the peace that a server asked for.
+//! Asking again: pauses, a deadline without progress, and what the server asks for.
 //!
-//! Invariants: no request is sent while the server asked for peace; one request's trouble, or another server's, holds up
-//! no other request; nobody waits for what cannot come before his deadline.
+//! Invariants: no object is asked for before the time that the server named for it; one request's trouble, or another
+//! server's, holds up no other request; nobody waits for what cannot come before his deadline.
 
 use std::time::Duration;
 
-use parking_lot::Mutex;
-use reqwest::StatusCode;
 use reqwest::header::{DATE, HeaderMap, RETRY_AFTER};
+use reqwest::{StatusCode, Url};
 use tokio::time::Instant;
 
 use super::client::{Connections, Failure, Question, Reply, drain};
+use super::pacer::{self, Pacer};
 use super::retry;
 use crate::remote::RemoteError;
 
 /// The last try before a deadline is given at least this long.
 const SHORTEST_TRY: Duration = Duration::from_millis(100);
 
-/// The peace that the server asked for with 429, shared by all who ask it.
-#[derive(Default)]
-pub(super) struct Peace(Mutex<Option<(Instant, StatusCode)>>);
-
-impl Peace {
-    fn keep(&self, until: Instant, status: StatusCode) {
-        let mut kept = self.0.lock();
-        if kept.is_none_or(|(before, _)| before < until) {
-            *kept = Some((until, status));
-        }
-    }
-
-    /// How long it still lasts.
-    fn rest(&self, now: Instant) -> Option<(Duration, StatusCode)> {
-        let mut kept = self.0.lock();
-        let (until, status) = (*kept)?;
-        if until <= now {
-            *kept = None;
-            return None;
-        }
-        Some((until - now, status))
-    }
-}
-
 /// The pause that an answer asks for.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 struct Wait {
     lasts: Duration,
     status: StatusCode,
-    /// It is meant for all requests, and not for this one alone.
-    is_for_all: bool,
 }
 
 impl Wait {
-    /// Only 429 speaks of whoever asks; 503 may be the trouble of one object. A server that a redirect led to speaks for
-    /// itself and not for the one that is mounted (`is_own`).
-    fn of(status: StatusCode, is_own: bool, headers: &HeaderMap) -> Option<Self> {
-        Some(Self {
-            lasts: asked_wait(headers)?,
-            status,
-            is_for_all: is_own && status == StatusCode::TOO_MANY_REQUESTS,
-        })
+    fn of(status: StatusCode, headers: &HeaderMap) -> Option<Self> {
+        let text = |name| headers.get(name).and_then(|value| value.to_str().ok());
+        let lasts = retry::retry_after(text(RETRY_AFTER)?, text(DATE))?;
+        Some(Self { lasts, status })
     }
 }
 
@@ -71,17 +41,17 @@ struct Setback {
 /// The patience of one fetch, one question, one listing.
 pub(super) struct Patience<'a> {
     connections: &'a Connections,
-    peace: &'a Peace,
+    pacer: &'a Pacer,
     timeout: Duration,
     deadline: Instant,
     failures: u32,
 }
 
 impl<'a> Patience<'a> {
-    pub(super) fn new(connections: &'a Connections, peace: &'a Peace, timeout: Duration) -> Self {
+    pub(super) fn new(connections: &'a Connections, pacer: &'a Pacer, timeout: Duration) -> Self {
         Self {
             connections,
-            peace,
+            pacer,
             timeout,
             deadline: Instant::now() + timeout,
             failures: 0,
@@ -106,22 +76,45 @@ impl<'a> Patience<'a> {
     /// Asks until an answer comes that another request would not better.
     pub(super) async fn ask(&mut self, question: &Question<'_>) -> Result<Reply, RemoteError> {
         loop {
-            self.wait_for_peace().await?;
+            let asked = self.pacer.turn(question.url, self.deadline).await?;
             let left = self.deadline.saturating_duration_since(Instant::now());
             let limit = self.limit().min(left).max(SHORTEST_TRY);
             match self.connections.ask(question, limit).await {
                 Ok(Reply::Answer(at, response)) if retry::is_transient(response.status()) => {
                     let status = response.status();
-                    let is_own = self.connections.is_own(&at);
-                    let wait = Wait::of(status, is_own, response.headers());
+                    let wait = Wait::of(status, response.headers());
+                    self.note(question, &at, (asked, status), wait);
                     drain(*response).await;
                     let why = format!("the server answered {status}");
                     self.pause_for(Setback { why, wait }).await?;
                 }
-                Ok(reply) => return Ok(reply),
+                Ok(reply) => {
+                    self.pacer.answered(asked);
+                    return Ok(reply);
+                }
                 Err(Failure::Passing(why)) => self.pause(why).await?,
                 Err(Failure::Lasting(error)) => return Err(error),
             }
+        }
+    }
+
+    /// What an answer 429 from `at` means for others than this request. 503 means none: it may be the trouble of one object,
+    /// and one that passes any moment. A server that a redirect led to does not speak for the one that is mounted.
+    fn note(
+        &self,
+        question: &Question<'_>,
+        at: &Url,
+        (asked, status): (Instant, StatusCode),
+        wait: Option<Wait>,
+    ) {
+        if status != StatusCode::TOO_MANY_REQUESTS {
+            return;
+        }
+        if self.connections.is_own(at) {
+            self.pacer.refused(asked);
+        }
+        if let Some(wait) = wait {
+            self.pacer.told(question.url, wait.lasts, status);
         }
     }
 
@@ -137,14 +130,9 @@ impl<'a> Patience<'a> {
             self.failures,
             setback.why
         );
-        match setback.wait {
-            Some(wait) if wait.is_for_all => {
-                self.peace.keep(Instant::now() + wait.lasts, wait.status);
-            }
-            Some(wait) => self.rest(wait.lasts, wait.status).await?,
-            None => {}
+        if let Some(wait) = setback.wait {
+            pacer::wait(wait.lasts, wait.status, self.deadline).await?;
         }
-        self.wait_for_peace().await?;
         let pause = retry::pause(self.failures, fastrand::f64());
         if Instant::now() + pause >= self.deadline {
             return Err(RemoteError::Unreachable(setback.why));
@@ -152,28 +140,4 @@ impl<'a> Patience<'a> {
         tokio::time::sleep(pause).await;
         Ok(())
     }
-
-    async fn wait_for_peace(&self) -> Result<(), RemoteError> {
-        while let Some((rest, status)) = self.peace.rest(Instant::now()) {
-            self.rest(rest, status).await?;
-        }
-        Ok(())
-    }
-
-    /// Waits as long as it was asked to, or says at once that the deadline comes first.
-    async fn rest(&self, rest: Duration, status: StatusCode) -> Result<(), RemoteError> {
-        if Instant::now() + rest >= self.deadline {
-            let seconds = rest.as_secs_f64().ceil();
-            return Err(RemoteError::Unreachable(format!(
-                "the server answered {status} and asked to wait {seconds} s before the next request"
-            )));
-        }
-        tokio::time::sleep(rest).await;
-        Ok(())
-    }
-}
-
-fn asked_wait(headers: &HeaderMap) -> Option<Duration> {
-    let text = |name| headers.get(name).and_then(|value| value.to_str().ok());
-    retry::retry_after(text(RETRY_AFTER)?, text(DATE))
 }

@@ -46,18 +46,16 @@ pub(super) fn headers(settings: &HttpSettings) -> Result<HeaderMap, SettingsErro
 }
 
 fn basic(credentials: &Credentials) -> Result<HeaderValue, SettingsError> {
-    if credentials.user.contains(':') {
+    if credentials.user.contains(&b':') {
         let why = "a user name that contains a colon cannot be used with basic authentication";
         return Err(SettingsError::Url(why.into()));
     }
-    let plain = format!("{}:{}", credentials.user, credentials.password);
-    let mut value =
-        HeaderValue::from_str(&format!("Basic {}", base64(plain.as_bytes()))).map_err(|_| {
-            SettingsError::Url(
-                "the user name or password contains characters that an HTTP header cannot carry"
-                    .into(),
-            )
-        })?;
+    let plain = [credentials.user.as_slice(), b":", &credentials.password].concat();
+    let mut value = HeaderValue::from_str(&format!("Basic {}", base64(&plain))).map_err(|_| {
+        SettingsError::Url(
+            "the user name or password contains characters that an HTTP header cannot carry".into(),
+        )
+    })?;
     value.set_sensitive(true);
     Ok(value)
 }
@@ -84,7 +82,11 @@ fn base64(bytes: &[u8]) -> String {
 pub(super) fn principal(settings: &HttpSettings) -> String {
     let mut parts = Vec::new();
     if let Some(credentials) = &settings.credentials {
-        parts.push(format!("user={}", credentials.user));
+        parts.push(match std::str::from_utf8(&credentials.user) {
+            Ok(user) => format!("user={user}"),
+            // No two users are one, as they would be with the bytes left out that are no text.
+            Err(_) => format!("user-bytes={}", credentials.user.escape_ascii()),
+        });
     }
     if !settings.headers.is_empty() {
         let mut given: Vec<(&str, &[u8])> = settings
@@ -152,6 +154,9 @@ mod tests {
         let own = headers(&settings(Some(("Aladdin", "open sesame")), &[])).unwrap();
         assert_eq!(own[AUTHORIZATION], "Basic QWxhZGRpbjpvcGVuIHNlc2FtZQ==");
         assert!(!format!("{own:?}").contains("QWxh"), "it shows in a log");
+        let mut latin1 = settings(Some(("u", "")), &[]);
+        latin1.credentials.as_mut().unwrap().password = vec![0xe9, 0xff];
+        assert_eq!(headers(&latin1).unwrap()[AUTHORIZATION], "Basic dTrp/w==");
     }
 
     #[test]
@@ -170,6 +175,13 @@ mod tests {
         let with = |user, headers| principal(&settings(user, headers));
         assert_eq!(with(None, &[]), "");
         assert_eq!(with(Some(("ann", "secret")), &[]), "user=ann");
+        let of_bytes = |user: &[u8]| {
+            let mut settings = settings(Some(("", "")), &[]);
+            settings.credentials.as_mut().unwrap().user = user.to_vec();
+            principal(&settings)
+        };
+        assert_ne!(of_bytes(b"ren\xe9"), of_bytes(b"ren\xe8"));
+        assert_ne!(of_bytes(b"ren\xe9"), of_bytes(b"ren\\xe9"));
         let (a, b) = (
             with(None, &[("x-key", "s1")]),
             with(None, &[("x-key", "s2")]),

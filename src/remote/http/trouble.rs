@@ -7,6 +7,8 @@ use std::io::ErrorKind;
 
 use rustls::{CertificateError, InvalidMessage};
 
+use super::reach::TooNear;
+
 /// What is known of a failure beyond what the libraries say.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub(super) enum Trouble {
@@ -14,6 +16,8 @@ pub(super) enum Trouble {
     Distrust(String),
     /// What answers does not speak the protocol that the URL names.
     WrongProtocol(&'static str),
+    /// A redirect led too near.
+    TooNear(TooNear),
     /// Nobody listens.
     Refused,
 }
@@ -51,6 +55,9 @@ fn of_one(error: &(dyn Error + 'static)) -> Option<Trouble> {
         return is_strange.then_some(Trouble::WrongProtocol(
             "the answer does not come from a web server (did you mean https:// or another port?)",
         ));
+    }
+    if let Some(error) = error.downcast_ref::<TooNear>() {
+        return Some(Trouble::TooNear(*error));
     }
     let error = error.downcast_ref::<std::io::Error>()?;
     (error.kind() == ErrorKind::ConnectionRefused).then_some(Trouble::Refused)

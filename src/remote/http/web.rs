@@ -7,8 +7,10 @@ use std::time::Duration;
 use reqwest::Url;
 
 use super::client::Connections;
+use super::clients::Network;
 use super::listing::Style;
-use super::patience::{Patience, Peace};
+use super::pacer::Pacer;
+use super::patience::Patience;
 use super::stamps::Stamps;
 use super::validator::Version;
 use super::{HttpSettings, SettingsError, names};
@@ -24,7 +26,7 @@ pub(super) struct Web {
 /// What a look at the server does not change.
 pub(super) struct Shared {
     connections: Connections,
-    peace: Peace,
+    pacer: Pacer,
     timeout: Duration,
     owner: (u32, u32),
     pub(super) stamps: Stamps,
@@ -54,10 +56,14 @@ pub(super) struct Site {
 }
 
 impl Web {
-    pub(super) fn new(url: &Url, settings: &HttpSettings) -> Result<Self, SettingsError> {
+    pub(super) fn new(
+        url: &Url,
+        settings: &HttpSettings,
+        network: Network,
+    ) -> Result<Self, SettingsError> {
         let shared = Shared {
-            connections: Connections::new(url, settings)?,
-            peace: Peace::default(),
+            connections: Connections::new(url, settings, network)?,
+            pacer: Pacer::default(),
             timeout: settings.timeout,
             owner: (settings.uid, settings.gid),
             stamps: Stamps::default(),
@@ -79,7 +85,7 @@ impl Web {
     pub(super) fn patience_of(&self, most: Duration) -> Patience<'_> {
         let shared = &self.shared;
         let timeout = shared.timeout.min(most);
-        Patience::new(&shared.connections, &shared.peace, timeout)
+        Patience::new(&shared.connections, &shared.pacer, timeout)
     }
 
     /// The URL of an object.

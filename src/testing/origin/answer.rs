@@ -16,6 +16,9 @@ use crate::units::ByteRange;
 
 pub use super::request::Method;
 
+/// The query of a request that is sent to the other server to be sent back, and of the one that comes back.
+pub(super) const BACK: &str = "back";
+
 /// What a name stands for.
 pub(super) enum Target {
     /// An object: the version that is there, and the one before it.
@@ -34,7 +37,7 @@ pub(super) struct Circumstances {
     pub(super) now: u64,
     /// The number of the request.
     pub(super) number: u64,
-    /// The URL of the server that redirects lead to, without a slash at its end.
+    /// The URL of the server that redirects lead to (the other one of the two), without a slash at its end.
     pub(super) elsewhere: String,
 }
 
@@ -186,6 +189,14 @@ pub(super) fn plan(
         Some(Fault::RedirectElsewhere) => {
             let location = format!("{}{}", at.elsewhere, request.target);
             return short(request, 302, at.now, &[("Location", &location)]);
+        }
+        Some(Fault::RedirectBack) => {
+            let path = request.target.split('?').next().unwrap_or_default();
+            let location = format!("{}{path}?{BACK}", at.elsewhere);
+            return short(request, 302, at.now, &[("Location", &location)]);
+        }
+        Some(Fault::RedirectTo(location)) => {
+            return short(request, 302, at.now, &[("Location", location)]);
         }
         _ => {}
     }

@@ -93,7 +93,8 @@ impl Origin {
         format!("http://{}/", self.address)
     }
 
-    /// The URL of the other server, to which [`Fault::RedirectElsewhere`] leads. It has the same objects and no faults.
+    /// The URL of the other server, to which [`Fault::RedirectElsewhere`] leads. It has the same objects and no faults, and
+    /// sends back what [`Fault::RedirectBack`] leads there.
     pub fn elsewhere(&self) -> String {
         format!("http://{}/", self.elsewhere)
     }

@@ -73,6 +73,10 @@ pub enum Fault {
     RedirectLoop,
     /// A redirect to another server (another port), which answers truthfully.
     RedirectElsewhere,
+    /// A redirect to the other server, which redirects back; what comes back is answered truthfully.
+    RedirectBack,
+    /// A redirect to this URL.
+    RedirectTo(&'static str),
     /// A listing whose sizes and times are not those of the objects.
     WrongListing,
     /// Chunked, with so many bytes fewer than the range has.
@@ -177,6 +181,8 @@ impl Fault {
             Self::Gzip,
             Self::RedirectLoop,
             Self::RedirectElsewhere,
+            Self::RedirectBack,
+            Self::RedirectTo("http://169.254.169.254/latest/meta-data/"),
             Self::WrongListing,
             Self::ChunkedFewer(1),
             Self::ChunkedFewer(5000),

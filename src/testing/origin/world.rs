@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::answer::{Circumstances, Method, Plan, Target, plan, unauthorized};
+use super::answer::{BACK, Circumstances, Method, Plan, Target, plan, unauthorized};
 use super::content::{Content, NOW, Object, Version};
 use super::listing::{Listing, Row, encoded, write};
 use super::request::Request;
@@ -153,9 +153,11 @@ impl World {
         let authorized =
             required.is_some_and(|(name, value)| request.header(name) == Some(value.as_str()));
         let refused = required.is_some() && !authorized && !elsewhere;
-        let fault = match elsewhere {
-            true => None,
-            false => self.script.next(request.method, &request.name),
+        let is_back = request.target.split('?').nth(1) == Some(BACK);
+        let fault = match (elsewhere, is_back) {
+            (true, true) => Some(Fault::RedirectBack),
+            (true, false) | (false, true) => None,
+            (false, false) => self.script.next(request.method, &request.name),
         };
         if let Some(Fault::Replace { same_size }) = fault {
             let last = self.versions(&request.name).last().cloned();
@@ -164,7 +166,14 @@ impl World {
         let at = Circumstances {
             now: self.settings.now,
             number: self.log.len() as u64,
-            elsewhere: format!("http://{}", self.elsewhere),
+            elsewhere: format!(
+                "http://{}",
+                if elsewhere {
+                    self.address
+                } else {
+                    self.elsewhere
+                }
+            ),
         };
         let plan = match refused {
             true => unauthorized(request, at.now),

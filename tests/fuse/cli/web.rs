@@ -171,6 +171,30 @@ fn a_password_comes_from_netrc_and_one_that_others_can_read_is_told_of() {
 }
 
 #[test]
+fn a_password_of_any_bytes_behind_a_byte_order_mark_opens_the_server() {
+    // "alice:" and one byte, é in Latin-1, in Base64.
+    let origin = origin(Some(("authorization", "Basic YWxpY2U66Q==")));
+    let rig = Rig::new();
+    let netrc = rig.path("netrc");
+    let entry = b"\xef\xbb\xbfmachine 127.0.0.1\r\nlogin alice\r\npassword \xe9\r\n";
+    fs::write(&netrc, entry).unwrap();
+    fs::set_permissions(&netrc, fs::Permissions::from_mode(0o600)).unwrap();
+    mounted(mount(&rig, &origin.url()).env("NETRC", &netrc));
+    rig.umount();
+    let in_url = with_user(&origin, "alice:%e9");
+    mounted(mount(&rig, &in_url).env("NETRC", rig.path("none")));
+    rig.umount();
+    // Quotes that do not close are told of, and nothing is taken from there.
+    fs::write(&netrc, "machine 127.0.0.1\nlogin alice password \"x\n").unwrap();
+    let said = refused(
+        mount(&rig, &origin.url()).env("NETRC", &netrc),
+        6,
+        &["line 2", "not closed"],
+    );
+    assert!(said.contains("netrc"), "{said}");
+}
+
+#[test]
 fn a_server_that_refuses_or_is_not_there_leaves_no_cache_behind() {
     let origin = origin(Some(("x-token", TOKEN)));
     let rig = Rig::new();

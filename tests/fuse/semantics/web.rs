@@ -344,8 +344,8 @@ fn w10_an_unlisted_directory_serves_by_name() {
     rig.umount();
 }
 
-/// W11. larder follows redirects to other servers, but never sends passwords and headers there; they are neither in the
-/// cache nor in the log.
+/// W11. larder follows redirects to other servers, but never sends passwords and headers there, nor with a request that
+/// another server sends back; they are neither in the cache nor in the log.
 #[test]
 fn w11_secrets_stay_with_their_server() {
     const SECRET: &str = "geheim-7f3a";
@@ -363,6 +363,18 @@ fn w11_secrets_stay_with_their_server() {
         origin.log().into_iter().partition(|asked| asked.elsewhere);
     assert!(!there.is_empty() && there.iter().all(|asked| !asked.authorized));
     assert!(here.iter().all(|asked| asked.authorized));
+    // A request that another server sends back has no password, and is refused.
+    origin.put("back", Object::seeded(2, LEN as u64));
+    origin.fault(Fault::RedirectBack, When::always().path("back"));
+    assert_eq!(code(fs::read(rig.mnt().join("back"))), Some(libc::EACCES));
+    let log = origin.log();
+    let back: Vec<_> = log.iter().filter(|asked| asked.name == "back").collect();
+    let came: Vec<_> = back.iter().filter(|asked| asked.fault.is_none()).collect();
+    assert!(!came.is_empty() && back.iter().any(|asked| asked.elsewhere));
+    assert!(
+        came.iter()
+            .all(|asked| !asked.authorized && asked.status == 401)
+    );
     rig.umount();
     let found = run(Command::new("grep")
         .args(["-rlaF", SECRET])
@@ -435,5 +447,52 @@ fn w13_hidden_and_impossible_names() {
     }
     let gone = fs::read(rig.mnt().join(".gone")).unwrap_err();
     assert_eq!(gone.kind(), std::io::ErrorKind::NotFound);
+    rig.umount();
+}
+
+/// W14. larder follows a redirect to this machine or to its network link (cloud metadata) only from a server that is
+/// there as well; from any other server the access fails with EIO, and the log names the address.
+#[test]
+fn w14_redirects_lead_to_nothing_that_only_this_machine_can_ask() {
+    let (rig, origin) = (Rig::new(), Origin::start(1).unwrap());
+    for name in ["f", "g"] {
+        origin.put(name, Object::seeded(1, LEN as u64));
+    }
+    mount(&rig, &origin.url(), &[]);
+    // The origin is at 127.0.0.1: it may lead to this machine, and not to the link.
+    origin.fault(Fault::RedirectElsewhere, When::always().path("f"));
+    let metadata = "http://169.254.169.254/latest/meta-data/";
+    origin.fault(Fault::RedirectTo(metadata), When::always().path("g"));
+    assert!(fs::read(rig.mnt().join("f")).unwrap() == bytes(&origin));
+    assert_eq!(code(fs::read(rig.mnt().join("g"))), Some(libc::EIO));
+    is_logged(&rig, "it redirects to 169.254.169.254", 1);
+    rig.umount();
+}
+
+/// W15. If the web server answers 429, the file that was requested waits as long as the server asks, or fails with EIO
+/// if that is longer than `--timeout`; all other files stay readable, at a slower pace until the server keeps up again.
+#[test]
+fn w15_one_who_is_to_wait_holds_up_no_other() {
+    let (rig, origin) = (Rig::new(), Origin::start(1).unwrap());
+    for name in ["cached", "f", "told", "waits"] {
+        origin.put(name, Object::seeded(1, LEN as u64));
+    }
+    mount(&rig, &origin.url(), &[]);
+    let read = |name: &str| fs::read(rig.mnt().join(name));
+    assert!(read("cached").unwrap() == bytes(&origin));
+    let told = |seconds| Fault::Status(429, Some(seconds));
+    origin.fault(told("60"), When::always().path("told"));
+    origin.fault(told("1"), When::nth(1).path("waits"));
+    assert_eq!(code(read("told")), Some(libc::EIO));
+    let asked = origin.log().len();
+    assert_eq!(code(read("told")), Some(libc::EIO));
+    assert_eq!(
+        origin.log().len(),
+        asked,
+        "it was asked again before the time"
+    );
+    for name in ["f", "cached", "waits"] {
+        assert!(read(name).unwrap() == bytes(&origin), "{name}");
+    }
     rig.umount();
 }

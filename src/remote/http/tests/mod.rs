@@ -2,6 +2,8 @@
 
 mod asks;
 mod fetches;
+mod paced;
+mod redirects;
 mod unversioned;
 
 use std::sync::Arc;
@@ -14,6 +16,7 @@ use reqwest::header::{HeaderName, HeaderValue};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Notify;
+use tokio::sync::mpsc::{UnboundedSender, unbounded_channel};
 
 use super::{Credentials, HttpRemote, HttpSettings};
 use crate::remote::{Remote, RemoteError, Sink};
@@ -75,6 +78,7 @@ fn whole(total: usize, tag: &str, sent: usize) -> Act {
 struct Origin {
     url: Url,
     heads: Arc<Mutex<Vec<String>>>,
+    script: UnboundedSender<Act>,
     task: tokio::task::JoinHandle<()>,
 }
 
@@ -86,19 +90,38 @@ impl Drop for Origin {
 
 impl Origin {
     async fn start(script: Vec<Act>) -> Self {
-        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        Self::start_at("127.0.0.1:0", script).await
+    }
+
+    async fn start_at(address: &str, script: Vec<Act>) -> Self {
+        let listener = TcpListener::bind(address).await.unwrap();
         let url = Url::parse(&format!("http://{}/", listener.local_addr().unwrap())).unwrap();
         let heads = Arc::new(Mutex::new(Vec::new()));
         let log = Arc::clone(&heads);
+        let (acts, mut next) = unbounded_channel();
         let task = tokio::spawn(async move {
-            for act in script {
+            while let Some(act) = next.recv().await {
                 let (mut connection, _) = listener.accept().await.unwrap();
                 let head = read_head(&mut connection).await;
                 log.lock().push(head);
                 tokio::spawn(perform(connection, act));
             }
         });
-        Self { url, heads, task }
+        let origin = Self {
+            url,
+            heads,
+            script: acts,
+            task,
+        };
+        origin.go_on(script);
+        origin
+    }
+
+    /// Adds to the script.
+    fn go_on(&self, script: Vec<Act>) {
+        script
+            .into_iter()
+            .for_each(|act| drop(self.script.send(act)));
     }
 
     /// The requests so far, each as its head in lower case.
