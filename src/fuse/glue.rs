@@ -262,7 +262,8 @@ impl Filesystem for Glue {
         guarded("opendir", || {
             self.vfs.opendir(ino.0, |answer| match answer {
                 Ok(opened) => {
-                    let mut flags = FopenFlags::FOPEN_CACHE_DIR;
+                    let mut flags = FopenFlags::empty();
+                    flags.set(FopenFlags::FOPEN_CACHE_DIR, opened.cache);
                     flags.set(FopenFlags::FOPEN_KEEP_CACHE, opened.keep_cache);
                     reply.opened(FileHandle(opened.handle), flags);
                 }

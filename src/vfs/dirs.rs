@@ -1,12 +1,13 @@
 //! Requests about directories: opendir, readdir, releasedir.
 //!
-//! A handle keeps the listing that it was opened on, so that a directory that changes meanwhile is read as it was.
+//! A handle keeps the listing that it was opened on, so that a directory that changes meanwhile is read as it was. The kernel
+//! keeps one cache of entries for all handles of a directory: only one listing at a time may go into it.
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use super::listing::Listing;
-use super::{Answer, Attr, Errno, Opened, Vfs, carry_out, errno};
+use super::{Answer, Attr, Errno, Vfs, carry_out, errno};
 use crate::remote::{Entry, Remote, RemoteError};
 use crate::units::{FileKind, ObjectName};
 
@@ -16,6 +17,17 @@ pub struct OpenDir {
     parent: u64,
     name: ObjectName,
     listing: Arc<Listing>,
+}
+
+/// The answer to an opendir.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct OpenedDir {
+    /// The handle.
+    pub handle: u64,
+    /// Whether what is read through this handle may go into the kernel's cache of entries, and come from there.
+    pub cache: bool,
+    /// Whether the entries that the kernel has are of this listing.
+    pub keep_cache: bool,
 }
 
 /// One entry of an open directory.
@@ -33,7 +45,11 @@ pub struct DirEntry<'a> {
 
 impl Vfs {
     /// Opens a directory: fetches its listing, or takes the one that still counts.
-    pub fn opendir(self: &Arc<Self>, ino: u64, done: impl FnOnce(Answer<Opened>) + Send + 'static) {
+    pub fn opendir(
+        self: &Arc<Self>,
+        ino: u64,
+        done: impl FnOnce(Answer<OpenedDir>) + Send + 'static,
+    ) {
         let now = self.now();
         let known = {
             let table = self.table.lock();
@@ -45,7 +61,7 @@ impl Vfs {
         };
         let name = match known {
             Err(error) => return done(Err(error)),
-            Ok((_, Some(listing))) => return done(self.opened_dir(ino, listing, true)),
+            Ok((_, Some(listing))) => return done(self.opened_dir(ino, listing)),
             Ok((name, None)) => name,
         };
         let kept = |vfs: &Self| {
@@ -66,7 +82,7 @@ impl Vfs {
         ino: u64,
         answer: Result<Vec<Entry>, RemoteError>,
         at: Duration,
-    ) -> Answer<Opened> {
+    ) -> Answer<OpenedDir> {
         match answer {
             Ok(entries) => {
                 let vague = |entry: &Entry| entry.listed.facts().is_none();
@@ -81,12 +97,12 @@ impl Vfs {
                 self.table
                     .lock()
                     .keep_listing(ino, Arc::clone(&listing), now);
-                self.opened_dir(ino, listing, false)
+                self.opened_dir(ino, listing)
             }
             Err(error) if errno::says_nothing(&error) => {
                 let kept = self.table.lock().get(ino).and_then(|i| i.listing.clone());
                 match kept {
-                    Some(listing) => self.opened_dir(ino, listing, true),
+                    Some(listing) => self.opened_dir(ino, listing),
                     None => Err(errno::of_question(&error)),
                 }
             }
@@ -100,21 +116,36 @@ impl Vfs {
         }
     }
 
-    fn opened_dir(&self, ino: u64, listing: Arc<Listing>, keep_cache: bool) -> Answer<Opened> {
-        let (name, parent) = {
-            let table = self.table.lock();
-            let inode = table.get(ino).ok_or(Errno::STALE)?;
-            (inode.name.clone(), inode.parent)
-        };
+    fn opened_dir(&self, ino: u64, listing: Arc<Listing>) -> Answer<OpenedDir> {
         let handle = self.handle();
+        let mut dirs = self.dirs.write();
+        let same = |dir: &Arc<OpenDir>| dir.ino != ino || Arc::ptr_eq(&dir.listing, &listing);
+        let cache = dirs.values().all(same);
+        let (name, parent, keep_cache) = {
+            let mut table = self.table.lock();
+            let inode = table.get_mut(ino).ok_or(Errno::STALE)?;
+            let ours = Arc::downgrade(&listing);
+            let kept = inode
+                .kernel_has
+                .as_ref()
+                .is_some_and(|has| has.ptr_eq(&ours));
+            if cache {
+                inode.kernel_has = Some(ours);
+            }
+            (inode.name.clone(), inode.parent, cache && kept)
+        };
         let dir = Arc::new(OpenDir {
             ino,
             parent,
             name,
             listing,
         });
-        self.dirs.write().insert(handle, dir);
-        Ok(Opened { handle, keep_cache })
+        dirs.insert(handle, dir);
+        Ok(OpenedDir {
+            handle,
+            cache,
+            keep_cache,
+        })
     }
 
     /// The open directory of a handle.

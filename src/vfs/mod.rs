@@ -38,7 +38,7 @@ use crossbeam_channel::Sender;
 use parking_lot::{Mutex, RwLock};
 
 pub use attr::{Attr, Owner};
-pub use dirs::{DirEntry, OpenDir};
+pub use dirs::{DirEntry, OpenDir, OpenedDir};
 pub use events::Invalidator;
 pub use files::{OpenFile, Opened};
 pub use guard::guarded;

@@ -261,3 +261,25 @@ fn nothing_is_held_of_what_the_kernel_forgot() {
     }
     assert_eq!(held, (1, 0), "only the root is left, and no file is open");
 }
+
+/// Whatever the kernel keeps of the entries that an older handle goes on reading, a newer one sees the directory as it was
+/// when it was opened.
+#[test]
+fn a_handle_on_an_older_listing_leaves_the_newer_ones_alone() {
+    let stage = Stage::new();
+    fs::create_dir(stage.origin("d")).unwrap();
+    fs::write(stage.origin("d/a"), "a").unwrap();
+    let mounted = strict(&stage);
+    let names = |dir: fs::ReadDir| -> Vec<_> {
+        let mut names: Vec<_> = dir.map(|entry| entry.unwrap().file_name()).collect();
+        names.sort();
+        names
+    };
+    // read_dir opens at once, and reads when it is asked for the first entry.
+    let older = fs::read_dir(mounted.path("d")).unwrap();
+    fs::write(stage.origin("d/b"), "b").unwrap();
+    let newer = fs::read_dir(mounted.path("d")).unwrap();
+    assert_eq!(names(older), ["a"]);
+    assert_eq!(names(newer), ["a", "b"]);
+    assert_eq!(names(fs::read_dir(mounted.path("d")).unwrap()), ["a", "b"]);
+}

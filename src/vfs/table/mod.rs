@@ -9,7 +9,7 @@
 //! * An inode lives as long as the kernel counts lookups on it. The root lives for ever.
 
 use std::collections::{HashMap, VecDeque};
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use super::forget::{Name, last_of};
@@ -37,6 +37,8 @@ pub(super) struct Inode<C> {
     pub(super) opens: u32,
     pub(super) link: Option<Arc<[u8]>>,
     pub(super) listing: Option<Arc<Listing>>,
+    /// The listing that the entries in the kernel's cache come from.
+    pub(super) kernel_has: Option<Weak<Listing>>,
     pub(super) cell: Arc<C>,
 }
 
@@ -116,6 +118,7 @@ impl<C: Kept> Table<C> {
             opens: 0,
             link: None,
             listing: None,
+            kernel_has: None,
             cell: Arc::default(),
         };
         self.inodes.insert(ino, inode);
