@@ -371,7 +371,6 @@ fn blob_record(blob: &Blob, stamp: Stamp) -> BlobRecord {
         kind: blob.kind,
         chunk: blob.chunk,
         validator_class: validator.map_or(0, |v| v.class() as u8),
-        pin_priority: 0,
         flags: 0,
         stamp,
         key: blob.key(),
@@ -388,10 +387,8 @@ fn blob_record(blob: &Blob, stamp: Stamp) -> BlobRecord {
         validated_at: 1_700_000_200,
         heap_head: None,
         pack: None,
-        overlay: 0,
         name: blob.name.into(),
         validator: validator.map(encode_validator).unwrap_or_default().into(),
-        xattrs: Box::default(),
         link: blob.link.into(),
     }
 }
