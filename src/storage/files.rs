@@ -96,7 +96,7 @@ impl ChunkFiles for CacheDir {
             let (name, path) = (entry.file_name(), PathBuf::from(entry.file_name()));
             let is_dir = entry.file_type()?.is_dir();
             is_there |= is_dir && name == self.chunks();
-            // Before and after a resize they hold the same files under other names; only as a directory are they the cache's.
+            // Around a resize they hold the same files under other names; only directories are the cache's.
             let of_chunks = [CHUNKS_NAME, CHUNKS_NEW_NAME, CHUNKS_OLD_NAME];
             let ours = match of_chunks.iter().any(|chunks| name == *chunks) {
                 true => is_dir,

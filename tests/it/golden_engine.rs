@@ -21,7 +21,7 @@ use tempfile::TempDir;
 use crate::golden_writer::{Blob, CAPACITY, INDEX, REMOTE, blobs, superblock, write};
 
 /// A copy of the golden cache that belongs to whoever runs the test.
-fn copy() -> TempDir {
+pub(crate) fn copy() -> TempDir {
     let dir = TempDir::new().unwrap();
     fs::set_permissions(dir.path(), fs::Permissions::from_mode(0o700)).unwrap();
     for (path, data) in write() {
