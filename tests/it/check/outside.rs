@@ -46,7 +46,7 @@ fn a_clean_close_vouches_for_no_session_before_it() {
 
 #[test]
 fn a_stamp_in_any_record_tells_of_its_epoch() {
-    let header = |rig: &Rig| {
+    let header = |rig: &Rig| -> (u64, [u8; 512]) {
         let header = SegmentHeader {
             segment: 1,
             stamp: Stamp::new(9, 0),
@@ -55,7 +55,7 @@ fn a_stamp_in_any_record_tells_of_its_epoch() {
         let offset = Geometry::segment_header_offset(1);
         (offset, header.encode(rig.uuid()))
     };
-    let cell = |rig: &Rig| {
+    let cell = |rig: &Rig| -> (u64, [u8; 512]) {
         let cell = HeapCell {
             kind: HeapKind::Name,
             ordinal: 0,
@@ -67,7 +67,8 @@ fn a_stamp_in_any_record_tells_of_its_epoch() {
         let offset = rig.geometry().heap_offset(1);
         (offset, cell.encode(rig.uuid(), offset))
     };
-    let records: [&dyn Fn(&Rig) -> (u64, [u8; 512]); 2] = [&header, &cell];
+    type Make = fn(&Rig) -> (u64, [u8; 512]);
+    let records: [Make; 2] = [header, cell];
     for (n, record) in records.into_iter().enumerate() {
         let rig = Rig::new();
         let (offset, sector) = record(&rig);
