@@ -123,7 +123,9 @@ impl<'a> Work<'a> {
             uuid: facts.superblock.uuid,
             geometry: facts.superblock.geometry,
             slots: &facts.slots,
-            total: facts.slots.iter().map(|s| s.bytes_of(s.present)).sum(),
+            total: (facts.slots.iter().filter(|slot| slot.is_data()))
+                .map(|slot| slot.bytes_of(slot.present))
+                .sum(),
             next: AtomicUsize::new(0),
             done: AtomicU64::new(0),
             blocks: AtomicU64::new(0),
@@ -208,6 +210,9 @@ impl<'a> Work<'a> {
         buffer: &mut Vec<u8>,
         go_on: &mut dyn FnMut() -> ControlFlow<()>,
     ) -> ControlFlow<(), io::Result<()>> {
+        if !fact.is_data() {
+            return ControlFlow::Continue(Ok(()));
+        }
         let mut left = fact.bytes_of(fact.present);
         let tenant = match self.tenant(fact) {
             Ok(tenant) => tenant,

@@ -104,6 +104,12 @@ pub(super) struct SlotFact {
 }
 
 impl SlotFact {
+    /// Whether it holds a chunk of a file. Of the reserved kinds this version knows neither where they belong nor what
+    /// their bytes are.
+    pub(super) fn is_data(&self) -> bool {
+        self.kind == SlotKind::Data
+    }
+
     /// The bytes of these blocks.
     pub(super) fn bytes_of(&self, blocks: BlockMask) -> u64 {
         let valid = u64::from(self.valid_len);
@@ -137,6 +143,22 @@ pub(super) struct BlobFact {
     pub(super) stamp: Stamp,
 }
 
+/// A session that was closed cleanly: all that belongs to the slots that it stamped was written. Of the sessions before it
+/// nobody knows how they ended, and a kill or a cut may have cost them a blob record or a segment header for good.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) struct Closed {
+    pub(super) epoch: u64,
+    /// The session's sector.
+    pub(super) evidence: Evidence,
+}
+
+impl Closed {
+    /// Whether the session stamped this slot.
+    pub(super) fn stamped(&self, slot: &SlotFact) -> bool {
+        slot.stamp.epoch() == self.epoch
+    }
+}
+
 /// What the segments' records add up to.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub(super) struct SegmentSums {
@@ -160,11 +182,11 @@ pub(super) struct Facts {
     pub(super) sums: Vec<SegmentSums>,
     pub(super) slots: Vec<SlotFact>,
     pub(super) bad_slots: Vec<Bad>,
-    /// For each slot whether its sector is anything but blank.
+    /// For each slot whether its sector is anything but blank; those beyond the end of the index are left out.
     pub(super) slot_written: BitVec,
     pub(super) blobs: Vec<BlobFact>,
     pub(super) bad_blobs: Vec<Bad>,
-    /// For each blob record whether its sector is anything but blank.
+    /// For each blob record whether its sector is anything but blank, as for slots.
     pub(super) blob_written: BitVec,
     pub(super) used_heap: u64,
     pub(super) bad_heap: Vec<Bad>,
@@ -192,10 +214,25 @@ impl Facts {
         valid.max_by_key(|(session, _)| session.sequence)
     }
 
-    /// The session's sector where the cache was closed cleanly: everything that was in motion has been written then.
-    pub(super) fn closed_cleanly(&self) -> Option<Evidence> {
+    /// What the last session left whole, where it was closed cleanly.
+    pub(super) fn closed_cleanly(&self) -> Option<Closed> {
         let (session, evidence) = self.last_session()?;
-        (session.state == SessionState::Clean).then_some(evidence)
+        let epoch = session.epoch;
+        (session.state == SessionState::Clean).then_some(Closed { epoch, evidence })
+    }
+
+    /// Whether the sector of this slot is anything but blank.
+    pub(super) fn is_slot_written(&self, slot: SlotId) -> bool {
+        self.slot_written
+            .get(slot.0 as usize)
+            .is_some_and(|bit| *bit)
+    }
+
+    /// Whether the sector of the blob record of this number is anything but blank.
+    pub(super) fn is_blob_written(&self, number: u32) -> bool {
+        self.blob_written
+            .get(number as usize)
+            .is_some_and(|bit| *bit)
     }
 
     /// Notes a stamp of this epoch.

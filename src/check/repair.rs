@@ -94,7 +94,14 @@ impl Mender<'_> {
         }
     }
 
+    /// Never beyond the end: that would make the index as long as a superblock claims that has to be wrong.
     fn write(&self, offset: u64, sector: &Sector) -> io::Result<()> {
+        let len = self.disk.storage.index_len()?;
+        if offset + SECTOR_LEN as u64 > len {
+            return Err(io::Error::other(format!(
+                "it lies at byte {offset}, beyond the end of the index, which has {len} bytes"
+            )));
+        }
         self.disk.storage.write_index(offset, sector)
     }
 

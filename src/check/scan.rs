@@ -5,6 +5,7 @@
 //! file look short.
 
 use std::io;
+use std::ops::Range;
 
 use bitvec::vec::BitVec;
 use hashbrown::HashMap;
@@ -16,7 +17,7 @@ use crate::format::{
     Session, SlotKind, SlotRecord, Superblock,
 };
 use crate::storage::Storage;
-use crate::units::{BlockMask, SlotId, Stamp, Uuid};
+use crate::units::{BlockMask, SlotId, Uuid};
 
 /// The index is read in pieces of this many sectors.
 const PIECE: u64 = 2048;
@@ -31,9 +32,12 @@ pub(super) type Read = Result<Sector, io::Error>;
 pub(super) fn scan(disk: Disk<'_>, observe: Observer<'_>) -> Result<Facts, CheckError> {
     let mut facts = heads(disk.storage)?;
     let geometry = facts.superblock.geometry;
-    let total = u64::from(geometry.n_slots())
-        + u64::from(geometry.n_blobs())
-        + u64::from(geometry.n_heap());
+    let total = geometry
+        .within(facts.index_len)
+        .iter()
+        .copied()
+        .map(u64::from)
+        .sum();
     let mut scan = Scan {
         disk,
         observe,
@@ -116,35 +120,22 @@ fn heads(storage: &dyn Storage) -> Result<Facts, CheckError> {
             }),
         };
     }
-    let (mut bad_segments, mut blank_segments) = (Vec::new(), Vec::new());
-    for number in 0..superblock.geometry.segments() {
-        let (read, evidence) = one(storage, Geometry::segment_header_offset(number))?;
-        match decode(&read, |s| {
-            unless_blank(SegmentHeader::decode(s, uuid, number))
-        }) {
-            Ok(Some(_)) => {}
-            Ok(None) => blank_segments.push(number),
-            Err(why) => bad_segments.push(Bad {
-                number,
-                evidence,
-                why,
-            }),
-        }
-    }
-    Ok(Facts {
+    let index_len = storage.index_len()?;
+    let [slots, blobs, _] = superblock.geometry.within(index_len);
+    let mut facts = Facts {
         superblock,
-        index_len: storage.index_len()?,
+        index_len,
         bad_superblocks,
         sessions,
-        bad_segments,
-        blank_segments,
+        bad_segments: Vec::new(),
+        blank_segments: Vec::new(),
         sums: Vec::new(),
         slots: Vec::new(),
         bad_slots: Vec::new(),
-        slot_written: BitVec::repeat(true, superblock.geometry.n_slots() as usize),
+        slot_written: BitVec::repeat(true, slots as usize),
         blobs: Vec::new(),
         bad_blobs: Vec::new(),
-        blob_written: BitVec::repeat(true, superblock.geometry.n_blobs() as usize),
+        blob_written: BitVec::repeat(true, blobs as usize),
         used_heap: 0,
         bad_heap: Vec::new(),
         last_epoch: 0,
@@ -154,7 +145,28 @@ fn heads(storage: &dyn Storage) -> Result<Facts, CheckError> {
         dirty: Vec::new(),
         blocks_read: 0,
         bytes_read: 0,
-    })
+    };
+    for number in 0..superblock.geometry.segments() {
+        header(&mut facts, storage, number)?;
+    }
+    Ok(facts)
+}
+
+fn header(facts: &mut Facts, storage: &dyn Storage, number: u32) -> io::Result<()> {
+    let uuid = facts.superblock.uuid;
+    let (read, evidence) = one(storage, Geometry::segment_header_offset(number))?;
+    match decode(&read, |s| {
+        unless_blank(SegmentHeader::decode(s, uuid, number))
+    }) {
+        Ok(Some(header)) => facts.stamped(header.stamp.epoch(), evidence),
+        Ok(None) => facts.blank_segments.push(number),
+        Err(why) => facts.bad_segments.push(Bad {
+            number,
+            evidence,
+            why,
+        }),
+    }
+    Ok(())
 }
 
 struct Scan<'a, 'o> {
@@ -168,10 +180,11 @@ impl Scan<'_, '_> {
     /// The three tables of one segment.
     fn segment(&mut self, facts: &mut Facts, segment: u32) -> Result<(), CheckError> {
         let (uuid, geometry) = (facts.superblock.uuid, facts.superblock.geometry);
+        let end = facts.index_len;
         facts.sums.push(SegmentSums::default());
         let slots = geometry.slots_per_segment();
         self.table(
-            geometry.slot_table_offset(segment),
+            geometry.slot_table_offset(segment)..end,
             slots,
             |n, read, evidence| {
                 slot(facts, uuid, SlotId(segment * slots + n), read, evidence);
@@ -179,16 +192,20 @@ impl Scan<'_, '_> {
         )?;
         let blobs = geometry.blobs_per_segment();
         self.table(
-            geometry.blob_table_offset(segment),
+            geometry.blob_table_offset(segment)..end,
             blobs,
             |n, read, evidence| {
                 blob(facts, uuid, segment * blobs + n, read, evidence);
             },
         )?;
         let cells = geometry.heap_per_segment();
-        self.table(geometry.heap_offset(segment), cells, |n, read, evidence| {
-            heap(facts, uuid, segment * cells + n, read, evidence);
-        })?;
+        self.table(
+            geometry.heap_offset(segment)..end,
+            cells,
+            |n, read, evidence| {
+                heap(facts, uuid, segment * cells + n, read, evidence);
+            },
+        )?;
         let unreadable = |bad: &[Bad]| {
             bad.iter()
                 .filter(|b| b.evidence.fingerprint.is_none())
@@ -201,15 +218,20 @@ impl Scan<'_, '_> {
         Ok(())
     }
 
+    /// Calls `each` for the records of a table that begins where `within` does. What lies beyond the end of the index,
+    /// where `within` ends, is blank, however much of it a superblock counts.
     fn table(
         &mut self,
-        start: u64,
+        within: Range<u64>,
         count: u32,
         mut each: impl FnMut(u32, Read, Evidence),
     ) -> Result<(), CheckError> {
+        let start = within.start;
+        let there = within.end.saturating_sub(start).div_ceil(SECTOR);
+        let count = there.min(u64::from(count));
         let mut next = 0;
-        while next < u64::from(count) {
-            let len = PIECE.min(u64::from(count) - next);
+        while next < count {
+            let len = PIECE.min(count - next);
             let sectors = read_sectors(self.disk.storage, start + next * SECTOR, len)?;
             for (n, read) in (next..).zip(sectors) {
                 let offset = start + n * SECTOR;
@@ -331,9 +353,10 @@ fn heap(facts: &mut Facts, uuid: Uuid, number: u32, read: Read, evidence: Eviden
     let offset = evidence.offset;
     match decode(&read, |s| unless_blank(HeapCell::decode(s, uuid, offset))) {
         Ok(None) => {}
-        Ok(Some(HeapCell {
-            stamp: Stamp(_), ..
-        })) => facts.used_heap += 1,
+        Ok(Some(cell)) => {
+            facts.stamped(cell.stamp.epoch(), evidence);
+            facts.used_heap += 1;
+        }
         Err(why) => facts.bad_heap.push(Bad {
             number,
             evidence,

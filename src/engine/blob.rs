@@ -423,7 +423,6 @@ impl Blob {
             kind: BlobKind::File,
             chunk: plan.chunk,
             validator_class: validator.class() as u8,
-            pin_priority: 0,
             flags: 0,
             stamp: self.cache().disk.stamp(),
             key: self.key,
@@ -440,10 +439,8 @@ impl Blob {
             validated_at: self.cache().ground.clock.wall().as_secs(),
             heap_head: None,
             pack: None,
-            overlay: 0,
             name: self.name.as_bytes().into(),
             validator: encode_validator(&validator).into(),
-            xattrs: Box::default(),
             link: Box::default(),
         }
     }

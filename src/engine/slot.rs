@@ -78,8 +78,10 @@ pub(super) struct SlotState {
 }
 
 impl Slot {
-    /// A slot that a segment's table brought from disk.
+    /// A slot that a segment's table brought from disk. A suspect one will get a stamp of this session, which is not to
+    /// vouch for a blob record that it was given in another boot and that may have been lost with that.
     pub(super) fn from_record(id: SlotId, record: &SlotRecord, trusted_epoch: u64) -> Self {
+        let suspect = record.stamp.epoch() < trusted_epoch;
         Self {
             id,
             generation: record.generation,
@@ -87,7 +89,7 @@ impl Slot {
             chunk_no: record.chunk_no,
             chunk: record.chunk,
             valid_len: record.valid_len,
-            blob_hint: record.blob_hint,
+            blob_hint: record.blob_hint.filter(|_| !suspect),
             used: AtomicBool::new(record.flags.has(SlotFlags::VISITED)),
             tenancy: Mutex::new(Tenancy::Founded),
             state: Mutex::new(SlotState {
@@ -99,7 +101,7 @@ impl Slot {
                 read: record.present,
                 retired: false,
                 held: None,
-                suspect: record.stamp.epoch() < trusted_epoch,
+                suspect,
                 stamp: record.stamp,
                 alloc_4k: record.alloc_4k,
                 flags: record.flags,

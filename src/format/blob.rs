@@ -48,6 +48,17 @@ layout! {
     INLINE: INLINE_LEN,
 }
 
+/// Fields that have a name already and no meaning yet, and those that have neither. A record in which one is not zero was
+/// written by somebody who knows more.
+const RESERVED: [super::Field; 6] = [
+    PIN_PRIORITY,
+    OVERLAY,
+    XATTR_LEN,
+    RESERVED_A,
+    RESERVED_B,
+    RESERVED_C,
+];
+
 /// What a blob record stands for.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 #[repr(u8)]
@@ -86,8 +97,6 @@ pub struct BlobRecord {
     pub chunk: ChunkSize,
     /// The class of the validator as on disk ([`crate::units::ValidatorClass`]); 0 for none.
     pub validator_class: u8,
-    /// The pin's priority; 0 for none (reserved).
-    pub pin_priority: u8,
     /// Flag bits; none are defined in version 1.0.
     pub flags: u32,
     /// When it was written, as a stamp: of two records of one key the higher holds.
@@ -120,14 +129,10 @@ pub struct BlobRecord {
     pub heap_head: Option<u32>,
     /// Where the blocks lie if the blob is packed (reserved).
     pub pack: Option<PackRef>,
-    /// The number of the dirty overlay; 0 for none (reserved).
-    pub overlay: u64,
     /// The object's name, or empty where it does not fit.
     pub name: Box<[u8]>,
     /// The encoded validator (see [`super::encode_validator`]), or empty where it does not fit.
     pub validator: Box<[u8]>,
-    /// Encoded extended attributes (reserved).
-    pub xattrs: Box<[u8]>,
     /// The target of a symbolic link.
     pub link: Box<[u8]>,
 }
@@ -139,7 +144,6 @@ impl BlobRecord {
             kind: BlobKind::Free,
             chunk: ChunkSize::MIN,
             validator_class: 0,
-            pin_priority: 0,
             flags: 0,
             stamp: Stamp::default(),
             key: BlobKey::default(),
@@ -156,16 +160,14 @@ impl BlobRecord {
             validated_at: 0,
             heap_head: None,
             pack: None,
-            overlay: 0,
             name: Box::default(),
             validator: Box::default(),
-            xattrs: Box::default(),
             link: Box::default(),
         }
     }
 
     /// The sector of this record at `offset` of the index of cache `uuid`. What of the inline parts does not fit into
-    /// [`INLINE_LEN`] bytes is left out whole: the validator goes first, then link, attributes and name.
+    /// [`INLINE_LEN`] bytes is left out whole: the validator goes first, then link and name.
     pub fn encode(&self, uuid: Uuid, offset: u64) -> Sector {
         let mut room = INLINE_LEN;
         let mut fits = |part: &[u8]| match part.len() <= room {
@@ -176,14 +178,13 @@ impl BlobRecord {
             false => Vec::new(),
         };
         let (validator, link) = (fits(&self.validator), fits(&self.link));
-        let (xattrs, name) = (fits(&self.xattrs), fits(&self.name));
+        let name = fits(&self.name);
         let len = |part: &[u8]| u16::try_from(part.len()).unwrap_or_default();
         let pack = self.pack;
         Writer::new()
             .u8(KIND, self.kind as u8)
             .u8(CHUNK_LOG2, self.chunk.log2())
             .u8(VALIDATOR_CLASS, self.validator_class)
-            .u8(PIN_PRIORITY, self.pin_priority)
             .u32(FLAGS, self.flags)
             .u64(STAMP, self.stamp.0)
             .bytes(KEY, &self.key.0)
@@ -205,12 +206,10 @@ impl BlobRecord {
             .u8(PACK_FIRST, pack.map_or(0, |p| p.first))
             .u8(PACK_COUNT, pack.map_or(0, |p| p.count))
             .u64(PACK_STAMP, pack.map_or(0, |p| p.stamp.0))
-            .u64(OVERLAY, self.overlay)
             .u16(NAME_LEN, len(&name))
             .u16(VALIDATOR_LEN, len(&validator))
-            .u16(XATTR_LEN, len(&xattrs))
             .u16(LINK_LEN, len(&link))
-            .bytes(INLINE, &[name, validator, xattrs, link].concat())
+            .bytes(INLINE, &[name, validator, link].concat())
             .seal(MAGIC_BYTES, Geometry::seed(uuid, offset))
     }
 
@@ -220,7 +219,7 @@ impl BlobRecord {
     pub fn decode(sector: &Sector, uuid: Uuid, offset: u64) -> Result<Self, SectorError> {
         let read = Reader(sector);
         read.check(MAGIC_BYTES, Geometry::seed(uuid, offset))?;
-        [RESERVED_A, RESERVED_B, RESERVED_C]
+        RESERVED
             .into_iter()
             .try_for_each(|field| read.zero(field))?;
         let kind = match read.u8(KIND) {
@@ -238,7 +237,7 @@ impl BlobRecord {
             n => Err(bad(field, u64::from(n))),
         };
         let pack = decode_pack(&read)?;
-        let [name, validator, xattrs, link] = decode_inline(&read)?;
+        let [name, validator, link] = decode_inline(&read)?;
         Ok(Self {
             kind,
             chunk: ChunkSize::from_log2(log2).ok_or_else(|| bad(CHUNK_LOG2, u64::from(log2)))?,
@@ -247,7 +246,6 @@ impl BlobRecord {
             } else {
                 return Err(bad(VALIDATOR_CLASS, u64::from(class)));
             },
-            pin_priority: read.u8(PIN_PRIORITY),
             flags: match read.u32(FLAGS) {
                 0 => 0,
                 flags => return Err(bad(FLAGS, u64::from(flags))),
@@ -273,10 +271,8 @@ impl BlobRecord {
             validated_at: read.u64(VALIDATED_AT),
             heap_head: read.u32(HEAP_HEAD).checked_sub(1),
             pack,
-            overlay: read.u64(OVERLAY),
             name,
             validator,
-            xattrs,
             link,
         })
     }
@@ -305,8 +301,8 @@ fn decode_pack(read: &Reader<'_>) -> Result<Option<PackRef>, SectorError> {
     }))
 }
 
-/// Name, validator, extended attributes and link target; what is left of the inline area is zero.
-fn decode_inline(read: &Reader<'_>) -> Result<[Box<[u8]>; 4], SectorError> {
+/// Name, validator and link target; what is left of the inline area is zero.
+fn decode_inline(read: &Reader<'_>) -> Result<[Box<[u8]>; 3], SectorError> {
     let mut rest = read.slice(INLINE);
     let mut take = |field| {
         let len = read.u16(field);
@@ -316,12 +312,7 @@ fn decode_inline(read: &Reader<'_>) -> Result<[Box<[u8]>; 4], SectorError> {
         rest = behind;
         Ok(Box::<[u8]>::from(part))
     };
-    let parts = [
-        take(NAME_LEN)?,
-        take(VALIDATOR_LEN)?,
-        take(XATTR_LEN)?,
-        take(LINK_LEN)?,
-    ];
+    let parts = [take(NAME_LEN)?, take(VALIDATOR_LEN)?, take(LINK_LEN)?];
     if rest.iter().any(|b| *b != 0) {
         return Err(bad(INLINE, rest.len() as u64));
     }
@@ -337,7 +328,6 @@ mod tests {
             kind: BlobKind::File,
             chunk: ChunkSize::MIN,
             validator_class: 2,
-            pin_priority: 0,
             flags: 0,
             stamp: Stamp::new(1, 2),
             key: BlobKey([3; 16]),
@@ -362,10 +352,8 @@ mod tests {
                 count: 3,
                 stamp: Stamp(4),
             }),
-            overlay: 0,
             name: b"a/b".as_slice().into(),
             validator: [1, 2, 3].as_slice().into(),
-            xattrs: Box::default(),
             link: b"target".as_slice().into(),
         }
     }

@@ -279,6 +279,24 @@ impl Geometry {
         self.blob_table_offset(blob / per_segment) + u64::from(blob % per_segment) * SECTOR
     }
 
+    /// How many slots, blob records and heap cells begin before the end of an index of `index_len` bytes: the rest of
+    /// what a superblock counts cannot be there. The slots that are come before those that are not, and so on.
+    pub fn within(&self, index_len: u64) -> [u32; 3] {
+        let tables: [(u64, u32); 3] = [
+            (self.slot_table_offset(0), self.slots_per_segment()),
+            (self.blob_table_offset(0), self.blobs_per_segment()),
+            (self.heap_offset(0), self.heap_per_segment()),
+        ];
+        tables.map(|(first, count)| {
+            let in_segment = |segment: u32| {
+                let start = first + u64::from(segment) * self.segment_len();
+                let sectors = index_len.saturating_sub(start).div_ceil(SECTOR);
+                u32::try_from(sectors).map_or(count, |sectors| sectors.min(count))
+            };
+            (0..self.segments()).map(in_segment).sum()
+        })
+    }
+
     /// The seed of the sector at `offset` of the index of cache `uuid`.
     pub fn seed(uuid: Uuid, offset: u64) -> SectorSeed {
         SectorSeed {
@@ -387,6 +405,26 @@ mod tests {
         for len in [0, 4096, 65536, 65536 + 4097] {
             assert_eq!(Geometry::backup_offset_in(len), None, "{len}");
         }
+    }
+
+    #[test]
+    fn what_an_index_of_some_length_holds_is_counted() {
+        let geometry = Geometry::new(32, 16, 16, 1).unwrap();
+        assert_eq!(geometry.within(geometry.index_len()), [32, 16, 16]);
+        for len in (0..geometry.index_len() + 8192).step_by(100) {
+            let before = |offset: u64| u32::from(offset < len);
+            let cell = |n: u32| geometry.heap_offset(n / 8) + u64::from(n % 8) * SECTOR;
+            let counted = [
+                (0..32)
+                    .map(|n| before(geometry.slot_offset(SlotId(n))))
+                    .sum::<u32>(),
+                (0..16).map(|n| before(geometry.blob_offset(n))).sum(),
+                (0..16).map(|n| before(cell(n))).sum(),
+            ];
+            assert_eq!(geometry.within(len), counted, "{len}");
+        }
+        let huge = Geometry::new(1 << 30, 1 << 30, 1 << 30, 0).unwrap();
+        assert_eq!(huge.within(151_552), [168, 0, 0]);
     }
 
     #[test]

@@ -187,6 +187,14 @@ impl Superblock {
         if sequence >= SEQUENCE_END {
             return Err(bad_sequence(sequence));
         }
+        let uuid = Uuid(read.bytes(UUID));
+        // It would seed every checksum as if there were none.
+        if uuid == Uuid::default() {
+            return Err(SectorError::Field {
+                field: UUID.name,
+                value: 0,
+            });
+        }
         let geometry = Geometry::new(
             u64::from(read.u32(N_SLOTS)),
             u64::from(read.u32(N_BLOBS)),
@@ -199,7 +207,7 @@ impl Superblock {
         })?;
         Ok(Self {
             minor,
-            uuid: Uuid(read.bytes(UUID)),
+            uuid,
             sequence,
             features: Features {
                 compat: read.u64(COMPAT),
@@ -214,28 +222,41 @@ impl Superblock {
     }
 
     /// The trusted superblock of an index: the valid copy with the higher sequence number. Errors with copy 0's error
-    /// where neither is valid.
+    /// where neither is valid, and where the checksum of one fits and it is of another major version.
     pub fn choose(copies: &[Sector; 2]) -> Result<Self, SectorError> {
         let [a, b] = copies;
         match (Self::decode(a, 0), Self::decode(b, 1)) {
             (Ok(a), Ok(b)) => Ok(if a.sequence > b.sequence { a } else { b }),
+            (Err(error), _) | (_, Err(error)) if is_foreign(&error) => Err(error),
             (Ok(only), Err(_)) | (Err(_), Ok(only)) => Ok(only),
             (Err(error), Err(_)) => Err(error),
         }
     }
 
     /// As [`Superblock::choose`]; where neither copy is valid, the backup, given as its sector and offset, holds, unless
-    /// one of the copies claims to be of another major version.
+    /// one of the copies claims to be of another major version. A backup of another major version whose checksum fits
+    /// lets no copy hold.
     pub fn choose_or_backup(
         copies: &[Sector; 2],
         backup: Option<(&Sector, u64)>,
     ) -> Result<Self, SectorError> {
-        Self::choose(copies).or_else(|error| {
-            let claims = copies.iter().filter_map(Self::claimed_major);
-            let foreign = claims.into_iter().any(|major| major != FORMAT_MAJOR);
-            let (sector, offset) = backup.filter(|_| !foreign).ok_or_else(|| error.clone())?;
-            Self::decode_backup(sector, offset).map_err(|_| error)
+        let backed = backup.map(|(sector, offset)| Self::decode_backup(sector, offset));
+        if let Some(Err(error)) = backed.as_ref().map(Result::as_ref)
+            && is_foreign(error)
+        {
+            return Err(error.clone());
+        }
+        Self::choose(copies).or_else(|error| match (backed, Self::foreign_major(copies, None)) {
+            (Some(Ok(backup)), None) => Ok(backup),
+            _ => Err(error),
         })
+    }
+
+    /// The other major version that one of the copies, or the backup, claims to be of. It counts where no superblock
+    /// holds: such a cache is not to be touched.
+    pub fn foreign_major(copies: &[Sector; 2], backup: Option<&Sector>) -> Option<u16> {
+        let claims = copies.iter().chain(backup).filter_map(Self::claimed_major);
+        claims.into_iter().find(|major| *major != FORMAT_MAJOR)
     }
 
     /// The major version that a sector claims, if it starts as a superblock of any version does.
@@ -256,6 +277,11 @@ impl Superblock {
 )]
 fn is_known(minor: u16) -> bool {
     minor <= FORMAT_MINOR
+}
+
+/// Whether a superblock was refused for its major version: its checksum fits then.
+fn is_foreign(error: &SectorError) -> bool {
+    matches!(error, SectorError::Field { field, .. } if *field == MAJOR.name)
 }
 
 fn bad_sequence(value: u64) -> SectorError {
@@ -294,7 +320,61 @@ mod tests {
         let mut newer = old.encode();
         newer[MAJOR.offset] = 2;
         assert!(choose([newer, blank]).is_err(), "not ours to replace");
+        assert_eq!(Superblock::foreign_major(&[blank, newer], None), Some(2));
         assert!(Superblock::choose_or_backup(&[blank; 2], None).is_err());
+    }
+
+    #[test]
+    fn another_major_version_lets_nothing_of_this_one_hold() {
+        let (old, new) = (sample(4), sample(5));
+        let offset = new.geometry.backup_offset();
+        let major_two = |mut sector: Sector, offset| {
+            sector[MAJOR.offset] = 2;
+            super::super::reseal(&mut sector, Superblock::seed(offset));
+            sector
+        };
+        let (first, second) = (old.encode(), new.encode());
+        let (backup, blank) = (new.encode_backup(), [0; 512]);
+        let newer = major_two(backup, offset);
+        assert_eq!(
+            Superblock::foreign_major(&[blank; 2], Some(&newer)),
+            Some(2)
+        );
+        assert_eq!(
+            Superblock::foreign_major(&[first, second], Some(&backup)),
+            None
+        );
+        for copies in [[blank, blank], [first, blank], [first, second]] {
+            let found = Superblock::choose_or_backup(&copies, Some((&newer, offset)));
+            assert!(is_foreign(&found.unwrap_err()));
+        }
+        let other = major_two(second, 4096);
+        let found = Superblock::choose_or_backup(&[first, other], Some((&backup, offset)));
+        assert!(is_foreign(&found.unwrap_err()));
+        let mut torn = other;
+        torn[511] ^= 1;
+        let found = Superblock::choose_or_backup(&[first, torn], Some((&backup, offset)));
+        assert_eq!(found, Ok(old), "damage is not another version");
+    }
+
+    #[test]
+    fn a_uuid_of_zeros_is_none() {
+        let nobody = Superblock {
+            uuid: Uuid::default(),
+            ..sample(6)
+        };
+        let (offset, holder) = (nobody.geometry.backup_offset(), sample(5));
+        let bad = |found: Result<Superblock, SectorError>| {
+            let error = found.unwrap_err();
+            matches!(error, SectorError::Field { field: "UUID", .. })
+        };
+        assert!(bad(Superblock::decode(&nobody.encode(), 0)));
+        assert!(bad(Superblock::decode_backup(
+            &nobody.encode_backup(),
+            offset
+        )));
+        let copies = [nobody.encode(), holder.encode()];
+        assert_eq!(Superblock::choose(&copies), Ok(holder));
     }
 
     #[test]

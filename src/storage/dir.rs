@@ -24,8 +24,9 @@ use super::below::{open_below, open_below_now};
 use super::descriptors::{Descriptors, raise_limit};
 use super::host::HostIdentity;
 use super::in_memory::is_in_memory;
-use super::layout::{chunk_path, parents};
+use super::layout::{CHUNKS_NAME, chunk_path, parents};
 use super::lock::Lock;
+use super::resize::chunks_name;
 use super::thread_io::blocks_read;
 use super::{ChunkFile, NowRead, Space, Storage};
 use crate::format::Superblock;
@@ -39,6 +40,8 @@ pub struct CacheDir {
     path: PathBuf,
     dir: File,
     index: File,
+    /// The name of the directory of the chunk files.
+    chunks: &'static str,
     superblock: Superblock,
     read_only: bool,
     /// The index is shorter than its geometry says, and was opened to be checked all the same.
@@ -63,6 +66,11 @@ impl CacheDir {
     ) -> Self {
         let files = Descriptors::new(raise_limit());
         let always_waits = AtomicBool::new(false);
+        // With the lock held, what an interrupted resize left was settled.
+        let chunks = match lock {
+            Some(_) => CHUNKS_NAME,
+            None => chunks_name(&dir),
+        };
         let path = path.into();
         let whole = superblock.geometry.index_len();
         let cut = index.metadata().is_ok_and(|index| index.len() < whole);
@@ -70,6 +78,7 @@ impl CacheDir {
             path,
             dir,
             index,
+            chunks,
             superblock,
             read_only,
             cut,
@@ -129,6 +138,12 @@ impl CacheDir {
         if at > len {
             return self.index.set_len(len);
         }
+        let (needed, free) = (len - at, self.space()?.free_bytes);
+        if needed > free {
+            return Err(io::Error::other(format!(
+                "{needed} bytes are missing and the disk has {free} left; where the index never was that long, remove the cache directory and mount again"
+            )));
+        }
         while let Some(piece) = zeros.get(
             ..usize::try_from(len - at)
                 .unwrap_or(zeros.len())
@@ -147,8 +162,15 @@ impl CacheDir {
     }
 
     /// The path of a slot's file below the directory.
-    fn place(&self, slot: SlotId) -> String {
-        chunk_path(&self.superblock.geometry, slot)
+    pub(super) fn place(&self, slot: SlotId) -> String {
+        let place = chunk_path(&self.superblock.geometry, slot);
+        place.replacen(CHUNKS_NAME, self.chunks, 1)
+    }
+
+    /// The name of the directory of the chunk files: another one than usual while a resize is not finished and nobody
+    /// holds the lock who could.
+    pub(super) fn chunks(&self) -> &'static str {
+        self.chunks
     }
 
     /// Opens a chunk file. Short of descriptors, it gives up cached ones and tries once more.

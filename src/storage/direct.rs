@@ -11,7 +11,7 @@ use rustix::fs::OFlags;
 use rustix::io::Errno;
 
 use super::below::open_below;
-use super::layout::{INDEX_NAME, chunk_path};
+use super::layout::INDEX_NAME;
 use super::{CacheDir, ChunkFile, Storage};
 
 /// What O_DIRECT wants of offsets, lengths and memory on every disk that there is.
@@ -25,7 +25,7 @@ impl CacheDir {
         offset: u64,
         buf: &mut [u8],
     ) -> io::Result<usize> {
-        let path = chunk_path(&self.superblock().geometry, file.slot);
+        let path = self.place(file.slot);
         let open = match open_below(self.dir(), &path, OFlags::RDONLY | OFlags::DIRECT) {
             Ok(open) => open,
             Err(Errno::NOENT) => return Ok(0),

@@ -1,5 +1,6 @@
 //! The seam through which the checker walks the files themselves.
 
+use std::borrow::Cow;
 use std::fs::DirEntry;
 use std::io;
 use std::os::fd::AsFd;
@@ -10,7 +11,10 @@ use rustix::io::Errno;
 
 use super::below::open_below;
 use super::dir::CacheDir;
-use super::layout::{CHUNKS_NAME, DIRTY_NAME, QUARANTINE_NAME, chunk_path, is_slot_dir, slot_at};
+use super::layout::{
+    CHUNKS_NAME, CHUNKS_NEW_NAME, CHUNKS_OLD_NAME, DIRTY_NAME, QUARANTINE_NAME, is_slot_dir,
+    slot_at,
+};
 use super::refuse::belongs_here;
 use crate::units::SlotId;
 
@@ -55,13 +59,22 @@ pub trait ChunkFiles {
 }
 
 impl CacheDir {
+    /// The path with the usual name of the directory of the chunk files.
+    fn usual<'p>(&self, path: &'p str) -> Cow<'p, str> {
+        match path.strip_prefix(self.chunks()) {
+            Some(below) if self.chunks() != CHUNKS_NAME => format!("{CHUNKS_NAME}{below}").into(),
+            _ => path.into(),
+        }
+    }
+
     /// Lists a directory that slots' files lie in.
     fn walk(&self, below: &Path, each: &mut dyn FnMut(FoundFile)) -> io::Result<()> {
         let geometry = &self.superblock().geometry;
         for_entries(&self.path().join(below), |entry| {
             let path = below.join(entry.file_name());
             let kind = entry.file_type()?;
-            let name = path.to_str();
+            let name = path.to_str().map(|path| self.usual(path));
+            let name = name.as_deref();
             if kind.is_dir() && name.is_some_and(|name| is_slot_dir(geometry, name)) {
                 return self.walk(&path, each);
             }
@@ -78,25 +91,31 @@ impl CacheDir {
 impl ChunkFiles for CacheDir {
     fn list_files(&self, each: &mut dyn FnMut(FoundFile)) -> io::Result<()> {
         // Beside a daemon that makes its first chunk file, `chunks` may come into being meanwhile.
-        let mut is_dir = false;
+        let mut is_there = false;
         for_entries(self.path(), |entry| {
             let (name, path) = (entry.file_name(), PathBuf::from(entry.file_name()));
-            let is_chunks = name == CHUNKS_NAME;
-            is_dir |= is_chunks && entry.file_type()?.is_dir();
-            if is_chunks && !is_dir || !belongs_here(&name) {
+            let is_dir = entry.file_type()?.is_dir();
+            is_there |= is_dir && name == self.chunks();
+            // Around a resize they hold the same files under other names; only directories are the cache's.
+            let of_chunks = [CHUNKS_NAME, CHUNKS_NEW_NAME, CHUNKS_OLD_NAME];
+            let ours = match of_chunks.iter().any(|chunks| name == *chunks) {
+                true => is_dir,
+                false => belongs_here(&name),
+            };
+            if !ours {
                 let (slot, len) = (None, tree_len(&entry)?);
                 each(FoundFile { path, slot, len });
             }
             Ok(())
         })?;
-        match is_dir {
-            true => self.walk(Path::new(CHUNKS_NAME), each),
+        match is_there {
+            true => self.walk(Path::new(self.chunks()), each),
             false => Ok(()),
         }
     }
 
     fn path_of(&self, slot: SlotId) -> PathBuf {
-        chunk_path(&self.superblock().geometry, slot).into()
+        self.place(slot).into()
     }
 
     fn find(&self, path: &Path) -> io::Result<Option<FoundFile>> {
@@ -106,9 +125,10 @@ impl ChunkFiles for CacheDir {
             Err(error) => return Err(error),
         };
         let place = path.to_str().filter(|_| found.is_file());
+        let place = place.map(|path| self.usual(path));
         Ok(Some(FoundFile {
             path: path.to_owned(),
-            slot: place.and_then(|place| slot_at(&self.superblock().geometry, place)),
+            slot: place.and_then(|place| slot_at(&self.superblock().geometry, &place)),
             len: found.len(),
         }))
     }

@@ -371,10 +371,11 @@ fn judge(
     ours: bool,
     path: &Path,
 ) -> Result<Superblock, CacheDirError> {
-    let claimed = copies.iter().filter_map(Superblock::claimed_major).max();
+    let claimed = copies.iter().find_map(Superblock::claimed_major);
     let backup = backup.map(|(sector, offset)| (sector, *offset));
+    let foreign = Superblock::foreign_major(copies, backup.map(|(sector, _)| sector));
     let chosen = Superblock::choose_or_backup(copies, backup);
-    let superblock = chosen.map_err(|error| match claimed {
+    let superblock = chosen.map_err(|error| match foreign.or(claimed) {
         Some(major) if major != FORMAT_MAJOR => CacheDirError::Version {
             path: path.into(),
             major,

@@ -437,6 +437,25 @@ fn remove_tree(dir: &File, path: &Path, name: &str) -> io::Result<()> {
     }
 }
 
+/// Where the chunk files of the index lie for somebody who does not hold the lock: below their new name where a resize got
+/// the new index into its place and was cut short before the directories followed.
+pub(super) fn chunks_name(dir: &File) -> &'static str {
+    let there = |name| exists(dir, name).unwrap_or(false);
+    match there(CHUNKS_NEW_NAME) && !there(INDEX_NEW_NAME) {
+        true => CHUNKS_NEW_NAME,
+        false => CHUNKS_NAME,
+    }
+}
+
+impl CacheDir {
+    /// Whether something was cut short, a resize for one, which the next one to open the cache with its lock finishes or
+    /// takes back.
+    pub fn is_unsettled(&self) -> bool {
+        let names = [INDEX_NEW_NAME, CHUNKS_NEW_NAME, CHUNKS_OLD_NAME];
+        (names.iter()).any(|name| exists(self.dir(), name).unwrap_or(false))
+    }
+}
+
 /// Whether anything of this name lies in the directory.
 fn exists(dir: &File, name: &str) -> io::Result<bool> {
     match rustix::fs::statat(dir, name, AtFlags::SYMLINK_NOFOLLOW) {

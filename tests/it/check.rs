@@ -1,5 +1,7 @@
 //! Every kind of damage in a small cache: it is found under its clause, put right, and gone at the second look.
 
+mod outside;
+
 use std::ops::ControlFlow;
 
 use larder::check::{
@@ -51,13 +53,13 @@ impl Rig {
             );
         }
         let (tag, key) = (Tag([5; 16]), BlobKey([6; 16]));
-        rig.slot(rig.slot_for(tag, 0, 2), tag, Stamp::new(1, 1));
-        rig.blob(rig.blob_for(key, 1), key, tag, Stamp::new(1, 2));
+        rig.slot(rig.slot_for(tag, 0, 2), tag, Stamp::new(3, 1));
+        rig.blob(rig.blob_for(key, 1), key, tag, Stamp::new(3, 2));
         let cell = HeapCell {
             kind: HeapKind::Name,
             ordinal: 0,
             next: None,
-            stamp: Stamp::new(1, 3),
+            stamp: Stamp::new(3, 3),
             owner: key,
             payload: Box::from(*b"x"),
         };
@@ -302,7 +304,7 @@ fn a_slot_that_its_blob_cannot_have_is_freed() {
     let (tag, key) = (Tag([5; 16]), BlobKey([6; 16]));
     for size in [1, u64::from(VALID) - 1, u64::from(VALID) + 1, 1 << 20] {
         let rig = Rig::new();
-        rig.blob_of(rig.blob_for(key, 1), key, tag, Stamp::new(1, 9), size);
+        rig.blob_of(rig.blob_for(key, 1), key, tag, Stamp::new(3, 9), size);
         let mut report = rig.run(Mode::Check);
         assert_eq!(report.findings[0].bytes, u64::from(VALID));
         assert_eq!(report.findings[0].evidence.len(), 2);
@@ -375,7 +377,7 @@ fn twins_leave_the_newer_one() {
     let (tag, key) = (Tag([5; 16]), BlobKey([6; 16]));
     for (counter, kept, freed) in [(9, 3, 2), (0, 2, 3)] {
         let rig = Rig::new();
-        rig.slot(rig.slot_for(tag, 0, 3), tag, Stamp::new(1, counter));
+        rig.slot(rig.slot_for(tag, 0, 3), tag, Stamp::new(3, counter));
         rig.mends(&[Clause::SlotTwin], "two slots of one chunk");
         let kind = |n| rig.record(rig.slot_for(tag, 0, n)).unwrap().kind;
         assert_eq!((kind(kept), kind(freed)), (SlotKind::Data, SlotKind::Free));
@@ -387,7 +389,7 @@ fn twins_leave_the_newer_one() {
         );
 
         let rig = Rig::new();
-        rig.blob(rig.blob_for(key, 5), key, tag, Stamp::new(1, counter));
+        rig.blob(rig.blob_for(key, 5), key, tag, Stamp::new(3, counter));
         rig.mends(&[Clause::BlobTwin], "two records of one key");
     }
 }

@@ -301,8 +301,11 @@ fn a_newer_major_version_is_told_from_a_foreign_file() {
     let newer = changed(offset_of("MAJOR"), &2u16.to_le_bytes());
     assert_eq!(
         Superblock::choose(&[[0; 512], newer]),
-        Err(SectorError::Blank),
-        "copy 0 tells first"
+        Err(SectorError::Field {
+            field: "MAJOR",
+            value: 2
+        }),
+        "whichever copy tells it"
     );
     let error = Superblock::decode(&newer, 1).unwrap_err();
     assert_eq!(

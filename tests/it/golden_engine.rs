@@ -3,25 +3,27 @@
 
 use std::collections::BTreeMap;
 use std::fs;
+use std::ops::ControlFlow;
 use std::os::unix::fs::{FileExt, PermissionsExt};
 use std::path::Path;
 use std::sync::mpsc::channel;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use larder::check::{Disk, Plan, check};
 use larder::engine::{
     Cache, ChunkPolicy, Config, DiskPool, FetchJob, Fetcher, Ground, ReadError, SystemClock,
 };
-use larder::format::{BlobKind, Features, Superblock};
+use larder::format::{BlobKind, Features, SlotRecord, Superblock};
 use larder::remote::RemoteError;
-use larder::storage::{CacheDir, CacheDirError, CreateOptions, HostIdentity};
-use larder::units::{ByteRange, ChunkSize, Facts, FileKind, Timestamp};
+use larder::storage::{CacheDir, CacheDirError, CreateOptions, HostIdentity, Storage};
+use larder::units::{ByteRange, ChunkSize, Facts, FileKind, SlotId, Timestamp};
 use tempfile::TempDir;
 
 use crate::golden_writer::{Blob, CAPACITY, INDEX, REMOTE, blobs, superblock, write};
 
 /// A copy of the golden cache that belongs to whoever runs the test.
-fn copy() -> TempDir {
+pub(crate) fn copy() -> TempDir {
     let dir = TempDir::new().unwrap();
     fs::set_permissions(dir.path(), fs::Permissions::from_mode(0o700)).unwrap();
     for (path, data) in write() {
@@ -371,4 +373,35 @@ fn an_index_that_was_cut_is_refused() {
         ),
         "{error}"
     );
+}
+
+/// The record that the slot names was lost with the boot that wrote it. The slot is proven in this one and gets a stamp of
+/// its session, whose clean close says nothing of that record.
+#[test]
+fn a_slot_that_is_proven_in_another_boot_vouches_for_no_record_of_the_one_before() {
+    let dir = copy();
+    let slot = SlotId(16);
+    let record = |cache: &CacheDir| {
+        let (uuid, geometry) = (cache.superblock().uuid, cache.superblock().geometry);
+        let offset = geometry.slot_offset(slot);
+        let mut sector = [0; 512];
+        cache.read_index(offset, &mut sector).unwrap();
+        (offset, SlotRecord::decode(&sector, uuid, offset).unwrap())
+    };
+    let cache = CacheDir::open(dir.path()).unwrap();
+    let (offset, mut named) = record(&cache);
+    named.blob_hint = Some(30);
+    let sector = named.encode(cache.superblock().uuid, offset);
+    cache.write_index(offset, &sector).unwrap();
+    drop(cache);
+    let opened = Opened::new(dir.path());
+    let blob = &blobs()[0];
+    assert!(opened.read(blob, ByteRange::at(0, blob.size)).is_ok());
+    opened.close();
+    let cache = CacheDir::open_for_check(dir.path()).unwrap();
+    let proven = record(&cache).1.stamp.epoch();
+    assert_eq!((named.stamp.epoch(), proven), (3, 4));
+    let go_on = &mut |_| ControlFlow::Continue(());
+    let report = check(Disk::of(&cache), Plan::DEEP, go_on).unwrap();
+    assert!(report.is_clean(), "{:?}", report.findings);
 }

@@ -144,7 +144,7 @@ pub(crate) fn blobs() -> Vec<Blob> {
             b"data/two-chunks",
             70_000,
             16,
-            Validator::Strong(b"\"5f-1\"".as_slice().into()),
+            Validator::Strong(b"5f-1".as_slice().into()),
         )
         .with(0, &[0, 15])
         .with(1, &[0, 1]),
@@ -163,7 +163,7 @@ pub(crate) fn blobs() -> Vec<Blob> {
             b"sparse.img",
             hundred_gb,
             22,
-            Validator::TimeEtag(b"\"6-1\"".as_slice().into()),
+            Validator::TimeEtag(b"6-1".as_slice().into()),
         )
         .with(11_920, &[0]),
         Blob {
@@ -371,7 +371,6 @@ fn blob_record(blob: &Blob, stamp: Stamp) -> BlobRecord {
         kind: blob.kind,
         chunk: blob.chunk,
         validator_class: validator.map_or(0, |v| v.class() as u8),
-        pin_priority: 0,
         flags: 0,
         stamp,
         key: blob.key(),
@@ -388,10 +387,8 @@ fn blob_record(blob: &Blob, stamp: Stamp) -> BlobRecord {
         validated_at: 1_700_000_200,
         heap_head: None,
         pack: None,
-        overlay: 0,
         name: blob.name.into(),
         validator: validator.map(encode_validator).unwrap_or_default().into(),
-        xattrs: Box::default(),
         link: blob.link.into(),
     }
 }

@@ -12,9 +12,9 @@ use std::path::{Path, PathBuf};
 use larder::check::{
     AnewError, Clause, Disk, Means, Plan, Report, Salvage, check, exit, repair, salvage, start_anew,
 };
-use larder::format::{Geometry, Sector, SlotFlags, SlotKind, SlotRecord, Superblock};
+use larder::format::{Geometry, Sector, SlotFlags, SlotKind, SlotRecord, Superblock, reseal};
 use larder::storage::{CacheDir, CacheDirError, ChunkFile, CreateOptions, Storage};
-use larder::units::{ChunkSize, SlotId, Stamp, Tag};
+use larder::units::{ChunkSize, SlotId, Stamp, Tag, Uuid};
 use tempfile::TempDir;
 
 const OPTIONS: CreateOptions = CreateOptions {
@@ -189,6 +189,78 @@ fn without_any_superblock_a_cache_begins_anew() {
     destroy(&dir, &after);
     drop(anew(&dir, Means::default()).unwrap());
     assert!(quarantine.join("index.larder.1").exists());
+}
+
+/// Nobody here knows what of it may be changed, however little of it is left.
+#[test]
+fn another_major_version_is_never_touched() {
+    let foreign = |superblock: &Superblock, offset: u64| {
+        let mut sector = match offset < 8192 {
+            true => superblock.encode(),
+            false => superblock.encode_backup(),
+        };
+        sector[16] = 2;
+        reseal(&mut sector, Geometry::seed(Uuid::default(), offset));
+        sector
+    };
+    let blank = [0; 512];
+    for left in [0b111, 0b100, 0b001, 0b010] {
+        let (dir, superblock) = made();
+        let places = [0, 4096, superblock.geometry.backup_offset()];
+        for (n, offset) in places.into_iter().enumerate() {
+            let copy = Superblock {
+                sequence: n as u64 & 1,
+                ..superblock
+            };
+            // All of them, or one alone: the others are blank, or still of this version.
+            let sector = match left >> n & 1 {
+                1 => foreign(&copy, offset),
+                _ => blank,
+            };
+            index(&dir).write_all_at(&sector, offset).unwrap();
+        }
+        stays_as_it_is(&dir, &format!("blank but for {left:#b}"));
+        let (dir, superblock) = made();
+        for (n, offset) in places.into_iter().enumerate() {
+            let copy = Superblock {
+                sequence: n as u64 & 1,
+                ..superblock
+            };
+            if left >> n & 1 == 1 {
+                let sector = foreign(&copy, offset);
+                index(&dir).write_all_at(&sector, offset).unwrap();
+            }
+        }
+        stays_as_it_is(&dir, &format!("ours but for {left:#b}"));
+    }
+}
+
+fn stays_as_it_is(dir: &TempDir, what: &str) {
+    let before = fs::read(dir.path().join("index.larder")).unwrap();
+    let refused = [
+        CacheDir::open(dir.path()).unwrap_err(),
+        CacheDir::open_for_check(dir.path()).unwrap_err(),
+        CacheDir::open_for_repair(dir.path()).unwrap_err(),
+    ];
+    for error in refused {
+        let foreign = matches!(error, CacheDirError::Version { major: 2, .. });
+        assert!(foreign, "{what}: {error}");
+    }
+    let discard = Means {
+        discard_dirty: true,
+    };
+    let error = anew(dir, discard).unwrap_err();
+    let foreign = matches!(
+        error,
+        AnewError::Dir(CacheDirError::Version { major: 2, .. })
+    );
+    assert!(foreign, "{what}: {error}");
+    let after = fs::read(dir.path().join("index.larder")).unwrap();
+    assert!(after == before, "{what}");
+    for slot in 1..=2 {
+        let chunk = dir.path().join(format!("chunks/00/0000/{slot:08x}"));
+        assert_eq!(fs::read(chunk).unwrap(), b"some data", "{what}");
+    }
 }
 
 #[test]

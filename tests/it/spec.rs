@@ -9,7 +9,7 @@ use larder::format::{
     BlobKind, HeapKind, SectorError, SessionState, SlotFlags, SlotKind, SlotRecord, TABLES,
     block_crc, encode_validator, slot_hash,
 };
-use larder::units::{ChunkSize, SlotId, ValidatorClass};
+use larder::units::{ChunkSize, SlotId, Timestamp, Validator, ValidatorClass};
 
 use crate::golden_writer::{INDEX, REMOTE, blobs, chunk_path, geometry, uuid, write};
 use crate::tree::root;
@@ -144,6 +144,45 @@ fn the_value_lists_are_those_of_the_code() {
     ]
     .map(|class| (class as u64, class.name()));
     assert_eq!(listed("Validators", "class"), pairs(classes));
+}
+
+/// What the fields of each class take, by their words: that is what the encoding takes.
+#[test]
+fn the_fields_of_the_validators_are_those_of_the_code() {
+    let time = Timestamp { secs: 1, nanos: 2 };
+    let etag = || Box::from(*b"an etag");
+    let samples = [
+        Validator::Stamp(1),
+        Validator::Local {
+            ino: 1,
+            size: 2,
+            mtime: time,
+            ctime: time,
+        },
+        Validator::Modified {
+            mtime: time,
+            size: 1,
+        },
+        Validator::WeakEtag {
+            etag: etag(),
+            size: 1,
+        },
+        Validator::TimeEtag(etag()),
+        Validator::Strong(etag()),
+    ];
+    let rows = table(&section("Validators"), "class");
+    assert_eq!(rows.len(), samples.len());
+    for (row, sample) in rows.iter().zip(samples) {
+        let taken = |field: &str| match field {
+            "number" | "inode number or 0" | "size" => 8,
+            "mtime" | "ctime" => 12,
+            "ETag" => etag().len(),
+            // A stamp, for one, is an epoch and a counter, which no validator is.
+            other => panic!("{row:?}: no such field as {other}"),
+        };
+        let fields: usize = row[2].split(", ").map(taken).sum();
+        assert_eq!(encode_validator(&sample).len(), 1 + fields, "{row:?}");
+    }
 }
 
 #[test]

@@ -15,7 +15,10 @@ pub(super) fn slot_bytes(
     freed: &HashSet<SlotId>,
     found: &mut Vec<Finding>,
 ) {
-    let held = facts.slots.iter().filter(|s| !freed.contains(&s.slot));
+    let held = facts
+        .slots
+        .iter()
+        .filter(|slot| slot.is_data() && !freed.contains(&slot.slot));
     for slot in held {
         let len = facts.files.get(&slot.slot).copied();
         let short = slot.beyond(len.unwrap_or(0));
@@ -60,10 +63,9 @@ pub(super) fn slot_bytes(
 
 /// A slot's sector is written before its file is made: one that is blank over a file was lost, and its proof with it.
 pub(super) fn orphans(facts: &Facts, found: &mut Vec<Finding>) {
-    let written = |slot: SlotId| facts.slot_written.get(slot.0 as usize).map(|bit| *bit);
     let orphans = facts.files.iter().map(|(slot, len)| (*slot, *len));
     let mut orphans: Vec<_> = orphans
-        .filter(|(slot, _)| written(*slot) == Some(false))
+        .filter(|(slot, _)| !facts.is_slot_written(*slot))
         .collect();
     orphans.sort_unstable();
     for (slot, len) in orphans {

@@ -13,7 +13,17 @@ pub(super) fn length(facts: &Facts, found: &mut Vec<Finding>) {
     if actual == expected {
         return;
     }
-    let detail = format!("it is {actual} bytes long, but its superblock says {expected}");
+    let mut detail = format!("it is {actual} bytes long, but its superblock says {expected}");
+    if actual < expected {
+        let geometry = &facts.superblock.geometry;
+        let [slots, blobs, cells] = geometry.within(actual);
+        detail.push_str(&format!(
+            "; {} slots, {} blob records and {} heap cells lie beyond its end and count as never used",
+            geometry.n_slots() - slots,
+            geometry.n_blobs() - blobs,
+            geometry.n_heap() - cells
+        ));
+    }
     let repair = Repair::IndexLength(expected);
     let place = "index".to_owned();
     let finding = Finding::new(Clause::IndexLength, place, detail, repair);
@@ -97,8 +107,8 @@ pub(super) fn sessions(facts: &Facts, found: &mut Vec<Finding>) {
     }
 }
 
-/// A header only informs; it is written anew from what was counted. One that is blank over used slots was lost, unless
-/// the cache was not closed cleanly: then it may just not have been written yet.
+/// A header only informs; it is written anew from what was counted. One that is blank over a slot that a cleanly closed
+/// session stamped was lost; otherwise it may just not have been written.
 pub(super) fn segments(facts: &Facts, found: &mut Vec<Finding>) {
     let counted = |number: u32| {
         let sums = facts.sums.get(number as usize).copied();
@@ -125,8 +135,9 @@ pub(super) fn segments(facts: &Facts, found: &mut Vec<Finding>) {
         let first = facts
             .slots
             .partition_point(|slot| slot.slot.0 / per_segment < *number);
-        let slot = facts.slots.get(first);
-        let Some(slot) = slot.filter(|slot| slot.slot.0 / per_segment == *number) else {
+        let behind = facts.slots.iter().skip(first);
+        let mut own = behind.take_while(|slot| slot.slot.0 / per_segment == *number);
+        let Some(slot) = own.find(|slot| closed.stamped(slot)) else {
             continue;
         };
         let detail = format!(
@@ -136,7 +147,7 @@ pub(super) fn segments(facts: &Facts, found: &mut Vec<Finding>) {
         let place = format!("segment {number}");
         let header = Evidence::blank(Geometry::segment_header_offset(*number));
         let finding = Finding::new(Clause::Segment, place, detail, counted(*number));
-        found.push(finding.seen([closed, header, slot.evidence]));
+        found.push(finding.seen([closed.evidence, header, slot.evidence]));
     }
 }
 

@@ -92,7 +92,7 @@ pub(super) fn slots(
         found.push(finding.seen(evidence).costs(slot.bytes_of(slot.present)));
     };
     let mut best: HashMap<_, &SlotFact> = HashMap::new();
-    for slot in &facts.slots {
+    for slot in facts.slots.iter().filter(|slot| slot.kind != SlotKind::Dir) {
         let own = slot.slot.0 / geometry.slots_per_segment();
         let right = geometry.segment_of(slot_hash(slot.tag, slot.chunk_no));
         if slot.kind == SlotKind::Pack {
@@ -137,16 +137,19 @@ fn fits(slot: &SlotFact, blob: &BlobFact) -> bool {
         && u64::from(slot.valid_len) == blob.chunk.valid_len(blob.size, slot.chunk_no)
 }
 
-/// Records that are blank although a slot names them. Where the cache was not closed cleanly that is no finding: a slot is
-/// written before its blob's record, and a cut or a kill in between leaves it so.
+/// Records that are blank although a slot names them. That is a finding only where a session that was closed cleanly
+/// stamped the slot: a slot is written before its blob's record, and a cut or a kill in between leaves it so for good.
 pub(super) fn lost_blobs(facts: &Facts, freed: &HashSet<SlotId>, found: &mut Vec<Finding>) {
     let Some(closed) = facts.closed_cleanly() else {
         return;
     };
     let mut lost: BTreeMap<u32, (&SlotFact, u64)> = BTreeMap::new();
-    for slot in facts.slots.iter().filter(|s| !freed.contains(&s.slot)) {
-        let written = |number: &u32| facts.blob_written.get(*number as usize).map(|bit| *bit);
-        if let Some(number) = slot.hint.filter(|number| written(number) == Some(false)) {
+    let told =
+        |slot: &&SlotFact| slot.is_data() && closed.stamped(slot) && !freed.contains(&slot.slot);
+    let exists = |number: &u32| *number < facts.superblock.geometry.n_blobs();
+    for slot in facts.slots.iter().filter(told) {
+        let blank = |number: &u32| exists(number) && !facts.is_blob_written(*number);
+        if let Some(number) = slot.hint.filter(blank) {
             lost.entry(number).or_insert((slot, 0)).1 += 1;
         }
     }
@@ -158,6 +161,6 @@ pub(super) fn lost_blobs(facts: &Facts, freed: &HashSet<SlotId>, found: &mut Vec
         );
         let record = Evidence::blank(facts.superblock.geometry.blob_offset(number));
         let finding = Finding::new(Clause::BlobLost, place, detail, Repair::FreeBlob(number));
-        found.push(finding.seen([closed, record, slot.evidence]));
+        found.push(finding.seen([closed.evidence, record, slot.evidence]));
     }
 }

@@ -105,6 +105,11 @@ fn examine(options: &Options, talk: &mut Talk<'_>) -> Result<u8, Failure> {
     }
     let outcome = match open::open(&options.cache, mode)? {
         Opened::Provable { cache, frozen, .. } => {
+            if cache.is_unsettled() && open::holder(&options.cache).is_none() {
+                note(
+                    "a resize or the making of the cache was interrupted: the next mount, or cachefsck -p, finishes it or takes it back",
+                );
+            }
             let disk = Disk::of(&*cache).on(cache.host());
             examine_cache(options, mode, disk, frozen, talk)?
         }

@@ -128,6 +128,10 @@ pub(super) fn failure(error: &CacheDirError, mode: Mode) -> Failure {
             "{} is not a regular file, so it does not belong to larder, and nothing was changed: move it away and run cachefsck again",
             path.display()
         ),
+        CacheDirError::Link(path) => format!(
+            "{} is a symbolic link, and larder follows none: nothing was touched; put the directory that it leads to in its place (to keep the cache on another disk, put all of it there and mount with --cache-dir), or remove the link, and the cache without its chunks is left; then run this again",
+            path.display()
+        ),
         CacheDirError::ForeignIndex(path) => format!(
             "{} is not a larder index (its first bytes are wrong), and no other file in the directory belongs to larder: nothing was changed",
             path.display()

@@ -166,6 +166,30 @@ mod tests {
         map
     }
 
+    /// As `format-spec.md` says of the validators of a blob record.
+    #[test]
+    fn a_well_formed_etag_is_kept_without_its_quotes() {
+        let kept = |etag: &str| {
+            let version = read(&headers(&[("etag", etag)]), 7).unwrap();
+            match version.validator.unwrap() {
+                Validator::WeakEtag { etag, .. } => ("weak", etag),
+                Validator::TimeEtag(etag) => ("time", etag),
+                Validator::Strong(etag) => ("strong", etag),
+                other => panic!("{other:?}"),
+            }
+        };
+        for (etag, class, bytes) in [
+            ("\"abc\"", "strong", "abc"),
+            ("\"5e0be100-7\"", "time", "5e0be100-7"),
+            ("W/\"abc\"", "weak", "abc"),
+            ("abc", "weak", "abc"),
+            ("\"a\"b\"", "weak", "\"a\"b\""),
+            ("W/abc", "weak", "W/abc"),
+        ] {
+            assert_eq!(kept(etag), (class, bytes.as_bytes().into()), "{etag}");
+        }
+    }
+
     #[test]
     fn an_etag_is_of_the_class_that_it_shows() {
         use ValidatorClass::{Modified, Strong, TimeEtag, WeakEtag};

@@ -127,7 +127,6 @@ fn blob_record(key: BlobKey, tag: Tag) -> BlobRecord {
         kind: BlobKind::File,
         chunk: ChunkSize::MIN,
         validator_class: 1,
-        pin_priority: 0,
         flags: 0,
         stamp: Stamp::new(2, 9),
         key,
@@ -145,10 +144,8 @@ fn blob_record(key: BlobKey, tag: Tag) -> BlobRecord {
         validated_at: 0,
         heap_head: None,
         pack: None,
-        overlay: 0,
         name: b"a".as_slice().into(),
         validator: [1, 0, 0, 0, 0, 0, 0, 0, 0].into(),
-        xattrs: Box::default(),
         link: Box::default(),
     }
 }

@@ -52,10 +52,16 @@ pub fn open(data: &[u8]) {
     }
 }
 
-/// The cache before any damage: every object was read, and the cache closed.
+/// The cache before any damage: every object was read, and the cache closed. The variant that trusts every checksum has
+/// one of its own, with the checksums that it writes, whichever test comes first.
 fn filled() -> &'static CrashStore {
-    static FILLED: OnceLock<CrashStore> = OnceLock::new();
-    FILLED.get_or_init(|| {
+    static FILLED: [OnceLock<CrashStore>; 2] = [OnceLock::new(), OnceLock::new()];
+    let [right, trusting] = &FILLED;
+    let filled = match crate::format::unsafe_variant::trusts_all() {
+        true => trusting,
+        false => right,
+    };
+    filled.get_or_init(|| {
         let geometry = Geometry::new(8, 8, 8, 0).expect("the smallest geometry there is");
         let store = Arc::new(CrashStore::format(geometry, CAPACITY, 1));
         let daemon = Daemon::start(Arc::clone(&store), 0).expect("a new cache is opened");

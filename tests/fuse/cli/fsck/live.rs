@@ -50,5 +50,5 @@ fn a_look_beside_a_busy_mount_finds_nothing() {
     rig.umount();
     let (code, text, said) = told(cachefsck().args(["-p", "--deep"]).arg(rig.cache()));
     assert_eq!(code, 0, "{text}{said}");
-    assert!(!text.starts_with("0 of"), "nothing was kept: {text}");
+    assert!(!text.contains(": 0 of"), "nothing was kept: {text}");
 }

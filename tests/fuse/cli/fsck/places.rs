@@ -4,7 +4,7 @@ use std::fs::{self, File};
 use std::os::unix::fs::{FileExt, chown};
 use std::path::{Path, PathBuf};
 
-use larder::format::{FORMAT_MINOR, Features, Geometry, Superblock};
+use larder::format::{FORMAT_MINOR, Features, Geometry, Superblock, reseal};
 use larder::storage::{CacheDir, CreateOptions};
 use larder::units::Uuid;
 
@@ -181,6 +181,62 @@ fn a_newer_format_is_8_and_not_touched() {
     assert!(cache.index() == before, "it was touched");
 }
 
+/// Both copies are blank, and the backup alone tells that the cache is another version's.
+#[test]
+fn a_backup_of_a_newer_format_is_enough_to_be_left_alone() {
+    let rig = Rig::settled();
+    rig.mount();
+    fs::read(rig.mnt().join("data")).unwrap();
+    rig.umount();
+    let superblock = *CacheDir::open(&rig.cache()).unwrap().superblock();
+    let backup = superblock.geometry.backup_offset();
+    let mut newer = superblock.encode_backup();
+    newer[16] = 2;
+    reseal(&mut newer, Geometry::seed(Uuid::default(), backup));
+    let index = rig.cache().join("index.larder");
+    let index = File::options().write(true).open(index).unwrap();
+    index.write_all_at(&newer, backup).unwrap();
+    for copy in [0, 4096] {
+        index.write_all_at(&[0; 512], copy).unwrap();
+    }
+    let everything = || {
+        let mut files = tree(&rig.cache());
+        // Whoever looks may have taken the lock.
+        files.retain(|(path, _)| path != Path::new("LOCK"));
+        files
+    };
+    let before = everything();
+    assert!(before.iter().any(|(path, _)| path.starts_with("chunks")));
+    for mode in ["-n", "-p", "-y"] {
+        let words = ["format version 2", "only version 1"];
+        refused(cachefsck().arg(mode).arg(rig.cache()), 8, &words);
+    }
+    assert!(everything() == before, "it was touched");
+}
+
+#[test]
+fn what_an_interrupted_resize_left_is_no_finding() {
+    let cache = Cache::new();
+    for left in ["chunks.new", "chunks.old"] {
+        fs::create_dir_all(cache.path().join(left).join("00/0000")).unwrap();
+        let (code, text, said) = cache.fsck(&["-n", "--deep"]);
+        assert_eq!(code, 0, "{left}: {text}{said}");
+        assert!(
+            said.contains("interrupted") && said.contains("-p"),
+            "{said}"
+        );
+        assert!(cache.path().join(left).exists(), "a look changed something");
+        let (code, text, said) = cache.fsck(&["-p"]);
+        assert_eq!((code, said.as_str()), (0, ""), "{left}: {text}");
+        assert!(!cache.path().join(left).exists(), "{left} is left");
+        // A file of such a name is not the cache's.
+        fs::write(cache.path().join(left), "mine").unwrap();
+        let (code, text, _) = cache.fsck(&["-n"]);
+        assert_eq!((code, text.contains("F-FILE-STRAY")), (4, true), "{text}");
+        fs::remove_file(cache.path().join(left)).unwrap();
+    }
+}
+
 #[test]
 fn unknown_features_are_refused_or_left() {
     let cache = Cache::damaged();
@@ -302,7 +358,9 @@ fn chunks_behind_a_link_are_refused_everywhere_and_stay() {
     let words = ["chunks", "symbolic link", "--cache-dir"];
     let refused_everywhere = || {
         for mode in ["-n", "-p", "-y"] {
-            refused(cachefsck().arg(mode).arg(rig.cache()), 8, &words);
+            let said = refused(cachefsck().arg(mode).arg(rig.cache()), 8, &words);
+            let way_out = ["in its place", "remove the link", "run this again"];
+            assert!(way_out.iter().all(|word| said.contains(word)), "{said}");
         }
         let mut mount = larder();
         mount.arg("mount").args([rig.remote(), rig.mnt()]);
