@@ -32,6 +32,8 @@ use crate::format::Superblock;
 use crate::units::SlotId;
 
 const STAT_BLOCK: u64 = 512;
+/// XFS, by the number that statfs(2) gives.
+const XFS_MAGIC: u32 = 0x5846_5342;
 
 /// A cache directory that is open; its lock is held until this is dropped.
 #[derive(Debug)]
@@ -48,6 +50,8 @@ pub struct CacheDir {
     files: Descriptors,
     /// Set once the file system said that it cannot read without waiting, so that it is not asked for ever.
     always_waits: AtomicBool,
+    /// A write beyond the end of a file takes more space than it was given.
+    takes_ahead: bool,
 }
 
 impl CacheDir {
@@ -64,6 +68,7 @@ impl CacheDir {
         let files = Descriptors::new(raise_limit());
         let always_waits = AtomicBool::new(false);
         let path = path.into();
+        let takes_ahead = takes_ahead(&dir);
         let whole = superblock.geometry.index_len();
         let cut = index.metadata().is_ok_and(|index| index.len() < whole);
         let opened = Self {
@@ -77,6 +82,7 @@ impl CacheDir {
             lock,
             files,
             always_waits,
+            takes_ahead,
         };
         // Whether this file system can read without waiting is known before the first reader asks: one that cannot is not
         // to be asked to open files on a reader's thread either.
@@ -307,6 +313,17 @@ impl CacheDir {
     }
 }
 
+/// Whether the file system of `dir` gives a file that grows more space than it asked for: XFS does so with every write
+/// beyond the end, up to the size of the file once more, and takes it back when it likes.
+fn takes_ahead(dir: &File) -> bool {
+    #[expect(
+        clippy::cast_possible_truncation,
+        clippy::cast_sign_loss,
+        reason = "file system magics have 32 bits, whatever the type"
+    )]
+    rustix::fs::fstatfs(dir).is_ok_and(|fs| fs.f_type as u32 == XFS_MAGIC)
+}
+
 /// The bytes that a file takes on disk.
 fn allocated(file: &File) -> io::Result<u64> {
     let blocks = rustix::fs::fstat(file)?.st_blocks;
@@ -378,6 +395,11 @@ impl Storage for CacheDir {
     fn write_chunk(&self, file: ChunkFile, offset: u64, data: &[u8]) -> io::Result<u64> {
         self.may_write()?;
         let open = self.existing_or_new(file)?;
+        // What lies within the file takes what is written and no more.
+        let end = offset + data.len() as u64;
+        if self.takes_ahead && open.metadata()?.len() < end {
+            open.set_len(end)?;
+        }
         open.write_all_at(data, offset)?;
         allocated(&open)
     }
