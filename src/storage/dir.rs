@@ -25,9 +25,9 @@ use super::descriptors::{Descriptors, raise_limit};
 use super::host::HostIdentity;
 use super::in_memory::is_in_memory;
 use super::layout::{chunk_path, parents};
-use super::lock::Lock;
+use super::lock::{IndexMark, Lock};
 use super::thread_io::blocks_read;
-use super::{ChunkFile, NowRead, Space, Storage};
+use super::{ChunkFile, Extent, NowRead, Space, Storage};
 use crate::format::Superblock;
 use crate::units::SlotId;
 
@@ -52,6 +52,8 @@ pub struct CacheDir {
     always_waits: AtomicBool,
     /// A write beyond the end of a file takes more space than it was given.
     takes_ahead: bool,
+    /// Nobody has touched the index since it was sealed.
+    sealed: bool,
 }
 
 impl CacheDir {
@@ -69,6 +71,8 @@ impl CacheDir {
         let always_waits = AtomicBool::new(false);
         let path = path.into();
         let takes_ahead = takes_ahead(&dir);
+        let left = lock.as_ref().and_then(|lock| lock.left);
+        let sealed = left.is_some_and(|left| IndexMark::of(&index).is_ok_and(|is| is == left));
         let whole = superblock.geometry.index_len();
         let cut = index.metadata().is_ok_and(|index| index.len() < whole);
         let opened = Self {
@@ -83,6 +87,7 @@ impl CacheDir {
             files,
             always_waits,
             takes_ahead,
+            sealed,
         };
         // Whether this file system can read without waiting is known before the first reader asks: one that cannot is not
         // to be asked to open files on a reader's thread either.
@@ -118,7 +123,7 @@ impl CacheDir {
     /// process id is told as well.
     pub fn set_mounts(&self, mounts: &[PathBuf]) -> io::Result<()> {
         match &self.lock {
-            Some(lock) => lock.write(&self.host, mounts),
+            Some(lock) => lock.write(&self.host, mounts, None),
             None => Err(read_only()),
         }
     }
@@ -419,6 +424,25 @@ impl Storage for CacheDir {
         match self.unlink(&self.place(slot)) {
             Ok(()) | Err(Errno::NOENT) => Ok(()),
             Err(error) => Err(error.into()),
+        }
+    }
+
+    fn list_chunks(&self, from: SlotId) -> io::Result<(Vec<SlotId>, Option<SlotId>)> {
+        self.list_leaf(from)
+    }
+
+    fn chunk_extent(&self, slot: SlotId) -> io::Result<Option<Extent>> {
+        self.extent(slot)
+    }
+
+    fn is_sealed(&self) -> bool {
+        self.sealed
+    }
+
+    fn seal(&self) -> io::Result<()> {
+        match &self.lock {
+            Some(lock) => lock.write(&self.host, &[], Some(IndexMark::of(&self.index)?)),
+            None => Err(read_only()),
         }
     }
 

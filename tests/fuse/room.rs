@@ -1,10 +1,16 @@
-//! The size limit where the disk takes more than larder asked of it: a file system that gives files space ahead.
+//! The size limit where more lies on the disk than larder's books say: a file system that gives files space ahead, chunk
+//! files that the index does not know.
+
+use std::fs;
+use std::path::Path;
+use std::process::Command;
 
 use larder::storage::{CacheDir, ChunkFile, CreateOptions, Storage};
 use larder::testing::Rng;
 use larder::units::SlotId;
 
-use super::cli::rig::Rig;
+use super::cli::rig::{Rig, run};
+use super::full::disk_use;
 use super::limits::{Origin, SmallDisk, mount, number};
 use super::web::servers::{JSON, Server};
 
@@ -79,4 +85,99 @@ fn the_limit_holds_on_xfs() {
         assert!(most <= 48 * MIB, "{most} bytes, chunks of {chunk}");
         rig.umount();
     }
+}
+
+/// A cache of 40 MiB over the eight files, of 20 MiB each.
+struct Small {
+    rig: Rig,
+    origin: Origin,
+    server: Server,
+}
+
+const LIMIT: u64 = 40 * MIB;
+
+impl Small {
+    fn new() -> Self {
+        let origin = Origin::new();
+        let server = Server::nginx(origin.dir.path(), JSON);
+        let rig = Rig::new();
+        Self {
+            rig,
+            origin,
+            server,
+        }
+    }
+
+    /// Mounts, reads these files, and unmounts. Returns the most bytes that the cache was seen to take.
+    fn use_it(&self, files: std::ops::Range<usize>) -> u64 {
+        let more = [
+            "--cache-size",
+            "40M",
+            "--chunk-size",
+            "1M",
+            "--free-space-ratio",
+            "0",
+        ];
+        let (cache, mnt) = (self.rig.cache(), self.rig.mnt());
+        mount(&self.rig, &self.server.url(), &cache, &more);
+        let mut most = disk_use(&cache);
+        for file in files {
+            for at in (0..20).map(|n| n << 20) {
+                self.origin.read(&mnt, file, at, 1 << 20);
+                most = most.max(disk_use(&cache));
+            }
+        }
+        self.rig.umount();
+        most.max(disk_use(&cache))
+    }
+
+    /// Nothing lies in the cache that the index does not know, but what is the user's.
+    fn is_known(&self, strays: &[&Path]) {
+        let mut fsck = Command::new(env!("CARGO_BIN_EXE_cachefsck"));
+        let output = run(fsck.arg("-n").arg(self.rig.cache()));
+        let said = String::from_utf8_lossy(&output.stdout);
+        assert!(!said.contains("F-FILE-ORPHAN"), "{said}");
+        for stray in strays {
+            let text = fs::read_to_string(self.rig.cache().join(stray)).unwrap();
+            assert_eq!(text, "precious");
+        }
+    }
+}
+
+/// Directories, the lock and the log are beside the limit; and a walk is no snapshot: what one file gave back while it went
+/// on may be seen once more in another one.
+const BESIDE: u64 = (512 << 10) + (2 << 20);
+
+#[test]
+fn a_lost_index_leaves_no_chunk_files_beside_a_new_one() {
+    let small = Small::new();
+    small.use_it(0..3);
+    let cache = small.rig.cache();
+    let strays = ["chunks/notes", "chunks/00/0000/notes"].map(Path::new);
+    for stray in strays {
+        fs::write(cache.join(stray), "precious").unwrap();
+    }
+    fs::remove_file(cache.join("index.larder")).unwrap();
+    let most = small.use_it(3..6);
+    assert!(most <= LIMIT + BESIDE, "{most}");
+    small.is_known(&strays);
+}
+
+#[test]
+fn an_older_index_is_told_what_the_chunk_files_take() {
+    let small = Small::new();
+    let cache = small.rig.cache();
+    small.use_it(0..0);
+    let (index, backup) = (cache.join("index.larder"), small.rig.path("backup"));
+    fs::copy(&index, &backup).unwrap();
+    small.use_it(0..4);
+    // As a backup program does, with its old time and under its old name.
+    let restored = cache.join("restored");
+    fs::copy(&backup, &restored).unwrap();
+    fs::rename(&restored, &index).unwrap();
+    let stray = Path::new("chunks/00/0000/notes");
+    fs::write(cache.join(stray), "precious").unwrap();
+    let most = small.use_it(4..8);
+    assert!(most <= LIMIT + BESIDE, "{most}");
+    small.is_known(&[stray]);
 }

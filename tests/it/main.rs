@@ -33,6 +33,7 @@ mod limits;
 mod model;
 mod origin;
 mod records;
+mod recount;
 mod repairs;
 mod resize;
 mod scrub;
