@@ -49,10 +49,12 @@ fn a_chunk_file_takes_what_was_written_to_it_on_xfs() {
         };
         for (n, place) in (1..).zip(blocks(in_order, &mut rng)) {
             let taken = cache.write_chunk(file, place * chunk / 64, &block).unwrap();
-            assert_eq!(
-                taken,
-                n * chunk / 64,
-                "{n} blocks of a chunk of {chunk} bytes, in order: {in_order}"
+            let written = n * chunk / 64;
+            // Where the extents of a file are many, their list takes a page of its own.
+            let list = if in_order { 0 } else { 4096 };
+            assert!(
+                taken == written || taken == written + list,
+                "{taken} bytes for {written} of a chunk of {chunk}, in order: {in_order}"
             );
         }
     }
@@ -108,13 +110,13 @@ impl Small {
         }
     }
 
-    /// Mounts, reads these files, and unmounts. Returns the most bytes that the cache was seen to take.
-    fn use_it(&self, files: std::ops::Range<usize>) -> u64 {
+    /// Mounts, reads these files in chunks of this size, and unmounts. Returns the most bytes that the cache was seen to take.
+    fn use_it(&self, chunk: &str, files: std::ops::Range<usize>) -> u64 {
         let more = [
             "--cache-size",
             "40M",
             "--chunk-size",
-            "1M",
+            chunk,
             "--free-space-ratio",
             "0",
         ];
@@ -146,19 +148,20 @@ impl Small {
 
 /// Directories, the lock and the log are beside the limit; and a walk is no snapshot: what one file gave back while it went
 /// on may be seen once more in another one.
-const BESIDE: u64 = (512 << 10) + (2 << 20);
+const BESIDE: u64 = (512 << 10) + (4 << 20);
 
 #[test]
 fn a_lost_index_leaves_no_chunk_files_beside_a_new_one() {
     let small = Small::new();
-    small.use_it(0..3);
+    // Many places are used, and a few of them later.
+    small.use_it("128K", 0..3);
     let cache = small.rig.cache();
     let strays = ["chunks/notes", "chunks/00/0000/notes"].map(Path::new);
     for stray in strays {
         fs::write(cache.join(stray), "precious").unwrap();
     }
     fs::remove_file(cache.join("index.larder")).unwrap();
-    let most = small.use_it(3..6);
+    let most = small.use_it("4M", 3..6);
     assert!(most <= LIMIT + BESIDE, "{most}");
     small.is_known(&strays);
 }
@@ -167,17 +170,17 @@ fn a_lost_index_leaves_no_chunk_files_beside_a_new_one() {
 fn an_older_index_is_told_what_the_chunk_files_take() {
     let small = Small::new();
     let cache = small.rig.cache();
-    small.use_it(0..0);
+    small.use_it("128K", 0..0);
     let (index, backup) = (cache.join("index.larder"), small.rig.path("backup"));
     fs::copy(&index, &backup).unwrap();
-    small.use_it(0..4);
+    small.use_it("128K", 0..3);
     // As a backup program does, with its old time and under its old name.
     let restored = cache.join("restored");
     fs::copy(&backup, &restored).unwrap();
     fs::rename(&restored, &index).unwrap();
     let stray = Path::new("chunks/00/0000/notes");
     fs::write(cache.join(stray), "precious").unwrap();
-    let most = small.use_it(4..8);
+    let most = small.use_it("4M", 3..6);
     assert!(most <= LIMIT + BESIDE, "{most}");
     small.is_known(&[stray]);
 }
