@@ -105,6 +105,7 @@ impl Cache {
             begin(&*storage, uuid, &session, &twin)?;
         }
         let session = twin;
+        let accounted = last_stop == LastStop::Clean && sealed;
         let watched = Arc::new(Watched::new(storage, Arc::clone(&ground.clock)));
         let ground = Ground {
             storage: Arc::clone(&watched) as _,
@@ -133,7 +134,7 @@ impl Cache {
             shrinking: AtomicBool::new(false),
             stuck: AtomicBool::new(false),
             scrub: Scrub::default(),
-            recount: Recount::new(!read_only && !(last_stop == LastStop::Clean && sealed)),
+            recount: Recount::new(!(read_only || accounted)),
             trouble: Trouble::default(),
             backlog: Backlog::default(),
             flush_under_way: AtomicBool::new(false),

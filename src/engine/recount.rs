@@ -1,8 +1,8 @@
 //! Counting the chunk files, where the index may not know what they take: after a stop that nobody ordered, and where
 //! somebody has touched the index since the last close, to put an older one back for instance.
 //!
-//! A pass goes through the directories of chunk files. A file that no record names, or that takes more than the record of its
-//! free place says, is removed; what the file of a slot takes is noted. It has no thread: a tick hands one piece to the
+//! A pass goes through the directories of chunk files. A file that no record names, or that takes more than the record of
+//! its free place says, is removed; what the file of a slot takes is noted. It has no thread: a tick hands one piece to the
 //! disk pool while no read waits there, and a fill does some pieces itself. Invariants:
 //!
 //! * No fill writes before the pass is over: until then nobody knows what the limit leaves.
@@ -45,7 +45,7 @@ struct Walk {
     removed: u64,
 }
 
-/// What is to be done about a file.
+/// What has become of a file.
 enum Found {
     /// It is counted.
     Counted,

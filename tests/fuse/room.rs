@@ -110,7 +110,7 @@ impl Small {
         }
     }
 
-    /// Mounts, reads these files in chunks of this size, and unmounts. Returns the most bytes that the cache was seen to take.
+    /// Mounts, reads these files in chunks of this size, and unmounts. Returns the most that the cache was seen to take.
     fn use_it(&self, chunk: &str, files: std::ops::Range<usize>) -> u64 {
         let more = [
             "--cache-size",
