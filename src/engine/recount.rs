@@ -18,11 +18,16 @@ use super::left::FreePlace;
 use super::slot::{Slot, Tenancy};
 use super::sync::Mutex;
 use super::{Cache, Job, Lane};
+use crate::format::SECTOR_LEN;
 use crate::storage::Extent;
 use crate::units::SlotId;
 
-/// How many directories one piece lists in search of one that has files; one has 1024 at most.
-const DIRECTORIES: u32 = 64;
+/// One piece lists directories until it has so many files, and so many directories at most: most of a large cache that is
+/// new do not exist.
+const FILES: usize = 1024;
+const DIRECTORIES: u32 = 4096;
+/// It loads no segment of the index beyond so many bytes.
+const LOADS: u64 = 16 << 20;
 /// How many pieces one fill does. A cache that has no more is counted before its first fill; with a larger one some fills
 /// are dropped.
 const FILL_PIECES: u32 = 8;
@@ -130,10 +135,9 @@ impl Cache {
         }
     }
 
-    /// Sees to it that the index knows what the file of this slot takes.
+    /// Sees to it that the index knows what the file of this slot takes. Its segment is loaded.
     fn recount_file(&self, id: SlotId) -> io::Result<Found> {
         let number = id.0 / self.disk.geometry.slots_per_segment();
-        self.slots.load(number)?;
         if let Some(slot) = self.slots.at(id) {
             return self.recount_slot(&slot);
         }
@@ -194,17 +198,26 @@ impl Walk {
         self.next.is_none() && self.left.is_empty()
     }
 
-    /// Lists the next directory that has files, and looks at them; whether it has come on.
+    /// Lists the next directories that have files, and looks at these; whether it has come on.
     fn piece(&mut self, cache: &Cache) -> io::Result<bool> {
         for _ in 0..DIRECTORIES {
-            if let (Some(next), true) = (self.next, self.left.is_empty()) {
-                (self.left, self.next) = cache.ground.storage.list_chunks(next)?;
-                self.files += self.left.len() as u64;
+            if let (Some(next), true) = (self.next, self.left.len() < FILES) {
+                let (found, next) = cache.ground.storage.list_chunks(next)?;
+                self.next = next;
+                self.files += found.len() as u64;
+                self.left.extend(found);
             }
         }
-        let (before, mut busy) = (self.left.len(), Vec::new());
-        while let Some(id) = self.left.pop() {
-            match cache.recount_file(id) {
+        let per_segment = cache.disk.geometry.slots_per_segment();
+        let (before, mut busy, mut loaded) = (self.left.len(), Vec::new(), 0);
+        while loaded < LOADS
+            && let Some(id) = self.left.pop()
+        {
+            let found = cache.slots.load(id.0 / per_segment).and_then(|was_loaded| {
+                loaded += u64::from(was_loaded) * u64::from(per_segment) * SECTOR_LEN as u64;
+                cache.recount_file(id)
+            });
+            match found {
                 Ok(Found::Counted) => {}
                 Ok(Found::Removed) => self.removed += 1,
                 Ok(Found::Busy) => busy.push(id),
@@ -215,7 +228,7 @@ impl Walk {
                 }
             }
         }
-        self.left = busy;
+        self.left.append(&mut busy);
         Ok(before == 0 || self.left.len() < before)
     }
 }

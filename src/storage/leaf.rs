@@ -19,21 +19,26 @@ impl CacheDir {
         let per_segment = geometry.slots_per_segment();
         let (segment, place) = (from.0 / per_segment, from.0 % per_segment);
         let end = (place / LEAF_SLOTS + 1).saturating_mul(LEAF_SLOTS);
-        let next = SlotId(segment * per_segment + end.min(per_segment));
-        let next = (next.0 < geometry.n_slots()).then_some(next);
+        let behind = |place: u32| {
+            let next = SlotId(segment * per_segment + place.min(per_segment));
+            (next.0 < geometry.n_slots()).then_some(next)
+        };
         let path = chunk_path(geometry, from);
         let (leaf, _) = path.rsplit_once('/').unwrap_or_default();
+        let (above, _) = leaf.rsplit_once('/').unwrap_or_default();
         let mut slots = Vec::new();
-        let open = open_below(self.dir(), leaf, OFlags::RDONLY | OFlags::DIRECTORY);
-        let Some(open) = there(open)? else {
-            return Ok((slots, next));
+        let open = |path| open_below(self.dir(), path, OFlags::RDONLY | OFlags::DIRECTORY);
+        let Some(open) = there(open(leaf))? else {
+            // A segment without a directory has no leaf at all.
+            let is_used = there(open(above))?.is_some();
+            return Ok((slots, behind(if is_used { end } else { per_segment })));
         };
         for entry in Dir::new(open)? {
             let entry = entry?;
             let name = entry.file_name().to_str().ok();
             slots.extend(name.and_then(|name| slot_at(geometry, &format!("{leaf}/{name}"))));
         }
-        Ok((slots, next))
+        Ok((slots, behind(end)))
     }
 
     /// What the file of a slot takes; `None` where there is no plain file in its place.
