@@ -94,9 +94,9 @@ impl Cache {
         if actual != expected {
             return Err(OpenError::Length { actual, expected });
         }
-        let sealed = storage.is_sealed();
         let headers = read_headers(&*storage, uuid, &geometry)?;
         let (session, last_stop) = next_session(&*storage, uuid, &headers, &ground)?;
+        let accounted = last_stop == LastStop::Clean && storage.is_sealed();
         let twin = Session {
             sequence: session.sequence + 1,
             ..session
@@ -105,7 +105,6 @@ impl Cache {
             begin(&*storage, uuid, &session, &twin)?;
         }
         let session = twin;
-        let accounted = last_stop == LastStop::Clean && sealed;
         let watched = Arc::new(Watched::new(storage, Arc::clone(&ground.clock)));
         let ground = Ground {
             storage: Arc::clone(&watched) as _,
