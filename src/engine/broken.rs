@@ -1,7 +1,7 @@
 //! Rules of the engine that a test can have broken on its thread, one at a time, so that it shows that it would see that
-//! (`tests/it/shuttle.rs`). Without the feature `testing` every rule holds, and nothing asks.
+//! (`tests/it/shuttle.rs`, `tests/it/recount.rs`). Without the feature `testing` every rule holds, and nothing asks.
 
-/// A rule that keeps the readers of a slot apart from its next tenant.
+/// A rule that keeps the readers of a slot apart from its next tenant, or the size limit.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 #[cfg_attr(
     not(feature = "testing"),
@@ -16,6 +16,8 @@ pub enum Rule {
     FillSeesRetired,
     /// A block is verified only if no page may have come in from disk since it was asked for.
     VerifyHeedsDoubts,
+    /// No fill writes before it is known what the chunk files take.
+    FillAwaitsCount,
 }
 
 #[cfg(feature = "testing")]

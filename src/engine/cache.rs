@@ -15,6 +15,7 @@ use super::gate::Gate;
 use super::health::{Access, Failure};
 use super::limits::Limits;
 use super::reclaim::Reserved;
+use super::recount::Recount;
 use super::scrub::Scrub;
 use super::slots::{Lookup, Slots};
 use super::standing::Standing;
@@ -64,6 +65,7 @@ pub struct Cache {
     /// Nothing could be given back when it was last tried.
     pub(super) stuck: AtomicBool,
     pub(super) scrub: Scrub,
+    pub(super) recount: Recount,
     trouble: Trouble,
     pub(super) backlog: Backlog,
     pub(super) session: Session,
@@ -94,6 +96,7 @@ impl Cache {
         }
         let headers = read_headers(&*storage, uuid, &geometry)?;
         let (session, last_stop) = next_session(&*storage, uuid, &headers, &ground)?;
+        let accounted = last_stop == LastStop::Clean && storage.is_sealed();
         let twin = Session {
             sequence: session.sequence + 1,
             ..session
@@ -130,6 +133,7 @@ impl Cache {
             shrinking: AtomicBool::new(false),
             stuck: AtomicBool::new(false),
             scrub: Scrub::default(),
+            recount: Recount::new(!(read_only || accounted)),
             trouble: Trouble::default(),
             backlog: Backlog::default(),
             flush_under_way: AtomicBool::new(false),
@@ -175,6 +179,7 @@ impl Cache {
         self.keep_standing_on();
         self.look_at_space();
         self.shrink_on();
+        self.recount_on();
         if self.is_closed() || self.flush_under_way.swap(true, Ordering::AcqRel) {
             return;
         }
@@ -217,7 +222,14 @@ impl Cache {
             ..self.session
         };
         write_session(&*self.disk.storage, self.disk.uuid, &clean)?;
-        self.disk.storage.sync_index()
+        self.disk.storage.sync_index()?;
+        // Without the seal the next opening counts the chunk files, and that is all.
+        if self.is_counted()
+            && let Err(error) = self.disk.storage.seal()
+        {
+            tracing::debug!("the index could not be sealed: {error}");
+        }
+        Ok(())
     }
 
     /// The counters, as they stand.

@@ -143,6 +143,13 @@ impl Cache {
         take: impl FnOnce(&mut Table) -> Option<(SlotId, FreePlace)>,
     ) -> Option<()> {
         let (id, left) = self.slots.with_segment(number, take)??;
+        let gone = self.unlink_at(number, id, left);
+        gone.map_err(|error| self.disk_failed("unlinking a chunk file", &error))
+            .ok()
+    }
+
+    /// Unlinks the file of a free place that was taken out of its segment's table, and puts it back.
+    pub(super) fn unlink_at(&self, number: u32, id: SlotId, left: FreePlace) -> io::Result<()> {
         let empty = FreePlace {
             generation: left.generation,
             ..FreePlace::default()
@@ -157,14 +164,11 @@ impl Cache {
             Err(_) => left,
         };
         self.slots
-            .with_segment(number, |table| table.put_left(id, after))?;
-        if let Err(error) = gone {
-            self.disk_failed("unlinking a chunk file", &error);
-            return None;
-        }
+            .with_segment(number, |table| table.put_left(id, after));
+        gone?;
         self.slots.account_in(number, left.alloc_4k, 0);
         self.counters.files_unlinked.add(1);
-        Some(())
+        Ok(())
     }
 
     /// Takes a slot from its tenant, unless somebody writes to it. From here on no reader is answered from it.

@@ -100,6 +100,9 @@ impl Fill {
             cache.watched.fill_bypassed();
             return None;
         }
+        if !cache.is_counted_for_fill() {
+            return None;
+        }
         let len = self.bytes.len() as u64;
         let (slot, room) = cache.slot_for(&self.plan, self.chunk_no, len)?;
         // A disk that has no space is not asked for more for a while; what needs none goes on.

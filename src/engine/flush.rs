@@ -50,8 +50,10 @@ impl Cache {
         for slot in self.flusher.take() {
             let hash = slot_hash(slot.tag, slot.chunk_no);
             match self.flush_slot(&slot) {
-                Ok(Flushed::Written) => drop(segments.insert(self.disk.geometry.segment_of(hash))),
-                Ok(Flushed::Retired) => {}
+                // What a slot's file took is its segment's still when the slot is gone.
+                Ok(Flushed::Written | Flushed::Retired) => {
+                    segments.insert(self.disk.geometry.segment_of(hash));
+                }
                 Ok(Flushed::Busy) => self.flusher.note(&slot),
                 Err(error) => {
                     self.flusher.note(&slot);

@@ -46,6 +46,7 @@ mod probe;
 mod read;
 mod readahead;
 mod reclaim;
+mod recount;
 mod scrub;
 mod scrub_slot;
 mod set_limits;

@@ -250,6 +250,23 @@ impl Table {
         Some((id, left))
     }
 
+    /// Takes a free place out of the table, whatever is known of it, until [`Table::put_back`]; `None` where it is not free.
+    pub(super) fn take_free(&mut self, id: SlotId) -> Option<Option<FreePlace>> {
+        let place = id.0 - self.base;
+        let mut free = self.free.get_mut(place as usize).filter(|free| **free)?;
+        *free = false;
+        drop(free);
+        Some(self.left.take(place))
+    }
+
+    /// Puts a place back that [`Table::take_free`] has taken.
+    pub(super) fn put_back(&mut self, id: SlotId, left: Option<FreePlace>) {
+        match left {
+            Some(left) => self.put_left(id, left),
+            None => self.free.set((id.0 - self.base) as usize, true),
+        }
+    }
+
     /// Puts a free place back.
     pub(super) fn put_left(&mut self, id: SlotId, left: FreePlace) {
         let place = id.0 - self.base;

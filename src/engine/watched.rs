@@ -20,7 +20,7 @@ use super::counters::Counter;
 use super::health::{Access, Bypassed, Change, DiskState, Failure, Fullness, Judge, Spell};
 use super::outstanding::Outstanding;
 use super::sync::Mutex;
-use crate::storage::{ChunkFile, NowRead, Space, Storage};
+use crate::storage::{ChunkFile, Extent, NowRead, Space, Storage};
 use crate::units::SlotId;
 
 /// A write is given so many times the patience of a read: no reader waits for it, and a disk that has much to write back
@@ -412,6 +412,22 @@ impl Storage for Watched {
 
     fn remove_chunk(&self, slot: SlotId) -> io::Result<()> {
         self.run(Access::Write, || self.disk.remove_chunk(slot))
+    }
+
+    fn list_chunks(&self, from: SlotId) -> io::Result<(Vec<SlotId>, Option<SlotId>)> {
+        self.run(Access::Read, || self.disk.list_chunks(from))
+    }
+
+    fn chunk_extent(&self, slot: SlotId) -> io::Result<Option<Extent>> {
+        self.run(Access::Read, || self.disk.chunk_extent(slot))
+    }
+
+    fn is_sealed(&self) -> bool {
+        self.disk.is_sealed()
+    }
+
+    fn seal(&self) -> io::Result<()> {
+        self.run(Access::Write, || self.disk.seal())
     }
 
     fn sync_all(&self) -> io::Result<()> {

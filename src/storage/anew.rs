@@ -110,7 +110,10 @@ fn refuse_sound(found: Result<bool, CacheDirError>, path: &Path) -> Result<(), C
 
 /// Calls `each` with the path and length of every plain file that has the form of a slot's, then removes the directories
 /// that are empty.
-fn for_chunks(top: &Path, each: &mut dyn FnMut(&Path, u64) -> io::Result<()>) -> io::Result<()> {
+pub(super) fn for_chunks(
+    top: &Path,
+    each: &mut dyn FnMut(&Path, u64) -> io::Result<()>,
+) -> io::Result<()> {
     let chunks = top.join(CHUNKS_NAME).symlink_metadata();
     let mut dirs = match chunks.is_ok_and(|found| found.is_dir()) {
         true => vec![PathBuf::from(CHUNKS_NAME)],

@@ -25,14 +25,16 @@ use super::descriptors::{Descriptors, raise_limit};
 use super::host::HostIdentity;
 use super::in_memory::is_in_memory;
 use super::layout::{CHUNKS_NAME, chunk_path, parents};
-use super::lock::Lock;
+use super::lock::{IndexMark, Lock};
 use super::resize::chunks_name;
 use super::thread_io::blocks_read;
-use super::{ChunkFile, NowRead, Space, Storage};
+use super::{ChunkFile, Extent, NowRead, Space, Storage};
 use crate::format::Superblock;
 use crate::units::SlotId;
 
 const STAT_BLOCK: u64 = 512;
+/// XFS, by the number that statfs(2) gives.
+const XFS_MAGIC: u32 = 0x5846_5342;
 
 /// A cache directory that is open; its lock is held until this is dropped.
 #[derive(Debug)]
@@ -51,6 +53,10 @@ pub struct CacheDir {
     files: Descriptors,
     /// Set once the file system said that it cannot read without waiting, so that it is not asked for ever.
     always_waits: AtomicBool,
+    /// A write beyond the end of a file takes more space than it was given.
+    takes_ahead: bool,
+    /// Nobody has touched the index since it was sealed.
+    sealed: bool,
 }
 
 impl CacheDir {
@@ -72,6 +78,9 @@ impl CacheDir {
             None => chunks_name(&dir),
         };
         let path = path.into();
+        let takes_ahead = takes_ahead(&dir);
+        let left = lock.as_ref().and_then(|lock| lock.left);
+        let sealed = left.is_some_and(|left| IndexMark::of(&index).is_ok_and(|is| is == left));
         let whole = superblock.geometry.index_len();
         let cut = index.metadata().is_ok_and(|index| index.len() < whole);
         let opened = Self {
@@ -86,6 +95,8 @@ impl CacheDir {
             lock,
             files,
             always_waits,
+            takes_ahead,
+            sealed,
         };
         // Whether this file system can read without waiting is known before the first reader asks: one that cannot is not
         // to be asked to open files on a reader's thread either.
@@ -121,7 +132,7 @@ impl CacheDir {
     /// process id is told as well.
     pub fn set_mounts(&self, mounts: &[PathBuf]) -> io::Result<()> {
         match &self.lock {
-            Some(lock) => lock.write(&self.host, mounts),
+            Some(lock) => lock.write(&self.host, mounts, None),
             None => Err(read_only()),
         }
     }
@@ -329,6 +340,17 @@ impl CacheDir {
     }
 }
 
+/// Whether the file system of `dir` gives a file that grows more space than it asked for: XFS does so with every write
+/// beyond the end, up to the size of the file once more, and takes it back when it likes.
+fn takes_ahead(dir: &File) -> bool {
+    #[expect(
+        clippy::cast_possible_truncation,
+        clippy::cast_sign_loss,
+        reason = "file system magics have 32 bits, whatever the type"
+    )]
+    rustix::fs::fstatfs(dir).is_ok_and(|fs| fs.f_type as u32 == XFS_MAGIC)
+}
+
 /// The bytes that a file takes on disk.
 fn allocated(file: &File) -> io::Result<u64> {
     let blocks = rustix::fs::fstat(file)?.st_blocks;
@@ -400,6 +422,11 @@ impl Storage for CacheDir {
     fn write_chunk(&self, file: ChunkFile, offset: u64, data: &[u8]) -> io::Result<u64> {
         self.may_write()?;
         let open = self.existing_or_new(file)?;
+        // What lies within the file takes what is written and no more.
+        let end = offset + data.len() as u64;
+        if self.takes_ahead && open.metadata()?.len() < end {
+            open.set_len(end)?;
+        }
         open.write_all_at(data, offset)?;
         allocated(&open)
     }
@@ -419,6 +446,25 @@ impl Storage for CacheDir {
         match self.unlink(&self.place(slot)) {
             Ok(()) | Err(Errno::NOENT) => Ok(()),
             Err(error) => Err(error.into()),
+        }
+    }
+
+    fn list_chunks(&self, from: SlotId) -> io::Result<(Vec<SlotId>, Option<SlotId>)> {
+        self.list_leaf(from)
+    }
+
+    fn chunk_extent(&self, slot: SlotId) -> io::Result<Option<Extent>> {
+        self.extent(slot)
+    }
+
+    fn is_sealed(&self) -> bool {
+        self.sealed
+    }
+
+    fn seal(&self) -> io::Result<()> {
+        match &self.lock {
+            Some(lock) => lock.write(&self.host, &[], Some(IndexMark::of(&self.index)?)),
+            None => Err(read_only()),
         }
     }
 

@@ -21,13 +21,16 @@ pub(super) const QUARANTINE_NAME: &str = "quarantine";
 /// Where bytes of users will lie that were not uploaded yet: this version makes none, and touches none.
 pub(super) const DIRTY_NAME: &str = "dirty";
 
+/// How many slots have their file in one leaf, at most.
+pub(super) const LEAF_SLOTS: u32 = 1 << 10;
+
 /// The path of a slot's file below the cache directory.
 pub(super) fn chunk_path(geometry: &Geometry, slot: SlotId) -> String {
     let per_segment = geometry.slots_per_segment();
     let (segment, place) = (slot.0 / per_segment, slot.0 % per_segment);
     format!(
         "{CHUNKS_NAME}/{segment:02x}/{:04x}/{:08x}",
-        place >> 10,
+        place / LEAF_SLOTS,
         slot.0
     )
 }

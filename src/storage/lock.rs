@@ -1,12 +1,13 @@
 //! The lock of a cache directory, and who holds it.
 //!
 //! The lock is flock(2) on the file `LOCK`: the kernel drops it when its holder dies, however that happens. The file's
-//! content only informs; it outlives its writer and proves nothing.
+//! content only informs; it outlives its writer and proves nothing but one thing: with the mark of the index that a close
+//! leaves in it, that nobody has touched the index since.
 
 use std::fs::File;
 use std::io::{self, Read};
 use std::os::fd::AsFd;
-use std::os::unix::fs::FileExt;
+use std::os::unix::fs::{FileExt, MetadataExt};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -38,6 +39,29 @@ pub struct Holder {
     pub mounts: Vec<PathBuf>,
     /// When it began, in seconds since 1970.
     pub started: u64,
+    /// The index, as the close of the cache left it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    index: Option<IndexMark>,
+}
+
+/// By what an index file is known again that nobody has touched: whoever writes to it or puts another one in its place,
+/// from a backup for instance, changes its ctime, which nobody can set back.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub(super) struct IndexMark {
+    inode: u64,
+    ctime: i64,
+    ctime_nsec: i64,
+}
+
+impl IndexMark {
+    pub(super) fn of(index: &File) -> io::Result<Self> {
+        let found = index.metadata()?;
+        Ok(Self {
+            inode: found.ino(),
+            ctime: found.ctime(),
+            ctime_nsec: found.ctime_nsec(),
+        })
+    }
 }
 
 impl std::fmt::Display for Holder {
@@ -60,6 +84,8 @@ impl std::fmt::Display for Holder {
 pub(super) struct Lock {
     file: File,
     started: u64,
+    /// The mark of the index that the last holder left.
+    pub(super) left: Option<IndexMark>,
 }
 
 impl Lock {
@@ -69,8 +95,13 @@ impl Lock {
         if !try_lock(&file, FlockOperation::NonBlockingLockExclusive)? {
             return Err(Taken::By(parse(&file).map(Box::new)));
         }
-        let mut lock = Self { file, started: 0 };
-        lock.write(host, &[])?;
+        let left = parse(&file).and_then(|holder| holder.index);
+        let mut lock = Self {
+            file,
+            started: 0,
+            left,
+        };
+        lock.write(host, &[], None)?;
         // The disk's own clock serves: the moment at which the lock file was written.
         lock.started = u64::try_from(
             rustix::fs::fstat(&lock.file)
@@ -78,12 +109,17 @@ impl Lock {
                 .st_mtime,
         )
         .unwrap_or_default();
-        lock.write(host, &[])?;
+        lock.write(host, &[], None)?;
         Ok(lock)
     }
 
-    /// Writes the holder's details anew.
-    pub(super) fn write(&self, host: &HostIdentity, mounts: &[PathBuf]) -> io::Result<()> {
+    /// Writes the holder's details anew, with the mark of an index that is closed.
+    pub(super) fn write(
+        &self,
+        host: &HostIdentity,
+        mounts: &[PathBuf],
+        index: Option<IndexMark>,
+    ) -> io::Result<()> {
         let hex = |bytes: [u8; 16]| crate::units::Uuid(bytes).to_string();
         let holder = Holder {
             pid: std::process::id(),
@@ -91,6 +127,7 @@ impl Lock {
             boot_id: hex(host.boot_id),
             mounts: mounts.to_vec(),
             started: self.started,
+            index,
         };
         let text = serde_json::to_vec(&holder).map_err(io::Error::other)?;
         self.file.set_len(0)?;

@@ -21,6 +21,7 @@ mod files;
 mod host;
 mod in_memory;
 mod layout;
+mod leaf;
 mod lock;
 mod moving;
 mod open;
@@ -64,6 +65,15 @@ pub struct Space {
     pub total_files: u64,
     /// Inodes free.
     pub free_files: u64,
+}
+
+/// What a chunk file is on disk.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Extent {
+    /// Its length.
+    pub len: u64,
+    /// The bytes that it takes.
+    pub bytes: u64,
 }
 
 /// What a read that must not wait brought.
@@ -127,6 +137,29 @@ pub trait Storage: Send + Sync + 'static {
 
     /// Unlinks the file of a slot and drops every descriptor of it; no error where there is none.
     fn remove_chunk(&self, slot: SlotId) -> io::Result<()>;
+
+    /// The slots that have a file in the directory of slot `from`'s file, in no order, and the first slot whose file lies in
+    /// the next directory; `None` behind the last. To be begun at slot 0. A disk that nobody else reaches has nothing to
+    /// tell.
+    fn list_chunks(&self, _from: SlotId) -> io::Result<(Vec<SlotId>, Option<SlotId>)> {
+        Ok((Vec::new(), None))
+    }
+
+    /// What the file of a slot takes; `None` where there is none.
+    fn chunk_extent(&self, _slot: SlotId) -> io::Result<Option<Extent>> {
+        Ok(None)
+    }
+
+    /// Whether the index is as [`Storage::seal`] left it at the last close: nobody has touched it since. False where that
+    /// cannot be said. A disk that nobody else reaches always is.
+    fn is_sealed(&self) -> bool {
+        true
+    }
+
+    /// Notes, outside of the index, how the index is now; called when it is written for the last time.
+    fn seal(&self) -> io::Result<()> {
+        Ok(())
+    }
 
     /// Makes everything durable (syncfs).
     fn sync_all(&self) -> io::Result<()>;

@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 
 use rustix::fs::{FileType, Mode, OFlags};
 
+use super::anew::for_chunks;
 use super::create::{CreateOptions, Progress, create_index};
 use super::dir::CacheDir;
 use super::error::CacheDirError;
@@ -62,6 +63,9 @@ impl CacheDir {
         if look(&dir, path, Demand::Whole)?.is_none() {
             dir.set_permissions(std::os::unix::fs::PermissionsExt::from_mode(0o700))
                 .map_err(CacheDirError::io("set the permissions of", path))?;
+            // Chunk files of an index that is gone: no other one can prove what is in them, and none would count them.
+            for_chunks(path, &mut |file, _| std::fs::remove_file(path.join(file)))
+                .map_err(CacheDirError::io("remove the chunk files of", path))?;
             create_index(&dir, path, options, progress)?;
         }
         Self::build(path, dir, host, Some(lock), Demand::Whole)

@@ -30,7 +30,7 @@ use super::faults::Faults;
 use super::mem_file::MemFile;
 use super::rng::Rng;
 use crate::format::{FORMAT_MINOR, Features, Geometry, Superblock};
-use crate::storage::{ChunkFile, NowRead, Space, Storage};
+use crate::storage::{ChunkFile, Extent, NowRead, Space, Storage};
 use crate::units::{SlotId, Uuid};
 
 /// The store. See the head of this file for what it can do.
@@ -138,18 +138,6 @@ impl CrashStore {
         self.state.lock().space = space;
     }
 
-    /// The bytes that the chunk files take on disk.
-    pub fn allocated(&self) -> u64 {
-        let state = self.state.lock();
-        let files = state.names.values().filter_map(|n| state.files.get(n));
-        files.map(MemFile::allocated).sum()
-    }
-
-    /// How many operations of [`Storage`] were asked for so far.
-    pub fn operations(&self) -> u64 {
-        self.state.lock().operations
-    }
-
     /// How many changes are not durable: a write, a change of size, a create and an unlink count one each.
     pub fn pending(&self) -> usize {
         self.state.lock().log.len()
@@ -190,15 +178,6 @@ impl CrashStore {
     /// fate, applied in program order. For exhaustive enumeration.
     pub fn crash_with(&self, fate: impl FnMut(usize) -> Fate) -> Self {
         self.crash_in_order(0..self.pending(), fate)
-    }
-
-    /// The disk after a power cut that keeps every record, name and size, and loses all data.
-    pub fn crash_without_data(&self) -> Self {
-        let lost: Vec<bool> = self.state.lock().log.iter().map(Change::is_data).collect();
-        self.crash_with(|n| match lost.get(n) {
-            Some(true) => Fate::Drop,
-            _ => Fate::Keep,
-        })
     }
 
     /// As [`CrashStore::crash_with`], with the changes landing in this order.
@@ -492,6 +471,19 @@ impl Storage for CrashStore {
         state.operation(state.faults.write_errors)?;
         state.remove(slot);
         Ok(())
+    }
+
+    fn list_chunks(&self, from: SlotId) -> io::Result<(Vec<SlotId>, Option<SlotId>)> {
+        self.list(from)
+    }
+
+    fn chunk_extent(&self, slot: SlotId) -> io::Result<Option<Extent>> {
+        self.extent(slot)
+    }
+
+    /// Anything may have happened to it: every opening counts the files.
+    fn is_sealed(&self) -> bool {
+        false
     }
 
     fn sync_all(&self) -> io::Result<()> {

@@ -62,7 +62,7 @@ fn make(root: &Path) {
 }
 
 /// The bytes that everything in a directory takes on disk; what is gone meanwhile takes none.
-fn disk_use(path: &Path) -> u64 {
+pub(crate) fn disk_use(path: &Path) -> u64 {
     let Ok(found) = path.symlink_metadata() else {
         return 0;
     };

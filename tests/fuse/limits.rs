@@ -21,8 +21,8 @@ use super::web::servers::{JSON, Server};
 
 const MIB: u64 = 1 << 20;
 
-/// A disk of 300 MiB, mounted.
-struct SmallDisk {
+/// A disk of some 300 MiB, mounted.
+pub(crate) struct SmallDisk {
     _mounted: Mounted,
     _device: Loop,
     dir: TempDir,
@@ -30,14 +30,23 @@ struct SmallDisk {
 
 impl SmallDisk {
     fn new() -> Self {
+        Self::of("ext4", "e2fsprogs", 300, &["-q", "-F"])
+    }
+
+    /// XFS takes no smaller one.
+    pub(crate) fn xfs() -> Self {
+        Self::of("xfs", "xfsprogs", 320, &["-q", "-f"])
+    }
+
+    fn of(kind: &str, package: &str, mib: u64, options: &[&str]) -> Self {
         let dir = TempDir::new().unwrap();
         let (image, place) = (dir.path().join("image"), dir.path().join("disk"));
         fs::create_dir(&place).unwrap();
-        File::create(&image).unwrap().set_len(300 * MIB).unwrap();
-        let args = ["-q", "-F", image.to_str().unwrap()];
-        tool("mkfs.ext4", "e2fsprogs", &args);
+        File::create(&image).unwrap().set_len(mib * MIB).unwrap();
+        let args = [options, &[image.to_str().unwrap()]].concat();
+        tool(&format!("mkfs.{kind}"), package, &args);
         let device = Loop::over(&image, false);
-        let mounted = Mounted::new(device.device(), &place, "ext4", "defaults").unwrap();
+        let mounted = Mounted::new(device.device(), &place, kind, "defaults").unwrap();
         Self {
             _mounted: mounted,
             _device: device,
@@ -45,7 +54,7 @@ impl SmallDisk {
         }
     }
 
-    fn path(&self, name: &str) -> PathBuf {
+    pub(crate) fn path(&self, name: &str) -> PathBuf {
         self.dir.path().join("disk").join(name)
     }
 
@@ -72,8 +81,8 @@ impl SmallDisk {
 }
 
 /// Files at a web server, and what is in them.
-struct Origin {
-    dir: TempDir,
+pub(crate) struct Origin {
+    pub(crate) dir: TempDir,
     files: Vec<Vec<u8>>,
 }
 
@@ -81,7 +90,7 @@ const FILES: u64 = 8;
 const LEN: usize = 20 << 20;
 
 impl Origin {
-    fn new() -> Self {
+    pub(crate) fn new() -> Self {
         let dir = TempDir::new().unwrap();
         let files: Vec<_> = (1..=FILES).map(|seed| content(seed, LEN)).collect();
         for (n, bytes) in files.iter().enumerate() {
@@ -93,7 +102,7 @@ impl Origin {
     }
 
     /// Reads a piece through the mount, past the kernel's own memory of it.
-    fn read(&self, mnt: &Path, file: usize, at: usize, len: usize) {
+    pub(crate) fn read(&self, mnt: &Path, file: usize, at: usize, len: usize) {
         let open = File::open(mnt.join(file.to_string())).unwrap();
         rustix::fs::fadvise(&open, at as u64, None, Advice::DontNeed).unwrap();
         let mut bytes = vec![0; len.min(LEN - at)];
@@ -105,7 +114,7 @@ impl Origin {
         );
     }
 
-    fn read_all(&self, mnt: &Path) {
+    pub(crate) fn read_all(&self, mnt: &Path) {
         for file in 0..self.files.len() {
             for at in (0..LEN).step_by(1 << 20) {
                 self.read(mnt, file, at, 1 << 20);
@@ -114,13 +123,13 @@ impl Origin {
     }
 }
 
-fn number(stats: &Value, key: &str) -> u64 {
+pub(crate) fn number(stats: &Value, key: &str) -> u64 {
     stats[key]
         .as_u64()
         .unwrap_or_else(|| panic!("no {key} in {stats}"))
 }
 
-fn mount(rig: &Rig, url: &str, cache: &Path, more: &[&str]) -> String {
+pub(crate) fn mount(rig: &Rig, url: &str, cache: &Path, more: &[&str]) -> String {
     let mut command = larder();
     command.arg("mount").arg(url).arg(rig.mnt());
     command.arg("--cache-dir").arg(cache).args(more);

@@ -18,6 +18,7 @@ mod place;
 mod power;
 mod random;
 mod reads;
+mod room;
 mod semantics;
 mod shown;
 mod sick;

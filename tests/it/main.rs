@@ -35,6 +35,7 @@ mod model;
 mod origin;
 mod reader;
 mod records;
+mod recount;
 mod repairs;
 mod resize;
 mod scrub;

@@ -5,12 +5,58 @@ use std::path::{Path, PathBuf};
 
 use rustix::io::Errno;
 
+use super::super::fates::{Change, Fate};
+use super::super::mem_file::MemFile;
 use super::CrashStore;
-use crate::storage::{ChunkFiles, FoundFile};
+use crate::storage::{ChunkFiles, Extent, FoundFile};
 use crate::units::SlotId;
 
 fn slot_of(path: &Path) -> Option<SlotId> {
     path.to_str()?.parse().ok().map(SlotId)
+}
+
+/// How many slots' files count as those of one directory.
+const DIRECTORY: u32 = 16;
+
+impl CrashStore {
+    /// How many operations of [`crate::storage::Storage`] were asked for so far.
+    pub fn operations(&self) -> u64 {
+        self.state.lock().operations
+    }
+
+    /// The bytes that the chunk files take on disk.
+    pub fn allocated(&self) -> u64 {
+        let state = self.state.lock();
+        let files = state.names.values().filter_map(|n| state.files.get(n));
+        files.map(MemFile::allocated).sum()
+    }
+
+    /// The disk after a power cut that keeps every record, name and size, and loses all data.
+    pub fn crash_without_data(&self) -> Self {
+        let lost: Vec<bool> = self.state.lock().log.iter().map(Change::is_data).collect();
+        self.crash_with(|n| match lost.get(n) {
+            Some(true) => Fate::Drop,
+            _ => Fate::Keep,
+        })
+    }
+
+    pub(super) fn list(&self, from: SlotId) -> io::Result<(Vec<SlotId>, Option<SlotId>)> {
+        let state = &mut *self.state.lock();
+        state.operation(state.faults.read_errors)?;
+        let end = SlotId(from.0.saturating_add(DIRECTORY));
+        let slots = state.names.range(from..end).map(|(slot, _)| *slot);
+        let more = state.names.range(end..).next();
+        Ok((slots.collect(), more.map(|(slot, _)| *slot)))
+    }
+
+    pub(super) fn extent(&self, slot: SlotId) -> io::Result<Option<Extent>> {
+        let state = &mut *self.state.lock();
+        state.operation(state.faults.read_errors)?;
+        Ok(state.file(slot).map(|file| Extent {
+            len: file.len() as u64,
+            bytes: file.allocated(),
+        }))
+    }
 }
 
 /// A slot's file has the slot's number for a path; nothing else lies in the store.

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use larder::engine::{Cache, ChunkPolicy, ChunkRule, Config, Ground, Source, Verify};
-use larder::storage::{ChunkFile, HostIdentity, NowRead, Space, Storage};
+use larder::storage::{ChunkFile, Extent, HostIdentity, NowRead, Space, Storage};
 use larder::testing::sim::{SimClock, SimExecutor, SimFetcher};
 use larder::testing::{CrashStore, Faults, Rng};
 use larder::units::{ChunkSize, SlotId};
@@ -60,6 +60,15 @@ impl Storage for Reach {
     }
     fn remove_chunk(&self, slot: SlotId) -> io::Result<()> {
         self.store()?.remove_chunk(slot)
+    }
+    fn list_chunks(&self, from: SlotId) -> io::Result<(Vec<SlotId>, Option<SlotId>)> {
+        self.store()?.list_chunks(from)
+    }
+    fn chunk_extent(&self, slot: SlotId) -> io::Result<Option<Extent>> {
+        self.store()?.chunk_extent(slot)
+    }
+    fn is_sealed(&self) -> bool {
+        self.store.is_sealed()
     }
     fn sync_all(&self) -> io::Result<()> {
         self.store()?.sync_all()
