@@ -51,6 +51,12 @@ pub enum RemoteError {
     /// No answer within the deadline.
     #[error("no answer from the remote within the deadline")]
     TimedOut,
+    /// This process, or the machine, has no file descriptor left to ask with.
+    #[error("larder has no file descriptor left: a higher `ulimit -n` gives it more")]
+    NoDescriptor,
+    /// The answer takes more memory than there is for it; the sentence says how much, and what gives it more.
+    #[error("{0}")]
+    NoMemory(String),
 }
 
 /// One entry of a listing.

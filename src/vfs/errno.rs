@@ -12,9 +12,11 @@ pub(super) fn of_question(error: &RemoteError) -> Errno {
         RemoteError::Forbidden => Errno::ACCESS,
         // The kernel looks the name up again.
         RemoteError::Changed(_) | RemoteError::WrongKind => Errno::STALE,
-        RemoteError::Unreachable(_) | RemoteError::Untrusted(_) | RemoteError::TimedOut => {
-            Errno::IO
-        }
+        RemoteError::Unreachable(_)
+        | RemoteError::Untrusted(_)
+        | RemoteError::TimedOut
+        | RemoteError::NoDescriptor => Errno::IO,
+        RemoteError::NoMemory(_) => Errno::NOMEM,
         RemoteError::Unlistable(_) => Errno::OPNOTSUPP,
     }
 }
@@ -33,7 +35,11 @@ pub(super) fn of_read(error: &ReadError) -> Errno {
 pub(super) fn says_nothing(error: &RemoteError) -> bool {
     matches!(
         error,
-        RemoteError::Unreachable(_) | RemoteError::Untrusted(_) | RemoteError::TimedOut
+        RemoteError::Unreachable(_)
+            | RemoteError::Untrusted(_)
+            | RemoteError::TimedOut
+            | RemoteError::NoDescriptor
+            | RemoteError::NoMemory(_)
     )
 }
 

@@ -8,6 +8,7 @@ use super::web::WebOrigin;
 use crate::cli::args::MountArgs;
 use crate::cli::error::{Exit, Failure};
 use crate::engine::{Clock, Network, SystemClock};
+use crate::storage::raise_descriptor_limit;
 use crate::remote::{
     DirRemote, DirSettings, HttpRemote, HttpSettings, Remote, RemoteError, SettingsError,
     SlowRemote, SlowSettings,
@@ -103,7 +104,7 @@ pub(super) fn open(
     Ok(Opened {
         remote: Arc::new(Counted::new(remote)),
         salt,
-        requests,
+        requests: requests.min(raise_descriptor_limit().fetches),
     })
 }
 

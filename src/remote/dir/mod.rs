@@ -6,6 +6,7 @@
 //! blocking threads, whose number is bounded.
 
 mod beneath;
+mod blocking;
 mod facts;
 mod fetch;
 mod settle;
@@ -21,6 +22,7 @@ use std::time::Duration;
 use rustix::fs::{AtFlags, Dir, Mode, OFlags};
 use rustix::io::Errno;
 
+use self::blocking::blocking;
 use self::facts::{FileSystems, Traits};
 use super::{BoxFuture, Capacity, Entry, Listed, Remote, RemoteError, Sink};
 use crate::units::{ByteRange, Facts, FileKind, ObjectName, Validator};
@@ -159,7 +161,10 @@ impl Tree {
 
     fn facts_of(&self, fd: &OwnedFd) -> Result<(Facts, Traits), RemoteError> {
         let stat = rustix::fs::fstat(fd).map_err(remote_error)?;
-        let traits = self.file_systems.traits(&stat, || Some(fd));
+        let traits = self
+            .file_systems
+            .traits(&stat, || Ok(fd))
+            .map_err(remote_error)?;
         let facts = facts::facts(&stat, traits).ok_or(RemoteError::WrongKind)?;
         Ok((facts, traits))
     }
@@ -185,7 +190,7 @@ impl Tree {
             }
             let facts = match self.hidden(&name.child(entry_name)) {
                 Some(answer) => answer.ok(),
-                None => self.entry_facts(fd.as_fd(), entry_name, entry.file_type()),
+                None => self.entry_facts(fd.as_fd(), entry_name, entry.file_type())?,
             };
             entries.extend(facts.map(|facts| Entry {
                 name: entry_name.into(),
@@ -195,18 +200,20 @@ impl Tree {
         Ok(entries)
     }
 
-    /// The facts of one name in an open directory; `None` where it is gone by now.
+    /// The facts of one name in an open directory; `None` where it is gone by now. Errors where the process has no
+    /// descriptor left: another answer would say less of the file than another time, and so be another version.
     fn entry_facts(
         &self,
         dir: BorrowedFd<'_>,
         name: &[u8],
         listed_as: rustix::fs::FileType,
-    ) -> Option<Facts> {
+    ) -> Result<Option<Facts>, RemoteError> {
         let flags = AtFlags::SYMLINK_NOFOLLOW | AtFlags::NO_AUTOMOUNT;
-        match rustix::fs::statat(dir, name, flags) {
+        let facts = match rustix::fs::statat(dir, name, flags) {
             Ok(stat) => {
-                let open = || beneath::open(dir, name, OFlags::PATH).ok();
-                facts::facts(&stat, self.file_systems.traits(&stat, open))
+                let open = || beneath::open(dir, name, OFlags::PATH);
+                let traits = self.file_systems.traits(&stat, open);
+                facts::facts(&stat, traits.map_err(remote_error)?)
             }
             Err(Errno::NOENT) => None,
             Err(error) => {
@@ -214,7 +221,8 @@ impl Tree {
                 tracing::debug!("cannot look at {shown} in a directory of the remote: {error}");
                 facts::kind(listed_as).map(Facts::unknown)
             }
-        }
+        };
+        Ok(facts)
     }
 
     fn read_link(&self, name: &ObjectName) -> Result<Vec<u8>, RemoteError> {
@@ -250,19 +258,8 @@ fn remote_error(error: Errno) -> RemoteError {
         Errno::STALE => RemoteError::NotFound,
         Errno::ACCESS | Errno::PERM => RemoteError::Forbidden,
         Errno::NXIO | Errno::ISDIR => RemoteError::WrongKind,
+        Errno::MFILE | Errno::NFILE => RemoteError::NoDescriptor,
         other => RemoteError::Unreachable(other.to_string()),
-    }
-}
-
-/// Runs what may block on a thread for it.
-async fn blocking<T: Send + 'static>(
-    work: impl FnOnce() -> Result<T, RemoteError> + Send + 'static,
-) -> Result<T, RemoteError> {
-    match tokio::task::spawn_blocking(work).await {
-        Ok(result) => result,
-        Err(error) => Err(RemoteError::Unreachable(format!(
-            "a question to the directory broke off: {error}"
-        ))),
     }
 }
 
