@@ -248,7 +248,7 @@ mod tests {
             0..4 => Err(Errno::MFILE),
             tried => Ok(tried),
         };
-        let make_room = || drop(rooms.fetch_add(1, Ordering::Relaxed));
+        let make_room = || _ = rooms.fetch_add(1, Ordering::Relaxed);
         assert_eq!(patiently(make_room, open), Ok(4));
         assert_eq!(rooms.load(Ordering::Relaxed), 1);
         let refused = || Err::<(), _>(Errno::NOENT);

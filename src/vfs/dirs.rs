@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use super::listing::Listing;
 use super::{Answer, Attr, Errno, Opened, Vfs, carry_out, errno};
-use crate::remote::{Entry, Remote, RemoteError};
+use crate::remote::{Entries, Entry, Remote, RemoteError};
 use crate::units::{FileKind, ObjectName};
 
 /// One open directory.
@@ -64,7 +64,7 @@ impl Vfs {
     fn listed(
         &self,
         ino: u64,
-        answer: Result<Vec<Entry>, RemoteError>,
+        answer: Result<Entries, RemoteError>,
         at: Duration,
     ) -> Answer<Opened> {
         match answer {

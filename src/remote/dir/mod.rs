@@ -24,7 +24,8 @@ use rustix::io::Errno;
 
 use self::blocking::blocking;
 use self::facts::{FileSystems, Traits};
-use super::{BoxFuture, Capacity, Entry, Listed, Remote, RemoteError, Sink};
+use super::room::{self, Held};
+use super::{BoxFuture, Capacity, Entries, Entry, Listed, Remote, RemoteError, Room, Sink};
 use crate::units::{ByteRange, Facts, FileKind, ObjectName, Validator};
 
 /// What tells the time since 1970.
@@ -39,15 +40,18 @@ pub struct DirSettings {
     pub hidden: Vec<PathBuf>,
     /// The clock that ages are measured with.
     pub clock: WallClock,
+    /// The room that listings share.
+    pub listings: Arc<Room>,
 }
 
 impl DirSettings {
-    /// The defaults: 60 s to settle, nothing hidden.
+    /// The defaults: 60 s to settle, nothing hidden, whatever room listings want.
     pub fn new(clock: WallClock) -> Self {
         Self {
             settle: Duration::from_secs(60),
             hidden: Vec::new(),
             clock,
+            listings: Room::unlimited(),
         }
     }
 }
@@ -65,6 +69,13 @@ struct Tree {
     clock: WallClock,
     hidden: Vec<Hidden>,
     file_systems: FileSystems,
+    listings: Arc<Room>,
+}
+
+/// A listing that was read, or how much room it wanted when there was none.
+enum Read {
+    Whole(Entries),
+    Outgrown(u64),
 }
 
 /// A directory that is not looked into; its facts are those of the moment when the tree was opened, and none where it
@@ -109,6 +120,7 @@ impl DirRemote {
             clock: settings.clock,
             hidden: Vec::new(),
             file_systems: FileSystems::default(),
+            listings: settings.listings,
         };
         for path in &settings.hidden {
             if let Some(name) = name_within(&canonical, path) {
@@ -169,10 +181,11 @@ impl Tree {
         Ok((facts, traits))
     }
 
-    fn list(&self, name: &ObjectName) -> Result<Vec<Entry>, RemoteError> {
+    fn list(&self, name: &ObjectName) -> Result<Read, RemoteError> {
         if let Some(answer) = self.hidden(name) {
-            return answer.map(|_| Vec::new());
+            return answer.map(|_| Read::Whole(Entries::default()));
         }
+        let (mut held, mut size) = (Held::nothing(&self.listings), 0);
         let flags = OFlags::RDONLY | OFlags::DIRECTORY;
         let fd =
             beneath::open(self.root.as_fd(), name.as_bytes(), flags).map_err(
@@ -196,8 +209,13 @@ impl Tree {
                 name: entry_name.into(),
                 listed: Listed::Facts(facts),
             }));
+            size += entries.last().map_or(0, room::cost);
+            // Where a vector has grown it is half empty.
+            if !held.try_grow(2 * size)? {
+                return Ok(Read::Outgrown(2 * size));
+            }
         }
-        Ok(entries)
+        Ok(Read::Whole(Entries::new(entries, held)))
     }
 
     /// The facts of one name in an open directory; `None` where it is gone by now. Errors where the process has no
@@ -263,6 +281,25 @@ fn remote_error(error: Errno) -> RemoteError {
     }
 }
 
+/// Lists a directory. One that finds no room for its entries waits for the turn and reads it once more, with twice as much
+/// free at first.
+async fn list(tree: &Arc<Tree>, name: &ObjectName) -> Result<Entries, RemoteError> {
+    let mut turn = None;
+    loop {
+        let (ground, name) = (Arc::clone(tree), name.clone());
+        match blocking(move || ground.list(&name)).await? {
+            Read::Whole(entries) => return Ok(entries),
+            Read::Outgrown(wanted) => {
+                let listings = &tree.listings;
+                if turn.is_none() {
+                    turn = Some(listings.turn().await);
+                }
+                listings.wait_for(listings.at_most(2 * wanted)).await?;
+            }
+        }
+    }
+}
+
 impl Remote for DirRemote {
     fn identity(&self) -> &str {
         &self.identity
@@ -273,9 +310,8 @@ impl Remote for DirRemote {
         Box::pin(blocking(move || tree.stat(&name)))
     }
 
-    fn list<'a>(&'a self, name: &'a ObjectName) -> BoxFuture<'a, Result<Vec<Entry>, RemoteError>> {
-        let (tree, name) = (Arc::clone(&self.tree), name.clone());
-        Box::pin(blocking(move || tree.list(&name)))
+    fn list<'a>(&'a self, name: &'a ObjectName) -> BoxFuture<'a, Result<Entries, RemoteError>> {
+        Box::pin(list(&self.tree, name))
     }
 
     fn read_link<'a>(

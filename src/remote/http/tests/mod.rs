@@ -15,7 +15,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Notify;
 
-use super::{Credentials, HttpRemote, HttpSettings};
+use super::{Credentials, HttpMemory, HttpRemote, HttpSettings};
 use crate::remote::{Remote, RemoteError, Sink};
 use crate::units::{ByteRange, Facts, ObjectName, Validator};
 
@@ -155,6 +155,7 @@ fn settings() -> HttpSettings {
         timeout: Duration::from_secs(3),
         uid: 7,
         gid: 8,
+        memory: HttpMemory::default(),
     }
 }
 
