@@ -4,7 +4,7 @@
 //!
 //! * Nobody waits for room while he holds some, but the one who has the *turn*: whoever finds no room gives back what he
 //!   has, waits for the turn, and begins again. So two listings that are both half done never wait for each other.
-//! * One listing gets three quarters of the room at most. A quarter is left to those that are kept.
+//! * One listing gets half of the room at most: what those take that are kept never keeps it waiting.
 
 use std::ops::Deref;
 use std::sync::Arc;
@@ -61,7 +61,7 @@ impl Room {
     }
 
     fn most(&self) -> u64 {
-        self.total() / 4 * 3
+        self.total() / 2
     }
 
     /// `bytes`, or the most that one listing may have.
@@ -216,21 +216,24 @@ mod tests {
 
     #[tokio::test]
     async fn what_is_held_is_counted_and_given_back() {
-        let room = Room::new(8 * MIB);
+        let room = Room::new(10 * MIB);
         let (mut a, mut b) = (Held::nothing(&room), Held::nothing(&room));
         assert!(a.try_grow(5 * MIB).unwrap());
         assert!(a.try_grow(4 * MIB).unwrap(), "less than it has");
-        assert!(!b.try_grow(4 * MIB).unwrap());
-        assert!(b.try_grow(3 * MIB).unwrap());
-        assert_eq!(room.used(), 8 * MIB);
+        assert!(b.try_grow(4 * MIB).unwrap());
+        let mut c = Held::nothing(&room);
+        assert!(!c.try_grow(2 * MIB).unwrap());
+        assert_eq!(room.used(), 9 * MIB);
         a.shrink(MIB);
-        assert_eq!(room.used(), 4 * MIB);
+        assert_eq!(room.used(), 5 * MIB);
+        assert!(c.try_grow(2 * MIB).unwrap());
+        drop(c);
         drop((a, b));
         assert_eq!(room.used(), 0);
-        let error = Held::nothing(&room).try_grow(7 * MIB).unwrap_err();
+        let error = Held::nothing(&room).try_grow(6 * MIB).unwrap_err();
         let said = error.to_string();
         assert!(
-            said.contains("6 MiB") && said.contains("--memory"),
+            said.contains("5 MiB") && said.contains("--memory"),
             "{said}"
         );
     }
@@ -238,8 +241,8 @@ mod tests {
     #[tokio::test]
     async fn whoever_has_the_turn_waits_until_others_are_done() {
         let room = Room::new(8 * MIB);
-        let mut first = Held::nothing(&room);
-        assert!(first.try_grow(6 * MIB).unwrap());
+        let (mut first, mut other) = (Held::nothing(&room), Held::nothing(&room));
+        assert!(first.try_grow(4 * MIB).unwrap() && other.try_grow(MIB).unwrap());
         let (waiting, done) = (
             Arc::clone(&room),
             Arc::new(std::sync::atomic::AtomicBool::new(false)),
@@ -248,13 +251,14 @@ mod tests {
         let second = tokio::spawn(async move {
             let _turn = waiting.turn().await;
             let mut held = Held::nothing(&waiting);
-            held.grow(6 * MIB).await.unwrap();
+            held.grow(4 * MIB).await.unwrap();
             flag.store(true, std::sync::atomic::Ordering::Relaxed);
         });
         tokio::task::yield_now().await;
         assert!(!done.load(std::sync::atomic::Ordering::Relaxed));
         drop(first);
         second.await.unwrap();
+        drop(other);
         assert_eq!(room.used(), 0);
     }
 }

@@ -21,8 +21,8 @@ use crate::units::{FileKind, ObjectName, Timestamp};
 
 /// The longest listing, in bytes.
 const BODY_MAX: usize = 256 << 20;
-/// So many times its length a listing may take in memory while its names are taken out of it.
-const COST: u64 = 8;
+/// So many times its length a listing may take in memory while its names are taken out of it: JSON, and pages.
+const COSTS: [u64; 2] = [5, 9];
 /// Room is taken for so many bytes of a listing at a time.
 const STEP: u64 = 64 << 10;
 /// How many entries are asked for their facts at a time.
@@ -128,7 +128,9 @@ pub(super) async fn page(
         let kind = response.headers().get(CONTENT_TYPE);
         let kind = kind.and_then(|kind| kind.to_str().ok()).unwrap_or_default();
         let kind = kind.to_owned();
-        match body(response, patience, &mut held, turn.is_some()).await? {
+        let [json, page] = COSTS;
+        let cost = if kind.contains("json") { json } else { page };
+        match body(response, patience, (&mut held, cost), turn.is_some()).await? {
             Read::Whole(body) => {
                 let listing = listing::parse(url, &kind, &body);
                 return Ok(Page {
@@ -152,7 +154,7 @@ pub(super) async fn page(
 async fn body(
     mut response: Response,
     patience: &mut Patience<'_>,
-    held: &mut Held,
+    (held, cost): (&mut Held, u64),
     has_turn: bool,
 ) -> Result<Read, RemoteError> {
     let mut body = Vec::new();
@@ -163,7 +165,7 @@ async fn body(
             Ok(Err(error)) => return Ok(Read::Broke(sentence(error))),
             Err(_) => return Ok(Read::Broke("the answer stood still".into())),
         };
-        let room = ((body.len() + bytes.len()) as u64).next_multiple_of(STEP) * COST;
+        let room = ((body.len() + bytes.len()) as u64).next_multiple_of(STEP) * cost;
         match has_turn {
             true => held.grow(room).await?,
             false if held.try_grow(room)? => {}

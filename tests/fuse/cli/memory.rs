@@ -176,9 +176,9 @@ fn eight_large_listings_at_once_share_what_there_is() {
     (0..40_000).for_each(|n| drop(File::create(huge.join(format!("a-name-{n}"))).unwrap()));
     for directives in [JSON, HTML] {
         let server = Server::nginx(&rig.remote(), directives);
-        rig.mount_other(Path::new(&server.url()), "64M", &["--memory", "64M"]);
+        rig.mount_other(Path::new(&server.url()), "64M", &["--memory", "96M"]);
         let mnt = rig.mnt();
-        let budget = 64 * MIB;
+        let budget = 96 * MIB;
         std::thread::scope(|scope| {
             for n in 0..8 {
                 let dir = mnt.join(format!("d{n}"));
