@@ -54,6 +54,10 @@ mod tests {
         assert_eq!(of_question(&RemoteError::Forbidden), Errno::ACCESS);
         assert_eq!(of_question(&unreachable), Errno::IO);
         assert_eq!(of_question(&RemoteError::WrongKind), Errno::STALE);
+        let large = RemoteError::NoMemory("more than there is".into());
+        assert_eq!(of_question(&large), Errno::NOMEM);
+        assert_eq!(of_question(&RemoteError::NoDescriptor), Errno::IO);
+        assert!(says_nothing(&large) && says_nothing(&RemoteError::NoDescriptor));
         assert!(says_nothing(&unreachable) && says_nothing(&RemoteError::TimedOut));
         assert!(!says_nothing(&RemoteError::NotFound) && !says_nothing(&RemoteError::Forbidden));
         assert_eq!(of_read(&ReadError::Stale), Errno::STALE);

@@ -286,3 +286,26 @@ fn what_was_served_refutes_what_a_listing_cannot_tell() {
     let verdict = table.confirm(ino, &facts(Some(etag("b"))), at(5));
     assert!(matches!(verdict, Verdict::Superseded(_)));
 }
+
+#[test]
+fn memory_bounds_the_listings_that_are_kept() {
+    let mut table: Table<()> = Table::new(dir(1), (at(0), TTL), true, 2);
+    let names = |names: &[&str]| {
+        let files: Vec<_> = names.iter().map(|name| (*name, file(1, 1))).collect();
+        listing(&files, at(0))
+    };
+    table.keep_listing(ROOT, names(&["a", "b", "c"]), at(0));
+    assert!(
+        table.fresh_listing(ROOT, at(0)).is_none(),
+        "it alone is too much"
+    );
+    table.keep_listing(ROOT, names(&["a", "b"]), at(0));
+    assert!(table.fresh_listing(ROOT, at(0)).is_some());
+    let (sub, _) = table.admit(ROOT, &name("sub"), &dir(2), at(0));
+    table.keep_listing(sub, names(&["x"]), at(0));
+    assert!(table.fresh_listing(sub, at(0)).is_some());
+    assert!(
+        table.fresh_listing(ROOT, at(0)).is_none(),
+        "the older one makes room"
+    );
+}
