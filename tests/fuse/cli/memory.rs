@@ -219,9 +219,12 @@ fn too_little_memory_is_refused_before_a_cache_is_made() {
 #[test]
 fn whoever_finds_no_descriptor_waits() {
     let rig = Rig::new();
-    let bytes = pattern(16 << 10);
-    for n in 0..32 * 47 {
-        fs::write(rig.remote().join(format!("f{n}")), &bytes).unwrap();
+    // Sparse, and large enough that all readers have a fetch under way at once.
+    for n in 0..32 * 12 {
+        let name = format!("f{n}");
+        let file = File::create(rig.remote().join(&name)).unwrap();
+        (&file).write_all(name.as_bytes()).unwrap();
+        file.set_len(4 * MIB).unwrap();
     }
     std::thread::sleep(std::time::Duration::from_millis(2200));
     let server = Server::nginx(&rig.remote(), JSON);
@@ -234,14 +237,18 @@ fn whoever_finds_no_descriptor_waits() {
         command.arg(rig.mnt()).arg("--cache-dir").arg(rig.cache());
         let output = run(command.args(["--cache-size", "256M"]));
         assert!(output.status.success(), "{}", stderr(&output));
-        let (mnt, bytes) = (&rig.mnt(), &bytes);
+        let mnt = &rig.mnt();
         std::thread::scope(|scope| {
             for reader in 0..32 {
                 scope.spawn(move || {
-                    for n in reader * 47..(reader + 1) * 47 {
-                        let read = fs::read(mnt.join(format!("f{n}")));
-                        let read = read.unwrap_or_else(|error| panic!("f{n}: {error}"));
-                        assert!(read == *bytes, "f{n}");
+                    for n in reader * 12..(reader + 1) * 12 {
+                        let name = format!("f{n}");
+                        let read = fs::read(mnt.join(&name));
+                        let read = read.unwrap_or_else(|error| panic!("{name}: {error}"));
+                        assert_eq!(read.len() as u64, 4 * MIB, "{name}");
+                        let (mark, rest) = read.split_at(name.len());
+                        let is_right = mark == name.as_bytes() && rest.iter().all(|b| *b == 0);
+                        assert!(is_right, "{name}");
                     }
                 });
             }
