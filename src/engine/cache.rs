@@ -14,6 +14,7 @@ use super::flush::Flusher;
 use super::gate::Gate;
 use super::health::{Access, Failure};
 use super::limits::Limits;
+use super::memory::bytes_per_slot;
 use super::reclaim::Reserved;
 use super::recount::Recount;
 use super::scrub::Scrub;
@@ -243,6 +244,10 @@ impl Cache {
             slots: u64::from(self.disk.geometry.n_slots()),
             slots_used,
             segments_loaded,
+            memory_budget_bytes: self.config.memory,
+            memory_fetch_bytes: self.gate.in_flight(),
+            memory_listing_bytes: self.config.listings.used(),
+            memory_table_bytes: slots_used * bytes_per_slot() as u64,
             last_stop: self.last_stop,
             pressure: self.limits.pressure(),
             disk: self.watched.stats(),

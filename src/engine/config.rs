@@ -8,6 +8,7 @@ use std::time::Duration;
 use globset::{GlobBuilder, GlobMatcher};
 
 use super::FreeSpace;
+use crate::remote::Room;
 use crate::units::{ChunkSize, ObjectName};
 
 /// How the engine runs.
@@ -17,6 +18,11 @@ pub struct Config {
     pub timeout: Duration,
     /// A disk read that is not done by then is asked of the remote as well.
     pub disk_patience: Duration,
+    /// What the mount may take of memory in all, for whoever watches it; 0 where nobody said. [`super::Shares`] turns it
+    /// into the bounds below.
+    pub memory: u64,
+    /// The room that listings share.
+    pub listings: Arc<Room>,
     /// Bytes of fetches in flight, including those that wait to be written to disk.
     pub fetch_budget: u64,
     /// The most that one request asks for, in bytes.
@@ -50,6 +56,8 @@ impl Default for Config {
         Self {
             timeout: Duration::from_secs(30),
             disk_patience: Duration::from_secs(2),
+            memory: 0,
+            listings: Room::unlimited(),
             fetch_budget: 256 << 20,
             request_max: 4 << 20,
             readahead_max: 16 << 20,

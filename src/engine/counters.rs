@@ -138,6 +138,14 @@ counters! {
         slots_used,
         /// Segments of the index that are loaded.
         segments_loaded,
+        /// The bytes of memory that the mount may take; 0 where nobody said.
+        memory_budget_bytes,
+        /// Bytes of memory of fetches that are under way or wait for the cache disk.
+        memory_fetch_bytes,
+        /// Bytes of memory that listings take, those that are being read and those that are kept.
+        memory_listing_bytes,
+        /// Bytes of memory that the tables of slots take.
+        memory_table_bytes,
     }
     states {
         /// How the last use of the cache ended.

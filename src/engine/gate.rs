@@ -7,6 +7,9 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use super::sync::Mutex;
 use super::{Cache, FetchJob};
 
+/// The least that a fetch is charged, where the budget is not smaller still: what it takes beside its bytes.
+const LEAST: u64 = 64 << 10;
+
 /// The bytes of one fetch, counted from its start until the last of them is on disk or dropped.
 pub(super) struct Budget {
     cache: Arc<Cache>,
@@ -19,9 +22,11 @@ impl Budget {
     /// What a fetch of so many bytes will be charged. The least charge bounds the number of fetches, and of what comes of
     /// them, as well as their bytes.
     pub(super) fn new(cache: &Arc<Cache>, bytes: u64) -> Self {
+        let budget = cache.config.fetch_budget;
+        let least = (budget / 4096).max((budget / 64).min(LEAST));
         Self {
             cache: Arc::clone(cache),
-            bytes: bytes.max(cache.config.fetch_budget / 4096),
+            bytes: bytes.max(least),
             counted: AtomicBool::new(false),
             streamed: false,
         }
@@ -75,6 +80,11 @@ impl Gate {
             limit,
             state: Mutex::default(),
         }
+    }
+
+    /// The bytes of all fetches in flight.
+    pub(super) fn in_flight(&self) -> u64 {
+        self.state.lock().in_flight
     }
 
     /// Whether a fetch of so many bytes could start now; readahead does not wait for room.

@@ -34,7 +34,6 @@ mod health;
 mod inline;
 mod left;
 mod limits;
-#[cfg(test)]
 mod memory;
 mod network;
 mod op;
@@ -80,6 +79,7 @@ pub use forget::Forgotten;
 pub use free_space::{FreeSpace, Pressure};
 pub use head::Head;
 pub use health::DiskState;
+pub use memory::{Shares, TooLittle};
 pub use network::Network;
 pub use opening::Opening;
 pub use read::Reader;

@@ -6,12 +6,14 @@
 
 mod dir;
 mod http;
+mod room;
 mod slow;
 
 pub use dir::{DirRemote, DirSettings, WallClock};
-pub use http::{Credentials, HttpRemote, HttpSettings, SettingsError};
+pub use http::{Credentials, HttpMemory, HttpRemote, HttpSettings, SettingsError};
 #[cfg(feature = "testing")]
 pub use http::{listing_probe, probe as answer_probe};
+pub use room::{Entries, Held, Room};
 pub use slow::{SlowRemote, SlowSettings};
 
 use std::future::Future;
@@ -51,6 +53,12 @@ pub enum RemoteError {
     /// No answer within the deadline.
     #[error("the remote did not answer within the timeout")]
     TimedOut,
+    /// This process, or the machine, has no file descriptor left to ask with.
+    #[error("larder has no file descriptor left: a higher `ulimit -n` gives it more")]
+    NoDescriptor,
+    /// The answer takes more memory than there is for it; the sentence says how much, and what gives it more.
+    #[error("{0}")]
+    NoMemory(String),
 }
 
 /// One entry of a listing.
@@ -151,7 +159,7 @@ pub trait Remote: Send + Sync + 'static {
     fn stat<'a>(&'a self, name: &'a ObjectName) -> BoxFuture<'a, Result<Facts, RemoteError>>;
 
     /// Everything in a directory, in the remote's order. A remote without directories leaves this out.
-    fn list<'a>(&'a self, _name: &'a ObjectName) -> BoxFuture<'a, Result<Vec<Entry>, RemoteError>> {
+    fn list<'a>(&'a self, _name: &'a ObjectName) -> BoxFuture<'a, Result<Entries, RemoteError>> {
         Box::pin(async { Err(RemoteError::WrongKind) })
     }
 

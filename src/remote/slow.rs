@@ -11,7 +11,7 @@ use bytes::Bytes;
 use parking_lot::Mutex;
 use tokio::time::Instant;
 
-use super::{BoxFuture, Capacity, Entry, Remote, RemoteError, Sink};
+use super::{BoxFuture, Capacity, Entries, Remote, RemoteError, Sink};
 use crate::units::{ByteRange, Facts, ObjectName, Validator};
 
 /// How slow.
@@ -150,7 +150,7 @@ impl Remote for SlowRemote {
         })
     }
 
-    fn list<'a>(&'a self, name: &'a ObjectName) -> BoxFuture<'a, Result<Vec<Entry>, RemoteError>> {
+    fn list<'a>(&'a self, name: &'a ObjectName) -> BoxFuture<'a, Result<Entries, RemoteError>> {
         Box::pin(async move {
             self.round_trip().await;
             self.inner.list(name).await

@@ -8,9 +8,11 @@ use std::collections::VecDeque;
 use std::fs::File;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
 
 use hashbrown::HashMap;
 use parking_lot::Mutex;
+use rustix::io::Errno;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
 use super::ChunkFile;
@@ -19,6 +21,10 @@ use crate::units::SlotId;
 const SHARDS: usize = 16;
 /// The most descriptors that are kept, whatever the process may have.
 const LIMIT_MAX: usize = 16384;
+/// What the daemon has open beside chunk files and the remote's files and sockets.
+const OWN: usize = 24;
+/// The longest that a thread of the disk pool waits for a descriptor: below what makes a disk seem to hang.
+const PATIENCE: Duration = Duration::from_secs(1);
 
 /// Open files by slot.
 #[derive(Debug)]
@@ -150,8 +156,51 @@ impl Shard {
     }
 }
 
-/// Raises this process's limit on open files as far as it may, and returns how many of them chunk files may take.
-pub(super) fn raise_limit() -> usize {
+/// How the descriptors that this process may have are shared out.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct DescriptorShares {
+    /// Chunk files that are kept open.
+    pub chunks: usize,
+    /// What the remote may hold for fetches at a time, sockets or files.
+    pub fetches: usize,
+}
+
+impl DescriptorShares {
+    /// Of `limit` descriptors some are the daemon's own (the device, the index, the log, the runtime); of the rest chunk
+    /// files get a half and fetches a quarter. What is left is for questions and for what is open for a moment.
+    fn of(limit: usize) -> Self {
+        let rest = limit.saturating_sub(OWN);
+        Self {
+            chunks: (rest / 2).clamp(SHARDS, LIMIT_MAX),
+            fetches: (rest / 4).max(2),
+        }
+    }
+}
+
+/// Runs `open`, and again for a while where no descriptor is left. `make_room` is called once, before the second time.
+pub(super) fn patiently<T>(
+    make_room: impl FnOnce(),
+    open: impl Fn() -> Result<T, Errno>,
+) -> Result<T, Errno> {
+    let mut pause = Duration::from_millis(1);
+    let (mut make_room, mut waited) = (Some(make_room), Duration::ZERO);
+    loop {
+        match open() {
+            Err(Errno::MFILE | Errno::NFILE) if waited < PATIENCE => {}
+            other => return other,
+        }
+        if let Some(make_room) = make_room.take() {
+            make_room();
+            continue;
+        }
+        std::thread::sleep(pause);
+        waited += pause;
+        pause = (pause * 2).min(Duration::from_millis(50));
+    }
+}
+
+/// Raises this process's limit on open files as far as it may, and shares them out.
+pub fn raise_descriptor_limit() -> DescriptorShares {
     let Rlimit { maximum, .. } = getrlimit(Resource::Nofile);
     // A refusal leaves the old limit, which is read back below.
     let _ = setrlimit(
@@ -162,9 +211,7 @@ pub(super) fn raise_limit() -> usize {
         },
     );
     let current = getrlimit(Resource::Nofile).current.unwrap_or(u64::MAX);
-    usize::try_from(current / 2)
-        .unwrap_or(LIMIT_MAX)
-        .min(LIMIT_MAX)
+    DescriptorShares::of(usize::try_from(current).unwrap_or(usize::MAX))
 }
 
 #[cfg(test)]
@@ -180,6 +227,34 @@ mod tests {
 
     fn open() -> Arc<File> {
         Arc::new(tempfile::tempfile().unwrap())
+    }
+
+    #[test]
+    fn descriptors_are_shared_out() {
+        let of = |limit| {
+            let shares = DescriptorShares::of(limit);
+            (shares.chunks, shares.fetches)
+        };
+        assert_eq!(of(64), (20, 10));
+        assert_eq!(of(1024), (500, 250));
+        assert_eq!(of(16), (SHARDS, 2));
+        assert_eq!(of(usize::MAX).0, LIMIT_MAX);
+    }
+
+    #[test]
+    fn whoever_finds_no_descriptor_waits_for_one() {
+        let (tries, rooms) = (AtomicUsize::new(0), AtomicUsize::new(0));
+        let open = || match tries.fetch_add(1, Ordering::Relaxed) {
+            0..4 => Err(Errno::MFILE),
+            tried => Ok(tried),
+        };
+        let make_room = || _ = rooms.fetch_add(1, Ordering::Relaxed);
+        assert_eq!(patiently(make_room, open), Ok(4));
+        assert_eq!(rooms.load(Ordering::Relaxed), 1);
+        let refused = || Err::<(), _>(Errno::NOENT);
+        assert_eq!(patiently(|| (), refused), Err(Errno::NOENT));
+        let never = || Err::<(), _>(Errno::NFILE);
+        assert_eq!(patiently(|| (), never), Err(Errno::NFILE));
     }
 
     #[test]

@@ -21,7 +21,7 @@ use rustix::fs::{Advice, AtFlags, Mode, OFlags};
 use rustix::io::{Errno, ReadWriteFlags};
 
 use super::below::{open_below, open_below_now};
-use super::descriptors::{Descriptors, raise_limit};
+use super::descriptors::{Descriptors, patiently, raise_descriptor_limit};
 use super::host::HostIdentity;
 use super::in_memory::is_in_memory;
 use super::layout::{CHUNKS_NAME, chunk_path, parents};
@@ -70,7 +70,7 @@ impl CacheDir {
         host: HostIdentity,
         lock: Option<Lock>,
     ) -> Self {
-        let files = Descriptors::new(raise_limit());
+        let files = Descriptors::new(raise_descriptor_limit().chunks);
         let always_waits = AtomicBool::new(false);
         // With the lock held, what an interrupted resize left was settled.
         let chunks = match lock {
@@ -184,20 +184,14 @@ impl CacheDir {
         self.chunks
     }
 
-    /// Opens a chunk file. Short of descriptors, it gives up cached ones and tries once more.
+    /// Opens a chunk file. Short of descriptors, it gives up cached ones, and waits.
     fn open_chunk(&self, path: &str, flags: OFlags) -> io::Result<File> {
         // The time of a read is of no use, and noting it can wait for a disk that hangs. Only an owner may leave it out.
         let open = || match open_below(&self.dir, path, flags | OFlags::NOATIME) {
             Err(Errno::PERM) => open_below(&self.dir, path, flags),
             other => other,
         };
-        let file = match open() {
-            Err(Errno::MFILE | Errno::NFILE) => {
-                self.files.shrink();
-                open()?
-            }
-            other => other?,
-        };
+        let file = patiently(|| self.files.shrink(), open)?;
         // A file system without advice reads ahead at worst.
         let _ = rustix::fs::fadvise(&file, 0, None, Advice::Random);
         Ok(file)
@@ -284,7 +278,9 @@ impl CacheDir {
         let Some((parent, name)) = path.rsplit_once('/') else {
             return rustix::fs::unlinkat(&self.dir, path, AtFlags::empty());
         };
-        let parent = open_below(&self.dir, parent, OFlags::RDONLY | OFlags::DIRECTORY)?;
+        let flags = OFlags::RDONLY | OFlags::DIRECTORY;
+        let open = || open_below(&self.dir, parent, flags);
+        let parent = patiently(|| self.files.shrink(), open)?;
         rustix::fs::unlinkat(parent, name, AtFlags::empty())
     }
 

@@ -54,7 +54,7 @@ impl CacheDir {
                 }
                 read => read.map(drop),
             },
-            Err(Errno::INVAL) => self.read_index(0, &mut head),
+            Err(Errno::INVAL | Errno::MFILE | Errno::NFILE) => self.read_index(0, &mut head),
             Err(error) => Err(error.into()),
         }
     }

@@ -33,6 +33,7 @@ mod thread_io;
 
 pub use anew::Anew;
 pub use create::{CreateOptions, Progress};
+pub use descriptors::{DescriptorShares, raise_descriptor_limit};
 pub use dir::CacheDir;
 pub use error::CacheDirError;
 pub use files::{ChunkFiles, FoundFile};

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use super::listing::Listing;
 use super::{Answer, Attr, Errno, Vfs, carry_out, errno};
-use crate::remote::{Entry, Remote, RemoteError};
+use crate::remote::{Entries, Entry, Remote, RemoteError};
 use crate::units::{FileKind, ObjectName};
 
 /// One open directory.
@@ -80,7 +80,7 @@ impl Vfs {
     fn listed(
         &self,
         ino: u64,
-        answer: Result<Vec<Entry>, RemoteError>,
+        answer: Result<Entries, RemoteError>,
         at: Duration,
     ) -> Answer<OpenedDir> {
         match answer {

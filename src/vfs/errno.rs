@@ -12,9 +12,11 @@ pub(super) fn of_question(error: &RemoteError) -> Errno {
         RemoteError::Forbidden => Errno::ACCESS,
         // The kernel looks the name up again.
         RemoteError::Changed(_) | RemoteError::WrongKind => Errno::STALE,
-        RemoteError::Unreachable(_) | RemoteError::Untrusted(_) | RemoteError::TimedOut => {
-            Errno::IO
-        }
+        RemoteError::Unreachable(_)
+        | RemoteError::Untrusted(_)
+        | RemoteError::TimedOut
+        | RemoteError::NoDescriptor => Errno::IO,
+        RemoteError::NoMemory(_) => Errno::NOMEM,
         RemoteError::Unlistable(_) => Errno::OPNOTSUPP,
     }
 }
@@ -33,7 +35,11 @@ pub(super) fn of_read(error: &ReadError) -> Errno {
 pub(super) fn says_nothing(error: &RemoteError) -> bool {
     matches!(
         error,
-        RemoteError::Unreachable(_) | RemoteError::Untrusted(_) | RemoteError::TimedOut
+        RemoteError::Unreachable(_)
+            | RemoteError::Untrusted(_)
+            | RemoteError::TimedOut
+            | RemoteError::NoDescriptor
+            | RemoteError::NoMemory(_)
     )
 }
 
@@ -48,6 +54,10 @@ mod tests {
         assert_eq!(of_question(&RemoteError::Forbidden), Errno::ACCESS);
         assert_eq!(of_question(&unreachable), Errno::IO);
         assert_eq!(of_question(&RemoteError::WrongKind), Errno::STALE);
+        let large = RemoteError::NoMemory("more than there is".into());
+        assert_eq!(of_question(&large), Errno::NOMEM);
+        assert_eq!(of_question(&RemoteError::NoDescriptor), Errno::IO);
+        assert!(says_nothing(&large) && says_nothing(&RemoteError::NoDescriptor));
         assert!(says_nothing(&unreachable) && says_nothing(&RemoteError::TimedOut));
         assert!(!says_nothing(&RemoteError::NotFound) && !says_nothing(&RemoteError::Forbidden));
         assert_eq!(of_read(&ReadError::Stale), Errno::STALE);

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::remote::{Entry, Listed};
+use crate::remote::{Entries, Entry, Held, Listed};
 
 /// A listing, in the remote's order, with a way to find a name in it.
 #[derive(Debug)]
@@ -12,13 +12,15 @@ pub(super) struct Listing {
     entries: Vec<Entry>,
     /// Indices into `entries`, by name.
     by_name: Vec<u32>,
+    /// The room that they take.
+    _held: Option<Held>,
 }
 
 impl Listing {
     /// The listing that was asked for at `at`. Names that cannot be names are left out, and so is all but the first of
     /// two equal ones: a remote may be wrong, the kernel must not be.
-    pub(super) fn new(entries: Vec<Entry>, at: Duration) -> Self {
-        let mut entries: Vec<Entry> = entries;
+    pub(super) fn new(entries: impl Into<Entries>, at: Duration) -> Self {
+        let (mut entries, held) = entries.into().into_parts();
         entries.retain(|entry| is_name(&entry.name));
         entries.truncate(u32::MAX as usize);
         let sorted = |entries: &[Entry]| {
@@ -51,6 +53,7 @@ impl Listing {
             at,
             entries,
             by_name,
+            _held: held,
         }
     }
 
@@ -96,7 +99,7 @@ mod tests {
         let long = [b'x'; 256];
         let names: [&[u8]; 9] = [b"b", b"a", b"", b"..", b"x/y", b"a", b"\xff\n", &long, b"c"];
         let entries = names.iter().zip(0..).map(|(name, size)| entry(name, size));
-        let listing = Listing::new(entries.collect(), Duration::ZERO);
+        let listing = Listing::new(entries.collect::<Vec<_>>(), Duration::ZERO);
         let order: Vec<&[u8]> = (0..listing.len())
             .map(|i| &*listing.get(i).unwrap().name)
             .collect();

@@ -132,7 +132,12 @@ impl Vfs {
             silence: Silence::default(),
             trouble: Trouble::default(),
             ttl,
-            table: Mutex::new(Table::new(facts, asked, ttl, lists_all)),
+            table: Mutex::new(Table::new(
+                facts,
+                (asked, ttl),
+                lists_all,
+                options.listed_max,
+            )),
             files: RwLock::default(),
             dirs: RwLock::default(),
             next_handle: AtomicU64::new(1),

@@ -75,6 +75,8 @@ pub struct VfsOptions {
     pub cache_dir: Vec<u8>,
     /// Who owns what is shown.
     pub owner: Owner,
+    /// How many entries of listings are kept at most.
+    pub listed_max: usize,
 }
 
 #[cfg(test)]

@@ -149,6 +149,7 @@ impl Mounted {
             stats: wish.stats,
             cache_dir: cache_path.into_os_string().into_encoded_bytes(),
             owner: Owner::default(),
+            listed_max: 1 << 20,
         };
         let vfs = Vfs::new(source, remote, network, options).unwrap();
         let settings = MountSettings {

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use larder::remote::{BoxFuture, Entry, Remote, RemoteError, Sink};
+use larder::remote::{BoxFuture, Entries, Remote, RemoteError, Sink};
 use larder::units::{ByteRange, Facts, ObjectName, Validator};
 use larder::vfs::MetadataTtl;
 use parking_lot::Mutex;
@@ -46,7 +46,7 @@ impl Remote for Failing {
             self.inner.stat(name).await
         })
     }
-    fn list<'a>(&'a self, name: &'a ObjectName) -> BoxFuture<'a, Result<Vec<Entry>, RemoteError>> {
+    fn list<'a>(&'a self, name: &'a ObjectName) -> BoxFuture<'a, Result<Entries, RemoteError>> {
         Box::pin(async move {
             self.asked().await?;
             self.inner.list(name).await

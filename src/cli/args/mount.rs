@@ -68,6 +68,10 @@ pub(in crate::cli) struct MountArgs {
     /// gives back until RUN is free, and takes nothing meanwhile; below STOP it makes haste
     #[arg(long, value_name = "SHARE", default_value = "10/7/3", value_parser = parse_free_space)]
     pub free_space_ratio: FreeSpace,
+    /// The memory that the mount may take, for fetches, listings and the tables of its index together [default: half of what
+    /// its control group or the machine has]
+    #[arg(long, value_name = "SIZE", value_parser = parse_size)]
+    pub memory: Option<u64>,
     /// Chunk slots of a new cache [default: after its size]; larder resize changes those of one that exists
     #[arg(long, value_name = "N")]
     pub slots: Option<u64>,

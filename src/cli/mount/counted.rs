@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use crate::remote::{BoxFuture, Capacity, Entry, Remote, RemoteError, Sink};
+use crate::remote::{BoxFuture, Capacity, Entries, Remote, RemoteError, Sink};
 use crate::units::{ByteRange, Facts, ObjectName, Validator};
 
 /// Passes everything on.
@@ -49,7 +49,7 @@ impl Remote for Counted {
         self.count().stat(name)
     }
 
-    fn list<'a>(&'a self, name: &'a ObjectName) -> BoxFuture<'a, Result<Vec<Entry>, RemoteError>> {
+    fn list<'a>(&'a self, name: &'a ObjectName) -> BoxFuture<'a, Result<Entries, RemoteError>> {
         self.count().list(name)
     }
 

@@ -16,6 +16,7 @@ use serde_json::Value;
 
 use super::counted::Counted;
 use super::exposition::{About, exposition};
+use super::memory::{self, Budget};
 use super::metrics;
 use super::origin::{Looked, Opened};
 use super::plan::Plan;
@@ -24,9 +25,9 @@ use super::signals::Held;
 use super::{background, cache, origin};
 use crate::cli::args::MountArgs;
 use crate::cli::error::{Exit, Failure};
-use crate::engine::{Cache, Config, DiskPool, Ground, Network, SystemClock};
+use crate::engine::{Cache, Config, DiskPool, Ground, Network, Shares, SystemClock};
 use crate::fuse::{FuseMount, MountError, MountSettings, Unmounter};
-use crate::remote::Remote;
+use crate::remote::{HttpMemory, Remote, Room};
 use crate::storage::{CacheDir, HostIdentity};
 use crate::vfs::{Vfs, VfsOptions};
 
@@ -52,14 +53,27 @@ pub(super) fn run(args: &MountArgs, plan: &Plan, reporter: &mut Reporter) -> Res
         .as_deref()
         .map(metrics::Bound::take)
         .transpose()?;
+    memory::tune_allocator();
+    let budget = Budget::new(args.memory);
+    // Too little for any cache is refused before one is made.
+    let most = budget.share(0)?;
+    let listings = Room::new(most.listings);
+    let web = HttpMemory {
+        listings: Arc::clone(&listings),
+        in_flight: most.in_flight(),
+    };
     let network = Arc::new(Network::new(args.timeout, REMOTE_THREADS)?);
     let mut notes = plan.notes.clone();
-    let looked = origin::look(args, plan, &network, &mut notes)?;
+    let looked = origin::look(args, plan, &network, web, &mut notes)?;
     let disk = cache::open(args, &plan.cache_dir, reporter)?;
+    let slots = disk.superblock().geometry.n_slots();
+    let shares = budget.share(u64::from(slots))?;
+    listings.narrow(shares.listings);
     for note in &notes {
         reporter.tell(Report::Note(note.clone()))?;
     }
-    let daemon = Daemon::open(args, plan, disk, network, looked)?;
+    let memory = Memory { shares, listings };
+    let daemon = Daemon::open(args, plan, (disk, network, memory), looked)?;
     if let Some(sentence) = daemon.cache.last_stop().sentence() {
         reporter.tell(Report::Note(format!("cache: {sentence}")))?;
     }
@@ -189,18 +203,25 @@ struct Daemon {
     network: Arc<Network>,
     origin: Opened,
     clock: Arc<SystemClock>,
+    shares: Shares,
+}
+
+/// What the mount may take of memory.
+struct Memory {
+    shares: Shares,
+    listings: Arc<Room>,
 }
 
 impl Daemon {
     fn open(
         args: &MountArgs,
         plan: &Plan,
-        disk: Arc<CacheDir>,
-        network: Arc<Network>,
+        (disk, network, memory): (Arc<CacheDir>, Arc<Network>, Memory),
         looked: Option<Looked>,
     ) -> Result<Self, Failure> {
+        let Memory { shares, listings } = memory;
         let clock = Arc::new(SystemClock::default());
-        let origin = origin::open(args, plan, &clock, looked)?;
+        let origin = origin::open(args, plan, &clock, &listings, looked)?;
         let pool = Arc::new(DiskPool::for_one_disk()?);
         let ground = Ground {
             host: HostIdentity::read(&*disk),
@@ -214,8 +235,10 @@ impl Daemon {
             verify: args.verify.into(),
             scrub_rate: args.scrub_rate.limit(),
             free_space: args.free_space_ratio,
+            listings,
             ..Config::default()
         };
+        let config = shares.bound(config);
         let cache =
             Cache::open(ground, config).map_err(|e| cache::engine_failure(&plan.cache_dir, &e))?;
         Ok(Self {
@@ -225,6 +248,7 @@ impl Daemon {
             network,
             origin,
             clock,
+            shares,
         })
     }
 
@@ -235,7 +259,8 @@ impl Daemon {
             salt,
             requests,
         } = &self.origin;
-        let fetcher = self.network.fetcher(Arc::clone(remote) as _, *requests);
+        let requests = self.shares.requests(*requests);
+        let fetcher = self.network.fetcher(Arc::clone(remote) as _, requests);
         let chunks = args.chunk_size.clone();
         let source = self.cache.source(remote.identity(), salt, fetcher, chunks);
         let options = VfsOptions {
@@ -244,6 +269,7 @@ impl Daemon {
             stats: Arc::clone(stats),
             cache_dir: plan.cache_dir.as_os_str().as_encoded_bytes().to_vec(),
             owner: plan.owner,
+            listed_max: self.shares.listed(),
         };
         Vfs::new(
             source,

@@ -5,6 +5,7 @@ mod cache;
 mod counted;
 mod daemon;
 mod exposition;
+mod memory;
 mod metrics;
 mod origin;
 mod owner;

@@ -9,9 +9,10 @@ use crate::cli::args::MountArgs;
 use crate::cli::error::{Exit, Failure};
 use crate::engine::{Clock, Network, SystemClock};
 use crate::remote::{
-    DirRemote, DirSettings, HttpRemote, HttpSettings, Remote, RemoteError, SettingsError,
-    SlowRemote, SlowSettings,
+    DirRemote, DirSettings, HttpMemory, HttpRemote, HttpSettings, Remote, RemoteError, Room,
+    SettingsError, SlowRemote, SlowSettings,
 };
+use crate::storage::raise_descriptor_limit;
 
 /// Ranged reads at a time.
 const DIR_REQUESTS: usize = 32;
@@ -35,6 +36,7 @@ pub(super) fn look(
     args: &MountArgs,
     plan: &Plan,
     network: &Network,
+    memory: HttpMemory,
     notes: &mut Vec<String>,
 ) -> Result<Option<Looked>, Failure> {
     let Origin::Web(web) = &plan.origin else {
@@ -48,6 +50,7 @@ pub(super) fn look(
         timeout: args.timeout,
         uid,
         gid,
+        memory,
     };
     let mut remote = HttpRemote::new(&web.url, settings).map_err(|error| match error {
         SettingsError::Url(_) => Failure::new(Exit::Remote, error),
@@ -67,6 +70,7 @@ pub(super) fn open(
     args: &MountArgs,
     plan: &Plan,
     clock: &Arc<SystemClock>,
+    listings: &Arc<Room>,
     looked: Option<Looked>,
 ) -> Result<Opened, Failure> {
     let (remote, salt, requests): (Arc<dyn Remote>, _, _) = match (&plan.origin, looked) {
@@ -80,6 +84,7 @@ pub(super) fn open(
                 settle: args.settle,
                 hidden: vec![plan.dir.clone(), plan.cache_dir.clone()],
                 clock: Arc::new(move || wall.wall()),
+                listings: Arc::clone(listings),
             };
             let dir = DirRemote::open(path, settings).map_err(|e| Failure::new(Exit::Remote, e))?;
             // What one user may read, another may not: their cached bytes are kept apart.
@@ -103,7 +108,7 @@ pub(super) fn open(
     Ok(Opened {
         remote: Arc::new(Counted::new(remote)),
         salt,
-        requests,
+        requests: requests.min(raise_descriptor_limit().fetches),
     })
 }
 

@@ -20,6 +20,7 @@ pub(in crate::cli) fn summary(stats: &Value) -> String {
             ),
         ),
         ("cache", cache(stats)),
+        ("memory", memory(stats)),
     ];
     lines.extend(counted(stats));
     lines.push(("disk", disk(stats)));
@@ -93,6 +94,18 @@ fn cache(stats: &Value) -> String {
         show_ratio(used, capacity.saturating_sub(used)),
         show_size(n("index_bytes")),
         stats["cache_dir"].as_str().unwrap_or("?")
+    )
+}
+
+/// What is used of the memory that the mount may take.
+fn memory(stats: &Value) -> String {
+    let n = |name: &str| stats[name].as_u64().unwrap_or_default();
+    format!(
+        "at most {}; {} for fetches, {} for listings, {} for tables",
+        show_size(n("memory_budget_bytes")),
+        show_size(n("memory_fetch_bytes")),
+        show_size(n("memory_listing_bytes")),
+        show_size(n("memory_table_bytes"))
     )
 }
 

@@ -7,7 +7,6 @@
 const WAYS: usize = 8;
 
 /// What a place costs here.
-#[cfg(test)]
 pub(super) const BYTES_PER_PLACE: usize = size_of::<u64>();
 
 /// As many fingerprints as the segment has places, about.

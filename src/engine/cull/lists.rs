@@ -16,7 +16,6 @@ struct Entry {
 }
 
 /// What a place costs here.
-#[cfg(test)]
 pub(super) const BYTES_PER_PLACE: usize = size_of::<Entry>();
 
 /// The two ends of a queue, and what is in it.

@@ -32,7 +32,6 @@ pub(super) fn chosen(places: u32) -> Box<dyn Policy> {
 }
 
 /// What the policy keeps for each place, whether it has a tenant or not.
-#[cfg(test)]
 pub(super) const BYTES_PER_PLACE: usize = lists::BYTES_PER_PLACE + ghosts::BYTES_PER_PLACE;
 
 /// Which chunk goes first.

@@ -5,6 +5,7 @@ use std::os::fd::BorrowedFd;
 
 use parking_lot::Mutex;
 use rustix::fs::{FileType, Stat};
+use rustix::io::Errno;
 
 use crate::units::{Facts, FileKind, Timestamp, Validator};
 
@@ -47,27 +48,32 @@ fn traits_of(magic: u64) -> Traits {
 pub(super) struct FileSystems(Mutex<HashMap<u64, Traits>>);
 
 impl FileSystems {
-    /// The traits of the file system that `stat` lies on; `fd` is a descriptor on it, or opens one.
+    /// The traits of the file system that `stat` lies on; `fd` is a descriptor on it, or opens one. Errors where no
+    /// descriptor is left to ask with.
     pub(super) fn traits<Fd: std::os::fd::AsFd>(
         &self,
         stat: &Stat,
-        fd: impl FnOnce() -> Option<Fd>,
-    ) -> Traits {
+        fd: impl FnOnce() -> Result<Fd, Errno>,
+    ) -> Result<Traits, Errno> {
         let device = stat.st_dev;
         if let Some(known) = self.0.lock().get(&device) {
-            return *known;
+            return Ok(*known);
         }
-        let magic = fd().and_then(|fd| magic(fd.as_fd()));
+        let magic = match fd() {
+            Err(error @ (Errno::MFILE | Errno::NFILE)) => return Err(error),
+            Err(_) => None,
+            Ok(fd) => magic(fd.as_fd()),
+        };
         // What cannot be asked is held to nothing, and asked again the next time.
         let Some(magic) = magic else {
-            return Traits {
+            return Ok(Traits {
                 keeps_inodes: false,
                 leases_tell: false,
-            };
+            });
         };
         let traits = traits_of(magic);
         self.0.lock().insert(device, traits);
-        traits
+        Ok(traits)
     }
 }
 

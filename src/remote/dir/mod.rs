@@ -6,6 +6,7 @@
 //! blocking threads, whose number is bounded.
 
 mod beneath;
+mod blocking;
 mod facts;
 mod fetch;
 mod settle;
@@ -21,8 +22,10 @@ use std::time::Duration;
 use rustix::fs::{AtFlags, Dir, Mode, OFlags};
 use rustix::io::Errno;
 
+use self::blocking::blocking;
 use self::facts::{FileSystems, Traits};
-use super::{BoxFuture, Capacity, Entry, Listed, Remote, RemoteError, Sink};
+use super::room::{self, Held};
+use super::{BoxFuture, Capacity, Entries, Entry, Listed, Remote, RemoteError, Room, Sink};
 use crate::units::{ByteRange, Facts, FileKind, ObjectName, Validator};
 
 /// What tells the time since 1970.
@@ -37,15 +40,18 @@ pub struct DirSettings {
     pub hidden: Vec<PathBuf>,
     /// The clock that ages are measured with.
     pub clock: WallClock,
+    /// The room that listings share.
+    pub listings: Arc<Room>,
 }
 
 impl DirSettings {
-    /// The defaults: 60 s to settle, nothing hidden.
+    /// The defaults: 60 s to settle, nothing hidden, whatever room listings want.
     pub fn new(clock: WallClock) -> Self {
         Self {
             settle: Duration::from_secs(60),
             hidden: Vec::new(),
             clock,
+            listings: Room::unlimited(),
         }
     }
 }
@@ -63,6 +69,13 @@ struct Tree {
     clock: WallClock,
     hidden: Vec<Hidden>,
     file_systems: FileSystems,
+    listings: Arc<Room>,
+}
+
+/// A listing that was read, or how much room it wanted when there was none.
+enum Read {
+    Whole(Entries),
+    Outgrown(u64),
 }
 
 /// A directory that is not looked into; its facts are those of the moment when the tree was opened, and none where it
@@ -107,6 +120,7 @@ impl DirRemote {
             clock: settings.clock,
             hidden: Vec::new(),
             file_systems: FileSystems::default(),
+            listings: settings.listings,
         };
         for path in &settings.hidden {
             if let Some(name) = name_within(&canonical, path) {
@@ -159,15 +173,19 @@ impl Tree {
 
     fn facts_of(&self, fd: &OwnedFd) -> Result<(Facts, Traits), RemoteError> {
         let stat = rustix::fs::fstat(fd).map_err(remote_error)?;
-        let traits = self.file_systems.traits(&stat, || Some(fd));
+        let traits = self
+            .file_systems
+            .traits(&stat, || Ok(fd))
+            .map_err(remote_error)?;
         let facts = facts::facts(&stat, traits).ok_or(RemoteError::WrongKind)?;
         Ok((facts, traits))
     }
 
-    fn list(&self, name: &ObjectName) -> Result<Vec<Entry>, RemoteError> {
+    fn list(&self, name: &ObjectName) -> Result<Read, RemoteError> {
         if let Some(answer) = self.hidden(name) {
-            return answer.map(|_| Vec::new());
+            return answer.map(|_| Read::Whole(Entries::default()));
         }
+        let (mut held, mut size) = (Held::nothing(&self.listings), 0);
         let flags = OFlags::RDONLY | OFlags::DIRECTORY;
         let fd =
             beneath::open(self.root.as_fd(), name.as_bytes(), flags).map_err(
@@ -185,28 +203,35 @@ impl Tree {
             }
             let facts = match self.hidden(&name.child(entry_name)) {
                 Some(answer) => answer.ok(),
-                None => self.entry_facts(fd.as_fd(), entry_name, entry.file_type()),
+                None => self.entry_facts(fd.as_fd(), entry_name, entry.file_type())?,
             };
             entries.extend(facts.map(|facts| Entry {
                 name: entry_name.into(),
                 listed: Listed::Facts(facts),
             }));
+            size += entries.last().map_or(0, room::cost);
+            // Where a vector has grown it is half empty.
+            if !held.try_grow(2 * size)? {
+                return Ok(Read::Outgrown(2 * size));
+            }
         }
-        Ok(entries)
+        Ok(Read::Whole(Entries::new(entries, held)))
     }
 
-    /// The facts of one name in an open directory; `None` where it is gone by now.
+    /// The facts of one name in an open directory; `None` where it is gone by now. Errors where the process has no
+    /// descriptor left: another answer would say less of the file than another time, and so be another version.
     fn entry_facts(
         &self,
         dir: BorrowedFd<'_>,
         name: &[u8],
         listed_as: rustix::fs::FileType,
-    ) -> Option<Facts> {
+    ) -> Result<Option<Facts>, RemoteError> {
         let flags = AtFlags::SYMLINK_NOFOLLOW | AtFlags::NO_AUTOMOUNT;
-        match rustix::fs::statat(dir, name, flags) {
+        let facts = match rustix::fs::statat(dir, name, flags) {
             Ok(stat) => {
-                let open = || beneath::open(dir, name, OFlags::PATH).ok();
-                facts::facts(&stat, self.file_systems.traits(&stat, open))
+                let open = || beneath::open(dir, name, OFlags::PATH);
+                let traits = self.file_systems.traits(&stat, open);
+                facts::facts(&stat, traits.map_err(remote_error)?)
             }
             Err(Errno::NOENT) => None,
             Err(error) => {
@@ -214,7 +239,8 @@ impl Tree {
                 tracing::debug!("cannot stat {shown} in a directory of the remote: {error}");
                 facts::kind(listed_as).map(Facts::unknown)
             }
-        }
+        };
+        Ok(facts)
     }
 
     fn read_link(&self, name: &ObjectName) -> Result<Vec<u8>, RemoteError> {
@@ -250,19 +276,27 @@ fn remote_error(error: Errno) -> RemoteError {
         Errno::STALE => RemoteError::NotFound,
         Errno::ACCESS | Errno::PERM => RemoteError::Forbidden,
         Errno::NXIO | Errno::ISDIR => RemoteError::WrongKind,
+        Errno::MFILE | Errno::NFILE => RemoteError::NoDescriptor,
         other => RemoteError::Unreachable(other.to_string()),
     }
 }
 
-/// Runs what may block on a thread for it.
-async fn blocking<T: Send + 'static>(
-    work: impl FnOnce() -> Result<T, RemoteError> + Send + 'static,
-) -> Result<T, RemoteError> {
-    match tokio::task::spawn_blocking(work).await {
-        Ok(result) => result,
-        Err(error) => Err(RemoteError::Unreachable(format!(
-            "a request to the directory was aborted: {error}"
-        ))),
+/// Lists a directory. One that finds no room for its entries waits for the turn and reads it once more, with twice as much
+/// free at first.
+async fn list(tree: &Arc<Tree>, name: &ObjectName) -> Result<Entries, RemoteError> {
+    let mut turn = None;
+    loop {
+        let (ground, name) = (Arc::clone(tree), name.clone());
+        match blocking(move || ground.list(&name)).await? {
+            Read::Whole(entries) => return Ok(entries),
+            Read::Outgrown(wanted) => {
+                let listings = &tree.listings;
+                if turn.is_none() {
+                    turn = Some(listings.turn().await);
+                }
+                listings.wait_for(listings.at_most(2 * wanted)).await?;
+            }
+        }
     }
 }
 
@@ -276,9 +310,8 @@ impl Remote for DirRemote {
         Box::pin(blocking(move || tree.stat(&name)))
     }
 
-    fn list<'a>(&'a self, name: &'a ObjectName) -> BoxFuture<'a, Result<Vec<Entry>, RemoteError>> {
-        let (tree, name) = (Arc::clone(&self.tree), name.clone());
-        Box::pin(blocking(move || tree.list(&name)))
+    fn list<'a>(&'a self, name: &'a ObjectName) -> BoxFuture<'a, Result<Entries, RemoteError>> {
+        Box::pin(list(&self.tree, name))
     }
 
     fn read_link<'a>(

@@ -9,6 +9,7 @@
 //! * No sentence made here has a URL in it: a redirect's may be a secret.
 
 use std::error::Error;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
@@ -21,7 +22,7 @@ use super::clients::{Clients, Network};
 use super::reach::Reach;
 use super::trouble::{self, Trouble};
 use super::{HttpSettings, SettingsError, names};
-use crate::remote::RemoteError;
+use crate::remote::{RemoteError, Room};
 
 /// How many redirects in a row are followed.
 const HOPS: usize = 10;
@@ -29,10 +30,8 @@ const HOPS: usize = 10;
 const CONNECT: Duration = Duration::from_secs(10);
 /// A body that nobody reads is read to its end up to this many bytes, so that its connection can be used again.
 const DRAINED: u64 = 16 << 10;
-/// Bytes in flight of one response over HTTP/2: enough for a gigabit at 60 ms.
+/// Bytes in flight of one response over HTTP/2, where memory allows: enough for a gigabit at 60 ms.
 const STREAM_WINDOW: u32 = 8 << 20;
-/// Bytes in flight of all responses of one connection over HTTP/2.
-const CONNECTION_WINDOW: u32 = 32 << 20;
 
 /// What is asked.
 pub(super) struct Question<'a> {
@@ -99,6 +98,7 @@ pub(super) struct Connections {
     clients: Clients,
     base: Url,
     own: HeaderMap,
+    listings: Arc<Room>,
     /// The mounted server has answered: whatever it says later, it is a web server.
     has_answered: AtomicBool,
 }
@@ -130,11 +130,17 @@ impl Connections {
         // Fails where a provider is installed already, and then that one serves as well.
         let _ = rustls::crypto::ring::default_provider().install_default();
         Ok(Self {
-            clients: Clients::new(base, more, settings.timeout, network)?,
+            clients: Clients::new(base, more, settings, network)?,
             base: base.clone(),
             own: super::secrets::headers(settings)?,
+            listings: Arc::clone(&settings.memory.listings),
             has_answered: AtomicBool::new(false),
         })
+    }
+
+    /// The room that listings share.
+    pub(super) fn listings(&self) -> &Arc<Room> {
+        &self.listings
     }
 
     /// Whether an answer from `url` is one of the server that is mounted, and not of one that it redirects to.
@@ -240,7 +246,7 @@ impl Connections {
     }
 }
 
-pub(super) fn builder(timeout: Duration) -> ClientBuilder {
+pub(super) fn builder(timeout: Duration, in_flight: u32) -> ClientBuilder {
     Client::builder()
         .user_agent(concat!("larder/", env!("CARGO_PKG_VERSION")))
         .redirect(Policy::none())
@@ -250,8 +256,8 @@ pub(super) fn builder(timeout: Duration) -> ClientBuilder {
         .connect_timeout(CONNECT.min(timeout))
         .pool_max_idle_per_host(64)
         .pool_idle_timeout(Duration::from_secs(60))
-        .http2_initial_stream_window_size(STREAM_WINDOW)
-        .http2_initial_connection_window_size(CONNECTION_WINDOW)
+        .http2_initial_stream_window_size(STREAM_WINDOW.min(in_flight))
+        .http2_initial_connection_window_size(in_flight)
         .http2_keep_alive_interval(Duration::from_secs(10))
         .http2_keep_alive_timeout(Duration::from_secs(10))
 }

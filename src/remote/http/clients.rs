@@ -16,9 +16,9 @@ use reqwest::dns::{Addrs, Name, Resolve, Resolving};
 use reqwest::tls::Certificate;
 use reqwest::{Client, ClientBuilder, Response, Url};
 
-use super::SettingsError;
 use super::client::{builder, sentence};
 use super::reach::{self, Reach, TooNear};
+use super::{HttpSettings, SettingsError};
 use crate::remote::BoxFuture;
 
 /// What the machine says of names and addresses.
@@ -61,6 +61,7 @@ pub(super) struct Clients {
     proxies: Matcher,
     trust: Trust,
     timeout: Duration,
+    in_flight: u32,
 }
 
 /// Whose certificates are believed.
@@ -82,18 +83,19 @@ impl Clients {
     pub(super) fn new(
         base: &Url,
         more: Vec<Certificate>,
-        timeout: Duration,
+        settings: &HttpSettings,
         network: Network,
     ) -> Result<Self, SettingsError> {
+        let (timeout, in_flight) = (settings.timeout, settings.memory.in_flight);
         let mut trust = Trust {
             more,
             only_more: false,
         };
-        let home = match trust.of(builder(timeout)).build() {
+        let home = match trust.of(builder(timeout, in_flight)).build() {
             // A machine without any certificates can still ask a server without TLS, or one of its own.
             Err(_) if base.scheme() == "http" || !trust.more.is_empty() => {
                 trust.only_more = true;
-                trust.of(builder(timeout)).build()
+                trust.of(builder(timeout, in_flight)).build()
             }
             built => built,
         };
@@ -104,6 +106,7 @@ impl Clients {
             proxies: Matcher::from_system(),
             trust,
             timeout,
+            in_flight,
         })
     }
 
@@ -127,7 +130,7 @@ impl Clients {
             return Ok(client);
         }
         let network = self.network.clone();
-        let guard = builder(self.timeout).dns_resolver(Guard { from, network });
+        let guard = builder(self.timeout, self.in_flight).dns_resolver(Guard { from, network });
         let client = self.trust.of(guard).build()?;
         Ok(place.get_or_init(|| client))
     }

@@ -16,11 +16,15 @@ use super::client::{Question, Reply, drain, sentence};
 use super::listing::{self, Item, Listing, Style};
 use super::patience::Patience;
 use super::{facts, names, web::Web};
-use crate::remote::{Entry, Listed, RemoteError};
+use crate::remote::{Entries, Entry, Held, Listed, RemoteError};
 use crate::units::{FileKind, ObjectName, Timestamp};
 
 /// The longest listing, in bytes.
 const BODY_MAX: usize = 256 << 20;
+/// So many times its length a listing may take in memory while its names are taken out of it: JSON, and pages.
+const COSTS: [u64; 2] = [5, 9];
+/// Room is taken for so many bytes of a listing at a time.
+const STEP: u64 = 64 << 10;
 /// How many entries are asked for their facts at a time.
 const HEADS_AT_ONCE: usize = 16;
 /// So many names that cannot be shown are logged of one listing.
@@ -31,12 +35,22 @@ pub(super) struct Page {
     pub(super) body: Vec<u8>,
     /// What it lists, if it is a listing.
     pub(super) listing: Option<Listing>,
+    /// The room for it.
+    held: Held,
+}
+
+/// A body that was read, or why it was not.
+enum Read {
+    Whole(Vec<u8>),
+    Broke(String),
+    /// There was no room for it.
+    Outgrown,
 }
 
 /// The entries of a directory.
-pub(super) async fn list(web: &Arc<Web>, name: &ObjectName) -> Result<Vec<Entry>, RemoteError> {
+pub(super) async fn list(web: &Arc<Web>, name: &ObjectName) -> Result<Entries, RemoteError> {
     if let Some((only, _)) = &web.site.only {
-        return list_only(web, name, only).await;
+        return list_only(web, name, only).await.map(Entries::from);
     }
     let url = names::with_slash(&web.url_of(name)?);
     let page = match page(&url, web.site.query, &mut web.patience()).await {
@@ -46,16 +60,23 @@ pub(super) async fn list(web: &Arc<Web>, name: &ObjectName) -> Result<Vec<Entry>
         }
         other => other?,
     };
-    let Some(listing) = page.listing else {
+    let Page {
+        body,
+        listing,
+        held,
+    } = page;
+    drop(body);
+    let Some(listing) = listing else {
         let why = "the server's answer is not a directory listing".into();
         return Err(RemoteError::Unlistable(why));
     };
     log_unshowable(name, &listing);
     let entries = entries(web, listing);
-    match web.site.style {
-        Style::Exact => with_facts(web, name, entries).await,
-        Style::Names => Ok(entries),
-    }
+    let entries = match web.site.style {
+        Style::Exact => with_facts(web, name, entries).await?,
+        Style::Names => entries,
+    };
+    Ok(Entries::new(entries, held))
 }
 
 /// The listing of a mount of one file.
@@ -86,6 +107,8 @@ pub(super) async fn page(
     // Caddy answers whoever names JSON with a listing of its own form; nginx and dufs do not look at this.
     let accept = HeaderValue::from_static("text/html, */*;q=0.8");
     headers.insert(ACCEPT, accept);
+    let listings = Arc::clone(patience.listings());
+    let (mut held, mut turn) = (Held::nothing(&listings), None);
     loop {
         let question = Question::get(&asked, headers.clone());
         let response = match patience.ask(&question).await? {
@@ -105,29 +128,50 @@ pub(super) async fn page(
         let kind = response.headers().get(CONTENT_TYPE);
         let kind = kind.and_then(|kind| kind.to_str().ok()).unwrap_or_default();
         let kind = kind.to_owned();
-        match body(response, patience).await? {
-            Ok(body) => {
+        let [json, page] = COSTS;
+        let cost = if kind.contains("json") { json } else { page };
+        match body(response, patience, (&mut held, cost), turn.is_some()).await? {
+            Read::Whole(body) => {
                 let listing = listing::parse(url, &kind, &body);
-                return Ok(Page { body, listing });
+                return Ok(Page {
+                    body,
+                    listing,
+                    held,
+                });
             }
-            Err(why) => patience.pause(why).await?,
+            Read::Broke(why) => patience.pause(why).await?,
+            // Nobody waits with something half done: it is asked for once more when it is its turn.
+            Read::Outgrown => {
+                held.shrink(0);
+                turn = Some(listings.turn().await);
+                patience.progress();
+            }
         }
     }
 }
 
-/// The whole body, or why it broke off.
+/// The whole body, or why there is none. It waits for room only where it has the turn.
 async fn body(
     mut response: Response,
     patience: &mut Patience<'_>,
-) -> Result<Result<Vec<u8>, String>, RemoteError> {
+    (held, cost): (&mut Held, u64),
+    has_turn: bool,
+) -> Result<Read, RemoteError> {
     let mut body = Vec::new();
     loop {
-        match tokio::time::timeout(patience.limit(), response.chunk()).await {
-            Ok(Ok(Some(bytes))) => body.extend_from_slice(&bytes),
-            Ok(Ok(None)) => return Ok(Ok(body)),
-            Ok(Err(error)) => return Ok(Err(sentence(error))),
-            Err(_) => return Ok(Err("the answer stalled".into())),
+        let bytes = match tokio::time::timeout(patience.limit(), response.chunk()).await {
+            Ok(Ok(Some(bytes))) => bytes,
+            Ok(Ok(None)) => return Ok(Read::Whole(body)),
+            Ok(Err(error)) => return Ok(Read::Broke(sentence(error))),
+            Err(_) => return Ok(Read::Broke("the answer stalled".into())),
+        };
+        let room = ((body.len() + bytes.len()) as u64).next_multiple_of(STEP) * cost;
+        match has_turn {
+            true => held.grow(room).await?,
+            false if held.try_grow(room)? => {}
+            false => return Ok(Read::Outgrown),
         }
+        body.extend_from_slice(&bytes);
         if body.len() > BODY_MAX {
             let why = format!("the listing is larger than {} MiB", BODY_MAX >> 20);
             return Err(RemoteError::Unlistable(why));
@@ -167,10 +211,10 @@ fn shown_or_nameless(shown: &str) -> &str {
 
 fn entries(web: &Web, listing: Listing) -> Vec<Entry> {
     let style = listing.style;
-    let mut seen = HashSet::new();
+    // Each name comes once: the parsers see to it.
     let items = listing.entries.into_iter();
     items
-        .filter(|item| names::is_name(&item.name) && seen.insert(item.name.clone()))
+        .filter(|item| names::is_name(&item.name))
         .map(|item| Entry {
             listed: listed(web, style, &item),
             name: item.name,

@@ -41,7 +41,7 @@ use reqwest::header::{HeaderName, HeaderValue};
 use self::clients::Network;
 use self::listing::Style;
 use self::web::Web;
-use super::{BoxFuture, Entry, Remote, RemoteError, Sink};
+use super::{BoxFuture, Entries, Remote, RemoteError, Room, Sink};
 use crate::units::{ByteRange, Facts, ObjectName, Validator};
 
 /// A user name and its password, for basic authentication: bytes of whatever encoding the server expects.
@@ -68,6 +68,26 @@ pub struct HttpSettings {
     pub uid: u32,
     /// The group that owns what is shown.
     pub gid: u32,
+    /// The memory that it may take.
+    pub memory: HttpMemory,
+}
+
+/// What a web server's answers may take of memory.
+#[derive(Clone)]
+pub struct HttpMemory {
+    /// The room that listings share.
+    pub listings: Arc<Room>,
+    /// Bytes in flight of all answers of one connection over HTTP/2.
+    pub in_flight: u32,
+}
+
+impl Default for HttpMemory {
+    fn default() -> Self {
+        Self {
+            listings: Room::unlimited(),
+            in_flight: 32 << 20,
+        }
+    }
 }
 
 /// Why a server cannot even be asked.
@@ -163,7 +183,7 @@ impl Remote for HttpRemote {
         Box::pin(facts::stat(&self.web, name))
     }
 
-    fn list<'a>(&'a self, name: &'a ObjectName) -> BoxFuture<'a, Result<Vec<Entry>, RemoteError>> {
+    fn list<'a>(&'a self, name: &'a ObjectName) -> BoxFuture<'a, Result<Entries, RemoteError>> {
         Box::pin(dirs::list(&self.web, name))
     }
 

@@ -3,6 +3,7 @@
 //! Invariants: no object is asked for before the time that the server named for it; one request's trouble, or another
 //! server's, holds up no other request; nobody waits for what cannot come before his deadline.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use reqwest::header::{DATE, HeaderMap, RETRY_AFTER};
@@ -12,7 +13,7 @@ use tokio::time::Instant;
 use super::client::{Connections, Failure, Question, Reply, drain};
 use super::pacer::{self, Pacer};
 use super::retry;
-use crate::remote::RemoteError;
+use crate::remote::{RemoteError, Room};
 
 /// The last try before a deadline is given at least this long.
 const SHORTEST_TRY: Duration = Duration::from_millis(100);
@@ -56,6 +57,11 @@ impl<'a> Patience<'a> {
             deadline: Instant::now() + timeout,
             failures: 0,
         }
+    }
+
+    /// The room that listings share.
+    pub(super) fn listings(&self) -> &Arc<Room> {
+        self.connections.listings()
     }
 
     /// Something new came: the deadline begins again.

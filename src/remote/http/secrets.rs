@@ -114,6 +114,7 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
+    use crate::remote::HttpMemory;
 
     fn settings(
         user: Option<(&str, &str)>,
@@ -135,6 +136,7 @@ mod tests {
             }),
             ca_file: None,
             timeout: Duration::from_secs(1),
+            memory: HttpMemory::default(),
             uid: 0,
             gid: 0,
         }

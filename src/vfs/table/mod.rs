@@ -18,7 +18,8 @@ use super::number::{ROOT, number};
 use crate::remote::Listed;
 use crate::units::{Facts, FileKind, ObjectName, Timestamp, Validator};
 
-/// The most entries of listings that are kept, over all directories: some 200 bytes each.
+/// The most entries of listings that are kept over all directories, whatever the memory: some 200 bytes each. One listing
+/// alone may have more.
 const LISTED_MAX: usize = 1 << 20;
 
 /// One inode; `C` is what its owner keeps with it (the blob).
@@ -79,6 +80,8 @@ pub(super) struct Table<C> {
     /// The directories with a listing, oldest first, with the listing's time and length.
     listed: VecDeque<(u64, Duration, usize)>,
     listed_entries: usize,
+    /// The most entries that memory allows.
+    listed_max: usize,
 }
 
 /// What an owner keeps with an inode.
@@ -89,7 +92,12 @@ pub(super) trait Kept: Default {
 
 impl<C: Kept> Table<C> {
     /// A table with a root of these facts, asked for at `at`; evidence counts for `ttl`.
-    pub(super) fn new(root: Facts, at: Duration, ttl: Duration, lists_all: bool) -> Self {
+    pub(super) fn new(
+        root: Facts,
+        (at, ttl): (Duration, Duration),
+        lists_all: bool,
+        listed_max: usize,
+    ) -> Self {
         let mut table = Self {
             inodes: HashMap::new(),
             current: HashMap::new(),
@@ -99,6 +107,7 @@ impl<C: Kept> Table<C> {
             next_serial: 0,
             listed: VecDeque::new(),
             listed_entries: 0,
+            listed_max,
         };
         table.insert(ROOT, ROOT, ObjectName::root(), root, at);
         table
@@ -375,9 +384,12 @@ impl<C: Kept> Table<C> {
         }
     }
 
-    /// Keeps a listing that was just fetched; older ones make room.
+    /// Keeps a listing that was just fetched, unless it alone is too much; older ones make room.
     pub(super) fn keep_listing(&mut self, dir: u64, listing: Arc<Listing>, now: Duration) {
         self.drop_listing(dir);
+        if listing.len() > self.listed_max {
+            return;
+        }
         let Some(inode) = self.inodes.get_mut(&dir) else {
             return;
         };
@@ -385,7 +397,7 @@ impl<C: Kept> Table<C> {
         self.listed.push_back((dir, listing.at, listing.len()));
         inode.listing = Some(listing);
         while let Some(&(oldest, at, _)) = self.listed.front() {
-            let crowded = self.listed_entries > LISTED_MAX && oldest != dir;
+            let crowded = self.listed_entries > self.listed_max.min(LISTED_MAX) && oldest != dir;
             if !crowded && self.is_fresh(at, now) {
                 break;
             }

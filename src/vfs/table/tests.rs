@@ -58,7 +58,7 @@ impl Kept for OnceLock<Validator> {
 }
 
 fn table() -> Table<()> {
-    Table::new(dir(1), at(0), TTL, true)
+    Table::new(dir(1), (at(0), TTL), true, 1 << 20)
 }
 
 fn listing(entries: &[(&str, Facts)], when: Duration) -> Arc<Listing> {
@@ -66,7 +66,10 @@ fn listing(entries: &[(&str, Facts)], when: Duration) -> Arc<Listing> {
         name: name.as_bytes().into(),
         listed: Listed::Facts(facts.clone()),
     };
-    Arc::new(Listing::new(entries.iter().map(entry).collect(), when))
+    Arc::new(Listing::new(
+        entries.iter().map(entry).collect::<Vec<_>>(),
+        when,
+    ))
 }
 
 #[test]
@@ -273,7 +276,7 @@ fn what_was_served_refutes_what_a_listing_cannot_tell() {
         validator,
         ..file(10, 5)
     };
-    let mut table: Table<OnceLock<Validator>> = Table::new(dir(1), at(0), TTL, true);
+    let mut table: Table<OnceLock<Validator>> = Table::new(dir(1), (at(0), TTL), true, 1 << 20);
     let (ino, _) = table.admit(ROOT, &name("f"), &facts(None), at(1));
     table.get(ino).unwrap().cell.set(etag("a")).unwrap();
     for (told, when) in [(None, 2), (Some(etag("a")), 3), (None, 4)] {
@@ -282,4 +285,27 @@ fn what_was_served_refutes_what_a_listing_cannot_tell() {
     }
     let verdict = table.confirm(ino, &facts(Some(etag("b"))), at(5));
     assert!(matches!(verdict, Verdict::Superseded(_)));
+}
+
+#[test]
+fn memory_bounds_the_listings_that_are_kept() {
+    let mut table: Table<()> = Table::new(dir(1), (at(0), TTL), true, 2);
+    let names = |names: &[&str]| {
+        let files: Vec<_> = names.iter().map(|name| (*name, file(1, 1))).collect();
+        listing(&files, at(0))
+    };
+    table.keep_listing(ROOT, names(&["a", "b", "c"]), at(0));
+    assert!(
+        table.fresh_listing(ROOT, at(0)).is_none(),
+        "it alone is too much"
+    );
+    table.keep_listing(ROOT, names(&["a", "b"]), at(0));
+    assert!(table.fresh_listing(ROOT, at(0)).is_some());
+    let (sub, _) = table.admit(ROOT, &name("sub"), &dir(2), at(0));
+    table.keep_listing(sub, names(&["x"]), at(0));
+    assert!(table.fresh_listing(sub, at(0)).is_some());
+    assert!(
+        table.fresh_listing(ROOT, at(0)).is_none(),
+        "the older one makes room"
+    );
 }

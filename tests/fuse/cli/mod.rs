@@ -4,6 +4,7 @@ mod config;
 mod demo;
 mod fsck;
 mod life;
+mod memory;
 mod refuse;
 pub(crate) mod rig;
 mod scrub;

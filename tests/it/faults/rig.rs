@@ -8,7 +8,7 @@ use bytes::Bytes;
 use larder::engine::{
     Blob, BlobInfo, ChunkPolicy, Config, OpenedCache, Opening, ReadError, Source,
 };
-use larder::remote::{Credentials, HttpRemote, HttpSettings, Remote, RemoteError};
+use larder::remote::{Credentials, HttpMemory, HttpRemote, HttpSettings, Remote, RemoteError};
 use larder::testing::origin::{Judge, Method, Origin};
 use larder::units::{ByteRange, Facts, FileKind, ObjectName};
 use parking_lot::Mutex;
@@ -74,6 +74,7 @@ impl Rig {
             timeout: self.timeout,
             uid: 0,
             gid: 0,
+            memory: HttpMemory::default(),
         };
         let url = reqwest::Url::parse(&origin.url()).unwrap();
         let remote = wrap(Arc::new(HttpRemote::new(&url, settings).unwrap()));

@@ -3,6 +3,7 @@
 //! Names are taken as bytes: nginx writes those that are not UTF-8 as they are, between quotes. A document that differs
 //! from both shapes in anything that they always have is no listing.
 
+use std::borrow::Cow;
 use std::fmt;
 use std::time::UNIX_EPOCH;
 
@@ -43,10 +44,11 @@ impl<'de> Deserialize<'de> for Name {
 
 /// An entry as nginx writes it: `{ "name":"a", "type":"file", "mtime":"Tue, 14 Nov 2023 22:13:20 GMT", "size":1 }`.
 #[derive(Deserialize)]
-struct NginxItem {
+struct NginxItem<'a> {
     name: Name,
     r#type: NginxType,
-    mtime: String,
+    #[serde(borrow)]
+    mtime: Cow<'a, str>,
     size: Option<u64>,
 }
 
@@ -60,7 +62,7 @@ enum NginxType {
 }
 
 fn nginx(body: &[u8]) -> Option<Listing> {
-    let items: Vec<NginxItem> = serde_json::from_slice(body).ok()?;
+    let items: Vec<NginxItem<'_>> = serde_json::from_slice(body).ok()?;
     let mut gathered = Gathered::default();
     for NginxItem {
         name: Name(name),

@@ -18,7 +18,7 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Notify;
 use tokio::sync::mpsc::{UnboundedSender, unbounded_channel};
 
-use super::{Credentials, HttpRemote, HttpSettings};
+use super::{Credentials, HttpMemory, HttpRemote, HttpSettings};
 use crate::remote::{Remote, RemoteError, Sink};
 use crate::units::{ByteRange, Facts, ObjectName, Validator};
 
@@ -178,6 +178,7 @@ fn settings() -> HttpSettings {
         timeout: Duration::from_secs(3),
         uid: 7,
         gid: 8,
+        memory: HttpMemory::default(),
     }
 }
 
