@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 use std::time::Duration;
 
+use larder::engine::{Clock, SystemClock};
 use rustix::process::Pid;
 use serde_json::Value;
 use tempfile::TempDir;
@@ -149,14 +150,28 @@ pub(crate) fn mount_type(path: &Path) -> Option<String> {
     })
 }
 
+/// How long a test waits for what must come. It says when to give up, and never what is quick enough: on a machine that
+/// has much else to do everything comes late.
+pub(crate) const PATIENCE: Duration = Duration::from_secs(300);
+
 pub(crate) fn wait_until(what: &str, mut done: impl FnMut() -> bool) {
-    for _ in 0..2000 {
-        if done() {
-            return;
-        }
+    let clock = SystemClock::default();
+    while !done() {
+        assert!(clock.monotonic() < PATIENCE, "never: {what}");
         std::thread::sleep(Duration::from_millis(10));
     }
-    panic!("never: {what}");
+}
+
+/// Waits until the index on the disk names so many bytes as present, which is what a kill leaves; a reader is answered
+/// before that.
+pub(crate) fn wait_until_on_disk(cache: &Path, bytes: u64) {
+    wait_until("what was read is on the disk", || {
+        let mut check = Command::new(env!("CARGO_BIN_EXE_cachefsck"));
+        let output = run(check.args(["-n", "--deep", "--json"]).arg(cache));
+        let told: Value = serde_json::from_slice(&output.stdout)
+            .unwrap_or_else(|e| panic!("{e}: {}", stderr(&output)));
+        told["counts"]["checked_bytes"].as_u64().unwrap() >= bytes
+    });
 }
 
 /// Every file of a directory with its bytes, for "nothing was touched".
