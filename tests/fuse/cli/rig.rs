@@ -3,6 +3,7 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use larder::engine::{Clock, SystemClock};
@@ -72,7 +73,12 @@ impl Rig {
         let mut command = larder();
         command.arg("mount").arg(remote).arg(self.mnt());
         command.arg("--cache-dir").arg(self.cache());
-        let output = run(command.args(["--cache-size", size]).args(more));
+        command.args(["--cache-size", size]).args(more);
+        if !more.contains(&"--timeout") {
+            // larder asks once more where an answer is late: what comes twice on a busy machine is not the tests' affair.
+            command.args(["--timeout", "20m"]);
+        }
+        let output = run(&mut command);
         assert!(output.status.success(), "{}", stderr(&output));
     }
 
@@ -148,6 +154,15 @@ pub(crate) fn mount_type(path: &Path) -> Option<String> {
         let (front, back) = line.split_once(" - ")?;
         (front.split(' ').nth(4)? == at).then(|| back.split(' ').next().unwrap().to_owned())
     })
+}
+
+/// Tells threads to end when this goes, whatever fails meanwhile: a scope waits for them.
+pub(crate) struct SetAtEnd<'a>(pub(crate) &'a AtomicBool);
+
+impl Drop for SetAtEnd<'_> {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
 }
 
 /// How long a test waits for what must come. It says when to give up, and never what is quick enough: on a machine that

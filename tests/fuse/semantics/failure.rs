@@ -165,9 +165,8 @@ fn f3_nothing_hangs_for_ever() {
     let took = clock.monotonic();
     assert!(took >= timeout, "{took:?}");
     assert!(ended() > before, "something else has ended it");
-    let reads = |name, seed| {
-        fs::read(mounted.path(name)).is_ok_and(|bytes| bytes == content(seed, LEN))
-    };
+    let reads =
+        |name, seed| fs::read(mounted.path(name)).is_ok_and(|bytes| bytes == content(seed, LEN));
     // The disk may be slower than this timeout.
     wait_until("what is cached is read", || reads("cached", 1));
     mood.lock().now = Mood::Well;
@@ -308,7 +307,7 @@ fn f7_a_waiting_reader_can_be_killed() {
     for name in ["other", "more", "most"] {
         wait_until("the readers wait", || asked_for(&mood, name));
     }
-    [&plain, &catching, &killed].map(interrupt);
+    [&plain, &catching, &killed].into_iter().for_each(interrupt);
     let status = plain.wait().unwrap();
     assert_eq!(status.signal(), Some(libc::SIGINT), "{status}");
     wait_until("the signal waits with the reader", || is_pending(&catching));
@@ -341,16 +340,20 @@ fn reader(mounted: &Mounted, program: &str, args: &[&str], name: &str) -> Child 
 
 /// Whether bytes of this file were asked for while the remote was silent.
 fn asked_for(mood: &Mutex<Told>, name: &str) -> bool {
-    mood.lock().unanswered.contains(&ObjectName::new(name.as_bytes()))
+    mood.lock()
+        .unanswered
+        .contains(&ObjectName::new(name.as_bytes()))
 }
 
 /// Whether the process has been sent a Ctrl-C that it has not taken yet.
 fn is_pending(child: &Child) -> bool {
     let status = fs::read_to_string(format!("/proc/{}/status", child.id())).unwrap();
     let pending = status.lines().filter_map(|line| {
-        line.strip_prefix("ShdPnd:").or_else(|| line.strip_prefix("SigPnd:"))
+        line.strip_prefix("ShdPnd:")
+            .or_else(|| line.strip_prefix("SigPnd:"))
     });
-    pending.fold(0, |all, bits| all | u64::from_str_radix(bits.trim(), 16).unwrap())
-        & (1 << (libc::SIGINT - 1))
+    pending.fold(0, |all, bits| {
+        all | u64::from_str_radix(bits.trim(), 16).unwrap()
+    }) & (1 << (libc::SIGINT - 1))
         != 0
 }

@@ -7,8 +7,9 @@ use std::path::{Path, PathBuf};
 
 use larder::engine::{LastStop, ScrubEnd, ScrubKind, Verify};
 
-use super::super::cli::rig::wait_until;
+use super::super::cli::rig::{wait_until, wait_until_on_disk};
 use super::super::mounted::{Mounted, Stage, Wish, content};
+use super::super::web::files::attribute;
 
 const LEN: usize = 3 << 20;
 
@@ -27,12 +28,8 @@ fn cut_after_reading(stage: &Stage) -> Vec<u8> {
     fs::write(stage.origin("f"), &right).unwrap();
     let mounted = mount(stage, 1, Verify::First);
     assert_eq!(fs::read(mounted.path("f")).unwrap(), right);
-    wait_until("all of it was written", || {
-        let stats = mounted.cache.stats();
-        stats.blocks_filled >= 48 && chunk_files(&stage.path("cache")).len() == 1
-    });
-    // Two ticks: what is present is in the index.
-    std::thread::sleep(std::time::Duration::from_millis(200));
+    wait_until_on_disk(&stage.path("cache"), LEN as u64);
+    assert_eq!(chunk_files(&stage.path("cache")).len(), 1);
     mounted.cut();
     right
 }
@@ -151,7 +148,7 @@ fn always_is_every_read_that_reaches_larder() {
         let mounted = mount(&stage, 1, verify);
         fs::read(mounted.path("f")).unwrap();
         wait_until("it is cached", || {
-            mounted.cache.stats().blocks_filled > 0 || mounted.fetched() == 0
+            attribute(&mounted.path("f"), "cached-bytes") == right.len().to_string()
         });
         checked_by_a_read(&mounted, true);
         assert_eq!(checked_by_a_read(&mounted, true) > 0, always);

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::super::power::lossy::{Answer, Trouble};
-use super::super::sick::{Machine, PATIENCE, SLACK, hot, read, recover};
+use super::super::sick::{Machine, PATIENCE, hedged, hot, read, recover};
 
 /// F8. While the cache disk does not answer, a read that needs it waits for it two seconds, and the reads after it do not
 /// wait: they are answered by the remote until the disk answers again.
@@ -13,6 +13,7 @@ fn f8_a_disk_that_hangs_is_waited_for_once() {
     let daemon = machine.daemon();
     recover(&daemon.mnt, 0);
     machine.forget_pages();
+    let before = hedged(&daemon.mnt);
     machine.disk.trouble(Trouble {
         reads: Answer::Hang,
         writes: Answer::Hang,
@@ -23,10 +24,12 @@ fn f8_a_disk_that_hangs_is_waited_for_once() {
             read(&daemon.mnt.join(name), &right, 0, 64 << 10, true)
         })
         .collect();
+    let waited = hedged(&daemon.mnt) - before;
     machine.disk.trouble(Trouble::default());
-    let waited = times.iter().filter(|took| **took >= PATIENCE / 2).count();
+    // All were answered while the disk hung. How long that took on a busy machine says little: larder itself counts the
+    // reads that waited until the remote was asked.
     assert_eq!(waited, 1, "{times:?}");
-    assert!(times.iter().max() <= Some(&(PATIENCE + SLACK)), "{times:?}");
+    assert!(times[0] >= PATIENCE, "{times:?}");
     recover(&daemon.mnt, 0);
     daemon.stop();
 }
