@@ -52,7 +52,10 @@ fn a_large_directory_is_listed_whole() {
     for at in 0..3000 {
         fs::write(stage.origin(format!("file-with-a-longer-name-{at}")), b"").unwrap();
     }
-    let mounted = stage.mount(Wish::default());
+    let mounted = stage.mount(Wish {
+        ttl: MetadataTtl::Indefinite,
+        ..Wish::default()
+    });
     let expected = names(&stage.origin(""));
     assert_eq!(names(&mounted.path("")), expected);
     let asked = mounted.slow.requests();

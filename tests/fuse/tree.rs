@@ -13,8 +13,9 @@ use std::time::Duration;
 use larder::engine::{Clock, SystemClock};
 use rustix::process::{Signal, kill_process};
 
-use super::cli::rig::{Rig, run, wait_until, wait_until_on_disk};
+use super::cli::rig::{Rig, run, wait_until};
 use super::mounted::content;
+use super::on_disk::wait_until_on_disk;
 use super::walk::{same_bytes, same_front, same_trees};
 
 pub(crate) const SMALL: u64 = 5000;
@@ -222,8 +223,8 @@ fn a_kill_in_the_middle_of_a_cold_read_keeps_what_was_read_before() {
     let pid = rig.daemon();
     let kept = FILES / 2;
     (0..kept).for_each(read);
-    // It takes 200 ms where the machine and its disk have nothing else to do.
-    wait_until_on_disk(&rig.cache(), kept * LEN as u64);
+    let path = |n| rig.mnt().join(name(n));
+    wait_until_on_disk(&rig.cache(), (0..kept).map(path));
     // In the middle of the next file.
     let mut next = File::open(rig.mnt().join(name(kept))).unwrap();
     std::io::Read::read_exact(&mut next, &mut [0; 4096]).unwrap();
@@ -237,7 +238,7 @@ fn a_kill_in_the_middle_of_a_cold_read_keeps_what_was_read_before() {
     assert!(rest <= (FILES - kept) * LEN as u64, "{rest} bytes");
 
     // And once more with nothing under way.
-    wait_until_on_disk(&rig.cache(), FILES * LEN as u64);
+    wait_until_on_disk(&rig.cache(), (0..FILES).map(path));
     kill(&rig);
     mount(&rig, &rig.remote(), &[]);
     (0..FILES).for_each(read);

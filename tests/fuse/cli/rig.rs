@@ -177,18 +177,6 @@ pub(crate) fn wait_until(what: &str, mut done: impl FnMut() -> bool) {
     }
 }
 
-/// Waits until the index on the disk names so many bytes as present, which is what a kill leaves; a reader is answered
-/// before that.
-pub(crate) fn wait_until_on_disk(cache: &Path, bytes: u64) {
-    wait_until("what was read is on the disk", || {
-        let mut check = Command::new(env!("CARGO_BIN_EXE_cachefsck"));
-        let output = run(check.args(["-n", "--deep", "--json"]).arg(cache));
-        let told: Value = serde_json::from_slice(&output.stdout)
-            .unwrap_or_else(|e| panic!("{e}: {}", stderr(&output)));
-        told["counts"]["checked_bytes"].as_u64().unwrap() >= bytes
-    });
-}
-
 /// Every file of a directory with its bytes, for "nothing was touched".
 pub(crate) fn snapshot(dir: &Path) -> Vec<(PathBuf, Vec<u8>)> {
     let mut files: Vec<_> = fs::read_dir(dir)

@@ -15,8 +15,9 @@ use larder::vfs::MetadataTtl;
 use parking_lot::Mutex;
 use rustix::process::{Pid, Signal, kill_process};
 
-use super::super::cli::rig::{PATIENCE, Rig, pattern, wait_until, wait_until_on_disk};
+use super::super::cli::rig::{PATIENCE, Rig, pattern, wait_until};
 use super::super::mounted::{Mounted, Stage, Wish, content};
+use super::super::on_disk::wait_until_on_disk;
 
 const LEN: usize = 200_000;
 
@@ -251,8 +252,7 @@ fn f5_a_killed_daemon_loses_nothing() {
     let rig = Rig::settled();
     rig.mount();
     assert!(fs::read(rig.mnt().join("data")).unwrap() == pattern(3 << 20));
-    // It takes 200 ms where the machine and its disk have nothing else to do.
-    wait_until_on_disk(&rig.cache(), 3 << 20);
+    wait_until_on_disk(&rig.cache(), [rig.mnt().join("data")]);
     kill_process(rig.daemon(), Signal::KILL).unwrap();
     rig.mount();
     assert!(fs::read(rig.mnt().join("data")).unwrap() == pattern(3 << 20));

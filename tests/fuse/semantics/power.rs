@@ -7,8 +7,9 @@ use std::path::{Path, PathBuf};
 
 use larder::engine::{LastStop, ScrubEnd, ScrubKind, Verify};
 
-use super::super::cli::rig::{wait_until, wait_until_on_disk};
+use super::super::cli::rig::wait_until;
 use super::super::mounted::{Mounted, Stage, Wish, content};
+use super::super::on_disk::wait_until_on_disk;
 use super::super::web::files::attribute;
 
 const LEN: usize = 3 << 20;
@@ -28,7 +29,7 @@ fn cut_after_reading(stage: &Stage) -> Vec<u8> {
     fs::write(stage.origin("f"), &right).unwrap();
     let mounted = mount(stage, 1, Verify::First);
     assert_eq!(fs::read(mounted.path("f")).unwrap(), right);
-    wait_until_on_disk(&stage.path("cache"), LEN as u64);
+    wait_until_on_disk(&stage.path("cache"), [mounted.path("f")]);
     assert_eq!(chunk_files(&stage.path("cache")).len(), 1);
     mounted.cut();
     right

@@ -9,7 +9,8 @@ use std::time::Duration;
 
 use larder::engine::SystemClock;
 
-use super::super::cli::rig::{Rig, run, wait_until_on_disk};
+use super::super::cli::rig::{Rig, run};
+use super::super::on_disk::wait_until_on_disk;
 use super::super::tree::{
     LARGE, SMALL, fetched, kill, kill_a_reader, large_files, small_files, step,
 };
@@ -42,13 +43,14 @@ fn mount(rig: &Rig, server: &Server) {
 
 /// Reads a part of the tree, and is killed in the middle of the large file. Returns the bytes that were read in time.
 fn kill_a_cold_reader(rig: &Rig) -> u64 {
-    let mut kept = 0;
+    let (mut kept, mut read) = (0, Vec::new());
     for name in names(&rig.remote().join("middle")).iter().take(20) {
         let path = Path::new("middle").join(name);
         same_bytes(&rig.remote().join(&path), &rig.mnt().join(&path));
         kept += fs::metadata(rig.remote().join(&path)).unwrap().len();
+        read.push(rig.mnt().join(path));
     }
-    wait_until_on_disk(&rig.cache(), kept);
+    wait_until_on_disk(&rig.cache(), read);
     let mut large = File::open(rig.mnt().join("large")).unwrap();
     large.read_exact(&mut vec![0; 32 << 20]).unwrap();
     kill(rig);
