@@ -35,8 +35,9 @@ const FRESH_LEN: usize = 192 << 10;
 const PHASES: usize = 8;
 /// What the disk is given by larder.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(2);
-/// The most reads of the three readers that may wait for a disk that hangs: those that are under way when it begins to.
-const WAIT_MAX: u64 = 3;
+/// The most reads of the three readers that may wait for a disk that hangs: those that are under way when it begins to,
+/// and as many that come before the next tick, at which that is known.
+const WAIT_MAX: u64 = 6;
 /// O_DIRECT wants it.
 const ALIGN: usize = 4096;
 
@@ -156,7 +157,7 @@ impl Machine {
     }
 }
 
-fn stats(mnt: &Path) -> Value {
+pub(crate) fn stats(mnt: &Path) -> Value {
     let output = run(larder().args(["stats", "--json"]).arg(mnt));
     assert!(output.status.success(), "{}", stderr(&output));
     serde_json::from_slice(&output.stdout).unwrap()
