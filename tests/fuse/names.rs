@@ -7,6 +7,7 @@ use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{FileTypeExt, MetadataExt, PermissionsExt, symlink};
 use std::path::Path;
 
+use larder::vfs::MetadataTtl;
 use rustix::fs::Mode;
 
 use super::mounted::{Stage, Wish};

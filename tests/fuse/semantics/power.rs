@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use larder::engine::{LastStop, ScrubEnd, ScrubKind, Verify};
 
 use super::super::cli::rig::wait_until;
-use super::super::mounted::{Mounted, Stage, Wish, content};
+use super::super::mounted::{Mounted, Stage, Wish, content, open_cache};
 use super::super::on_disk::wait_until_on_disk;
 use super::super::web::files::attribute;
 
@@ -68,7 +68,7 @@ fn a_mount_after_a_cut_goes_through_nothing() {
         files: None,
     };
     let path = stage.path("cache");
-    let disk = larder::storage::CacheDir::open_or_create(&path, &options, &mut |_| {}).unwrap();
+    let disk = open_cache(&path, &options);
     let ground = larder::engine::Ground {
         host: larder::storage::HostIdentity {
             boot_id: [2; 16],
