@@ -199,11 +199,14 @@ async fn trouble_that_stays_ends_with_its_name() {
     assert!(origin.heads().len() > 1);
 }
 
+/// No server gets a longer peace than a minute. Nobody waits for this deadline: what comes after it is refused at once.
+const SHORTER_THAN_A_PEACE: Duration = Duration::from_secs(40);
+
 #[tokio::test]
 async fn a_server_that_asks_for_peace_beyond_the_deadline_has_it() {
     let script = vec![say("429 Too Many Requests", &["Retry-After: 60"], b"")];
     let origin = Origin::start(script).await;
-    let remote = origin.remote();
+    let remote = origin.remote_at("", SHORTER_THAN_A_PEACE);
     for _ in 0..3 {
         let error = remote.stat(&name("f")).await.unwrap_err();
         assert!(
@@ -225,8 +228,7 @@ async fn the_trouble_of_one_file_or_of_another_server_silences_no_other_request(
         say("200 OK", &["Content-Length: 36", TAG, DATE], b""),
     ];
     let origin = Origin::start(script).await;
-    // Shorter than the peace that is asked for, and longer than any try on a busy machine.
-    let remote = origin.remote_at("", Duration::from_secs(240));
+    let remote = origin.remote_at("", SHORTER_THAN_A_PEACE);
     for status in ["503", "429"] {
         let error = remote.stat(&name("f")).await.unwrap_err();
         assert!(
