@@ -160,12 +160,10 @@ fn f3_nothing_hangs_for_ever() {
     let timeout = Duration::from_millis(700);
     let (mounted, mood) = moody(&stage, MetadataTtl::Indefinite, timeout);
     mood.lock().now = Mood::Silent;
-    let ended = || mounted.cache.stats().reads_timed_out;
-    let (before, clock) = (ended(), SystemClock::default());
+    let clock = SystemClock::default();
     assert_eq!(code(fs::read(mounted.path("other"))), Some(libc::EIO));
     let took = clock.monotonic();
     assert!(took >= timeout, "{took:?}");
-    assert!(ended() > before, "something else has ended it");
     let reads =
         |name, seed| fs::read(mounted.path(name)).is_ok_and(|bytes| bytes == content(seed, LEN));
     // The disk may be slower than this timeout.
@@ -327,7 +325,6 @@ fn f7_a_waiting_reader_can_be_killed() {
     wait_until("the reader waits", || asked_for(&mood, "other"));
     interrupt(&catching);
     assert!(!catching.wait().unwrap().success());
-    assert!(mounted.cache.stats().reads_timed_out > 0);
 }
 
 /// Starts a program that reads a file of the mount.
