@@ -1,6 +1,7 @@
 #!/bin/sh
 # Installs what is missing on a Debian machine, then runs every check of the project. One argument, `quick`, leaves out
-# the slow ones (dependency check, documentation, fuzzing) for use while working.
+# the slow ones (dependency check, documentation, fuzzing) for use while working. Another one, `busy`, runs the tests
+# alone, three times, beside stress-ng: a test that judges by the clock fails there.
 #
 # It fails where FUSE is missing: the tests with a real mount are never skipped.
 set -eu
@@ -82,11 +83,38 @@ check_dependencies() {
     fi
 }
 
+run_tests() {
+    if command -v cargo-nextest >/dev/null 2>&1; then
+        cargo nextest run --all-features --no-fail-fast
+    else
+        cargo test --all-features --no-fail-fast --lib --bins --tests --examples
+    fi
+}
+
+run_beside_stress() {
+    cargo test --all-features --no-run
+    stress-ng --quiet --cpu 8 --io 4 &
+    stress=$!
+    # stress-ng takes its workers with it.
+    trap 'kill "$stress" 2>/dev/null || true' EXIT
+    for round in 1 2 3; do
+        say "tests on a busy machine, round $round of 3"
+        run_tests
+    done
+    say 'everything passed'
+}
+
+[ "${1:-}" != busy ] || tools="$tools stress-ng:stress-ng"
 install_packages
 install_rust
 install_dufs
 need_fuse
 need_loops
+if [ "${1:-}" = busy ]; then
+    wait_for_dufs
+    run_beside_stress
+    exit
+fi
 
 say 'format'
 cargo fmt --check
@@ -100,11 +128,7 @@ if [ "${1:-}" != quick ]; then
 fi
 wait_for_dufs
 say 'tests, with the replay of the fuzz corpora'
-if command -v cargo-nextest >/dev/null 2>&1; then
-    cargo nextest run --all-features --no-fail-fast
-else
-    cargo test --all-features --no-fail-fast --lib --bins --tests --examples
-fi
+run_tests
 say 'examples in the documentation'
 cargo test --all-features --doc
 if [ "${1:-}" != quick ]; then

@@ -6,7 +6,6 @@ use std::os::unix::fs::{FileExt, MetadataExt};
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::time::Duration;
 
 use larder::engine::Forgotten;
 use larder::remote::RemoteError;
@@ -14,7 +13,8 @@ use larder::vfs::MetadataTtl;
 use parking_lot::Mutex;
 use rustix::fs::Advice;
 
-use super::mounted::{Mounted, Stage, Wish, content};
+use super::cli::rig::{SetAtEnd, wait_until};
+use super::mounted::{Stage, Wish, content};
 use super::unreachable::Failing;
 
 fn ask(path: &Path, request: &str) -> String {
@@ -49,14 +49,10 @@ fn on_disk(cache: &Path) -> u64 {
 }
 
 /// Waits until everything that was read is on disk.
-fn settle(mounted: &Mounted, cached: &Path, bytes: u64) {
-    for _ in 0..500 {
-        if ask(cached, "cached-bytes") == bytes.to_string() {
-            return;
-        }
-        std::thread::sleep(Duration::from_millis(10));
-    }
-    panic!("never cached: {:?}", mounted.cache.stats());
+fn settle(cached: &Path, bytes: u64) {
+    wait_until("it is cached", || {
+        ask(cached, "cached-bytes") == bytes.to_string()
+    });
 }
 
 fn drop_pages(file: &File) {
@@ -73,7 +69,7 @@ fn an_evicted_file_gives_its_bytes_back_and_is_fetched_again() {
     let mounted = stage.mount(Wish::default());
     for name in ["f", "g"] {
         assert!(fs::read(mounted.path(name)).unwrap() == bytes);
-        settle(&mounted, &mounted.path(name), bytes.len() as u64);
+        settle(&mounted.path(name), bytes.len() as u64);
     }
     let before = on_disk(&stage.path("cache"));
     assert!(before >= 6 << 20, "{before}");
@@ -96,7 +92,7 @@ fn an_evicted_file_gives_its_bytes_back_and_is_fetched_again() {
     open.read_exact_at(&mut read, 0).unwrap();
     assert!(read == bytes);
     assert!(mounted.fetched() - fetched >= 3 << 20);
-    settle(&mounted, &mounted.path("f"), bytes.len() as u64);
+    settle(&mounted.path("f"), bytes.len() as u64);
     // A directory, and nothing at all.
     assert_eq!(told(&ask(&mounted.path(""), "evict")), Forgotten::default());
 }
@@ -108,7 +104,7 @@ fn a_flushed_cache_is_empty_after_the_next_mount_as_well() {
     fs::write(stage.origin("f"), &bytes).unwrap();
     let mounted = stage.mount(Wish::default());
     fs::read(mounted.path("f")).unwrap();
-    settle(&mounted, &mounted.path("f"), bytes.len() as u64);
+    settle(&mounted.path("f"), bytes.len() as u64);
     let dropped = told(&ask(&mounted.path(""), "flush"));
     assert!(
         dropped.bytes >= 5 << 20 && dropped.next.is_none(),
@@ -159,6 +155,7 @@ fn readers_beside_a_flush_read_right() {
                 }
             });
         }
+        let _over = SetAtEnd(&over);
         for round in 0..60 {
             let path = match round % 3 {
                 0 => mounted.path(""),
@@ -166,12 +163,13 @@ fn readers_beside_a_flush_read_right() {
             };
             let request = if round % 3 == 0 { "flush" } else { "evict" };
             dropped.add(&told(&ask(&path, request)));
-            std::thread::sleep(Duration::from_millis(20));
+            let before = reads.load(Ordering::Relaxed);
+            wait_until("the readers go on", || {
+                reads.load(Ordering::Relaxed) > before + 10
+            });
         }
-        over.store(true, Ordering::Relaxed);
     });
     assert!(dropped.chunks > 20, "{dropped:?}");
-    assert!(reads.load(Ordering::Relaxed) > 200);
     let stats = mounted.cache.stats();
     assert_eq!((stats.blocks_bad, stats.disk_errors), (0, 0));
 }
@@ -285,7 +283,7 @@ fn what_is_forgotten_serves_while_the_remote_is_away() {
     });
     assert_eq!(fs::read_dir(mounted.path("d")).unwrap().count(), 1);
     assert_eq!(fs::read(mounted.path("d/f")).unwrap(), b"cached");
-    settle(&mounted, &mounted.path("d/f"), 6);
+    settle(&mounted.path("d/f"), 6);
     *with.lock() = Some(RemoteError::Unreachable("a cable was pulled".into()));
     ask(&mounted.path(""), "flush.metadata");
     assert_eq!(fs::metadata(mounted.path("d/f")).unwrap().len(), 6);

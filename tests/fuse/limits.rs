@@ -5,15 +5,13 @@ use std::fs::{self, File};
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::time::Duration;
 
-use larder::engine::{Clock, SystemClock};
 use larder::testing::Rng;
 use rustix::fs::Advice;
 use serde_json::Value;
 use tempfile::TempDir;
 
-use super::cli::rig::{Rig, larder, refused, run, stderr, wait_until};
+use super::cli::rig::{Rig, SetAtEnd, larder, refused, run, stderr, wait_until};
 use super::mounted::content;
 use super::power::mounts::{Loop, Mounted, tool};
 use super::web::files::{age, ago};
@@ -143,8 +141,6 @@ struct Beside<'a> {
     disk: &'a SmallDisk,
     origin: &'a Origin,
     mnt: &'a Path,
-    /// The least free space since this was last set.
-    least: AtomicU64,
     stop: AtomicBool,
     reads: AtomicU64,
 }
@@ -160,26 +156,24 @@ impl Beside<'_> {
         }
     }
 
-    fn sample(&self) {
-        while !self.stop.load(Ordering::Relaxed) {
-            self.least.fetch_min(self.disk.free(), Ordering::Relaxed);
-            std::thread::sleep(Duration::from_millis(20));
-        }
+    /// Lets the readers read on; the least free space meanwhile.
+    fn go_on(&self) -> u64 {
+        let (before, mut least) = (self.reads.load(Ordering::Relaxed), u64::MAX);
+        wait_until("the readers go on", || {
+            least = least.min(self.disk.free());
+            self.reads.load(Ordering::Relaxed) > before + 200
+        });
+        least
     }
 
     /// Another program fills the disk; the cache gives back up to the run mark and then never takes more than to the cull
     /// mark, though the readers ask for what is gone.
     fn fill(&self, hog: &str, run: u64, cull: u64) {
-        let clock = SystemClock::default();
         self.disk.hog(hog, MIB);
-        let (filled, began) = (self.disk.free(), clock.monotonic());
+        let filled = self.disk.free();
         wait_until("the run mark is reached", || self.disk.free() >= run);
-        let took = clock.monotonic() - began;
-        self.least.store(u64::MAX, Ordering::Relaxed);
-        std::thread::sleep(Duration::from_millis(1500));
-        let least = self.least.load(Ordering::Relaxed);
-        eprintln!("{hog}: {filled} free; {run} again after {took:?}, then never below {least}");
-        assert!(took < Duration::from_secs(5), "{took:?}");
+        let least = self.go_on();
+        eprintln!("{hog}: {filled} free; then {run} again, and never below {least}");
         assert!(
             least >= cull - MIB,
             "{least} of {cull}: its own fills went too far"
@@ -190,16 +184,9 @@ impl Beside<'_> {
     fn starve(&self) {
         for hog in ["hog-4", "hog-5", "hog-6"] {
             self.disk.hog(hog, MIB);
-            std::thread::sleep(Duration::from_millis(700));
+            self.go_on();
         }
-        let reads = self.reads.load(Ordering::Relaxed);
-        std::thread::sleep(Duration::from_millis(500));
-        let more = self.reads.load(Ordering::Relaxed) - reads;
-        eprintln!(
-            "starved: {} free, {more} reads in half a second",
-            self.disk.free()
-        );
-        assert!(more > 0, "nobody reads");
+        eprintln!("starved: {} free", self.disk.free());
     }
 }
 
@@ -230,18 +217,16 @@ fn a_disk_that_another_program_fills_costs_hits_and_nothing_else() {
         disk: &disk,
         origin: &origin,
         mnt: &mnt,
-        least: AtomicU64::new(u64::MAX),
         stop: AtomicBool::new(false),
         reads: AtomicU64::new(0),
     };
     std::thread::scope(|scope| {
         // Readers end, whatever fails here.
-        let _stop = StopAtEnd(&beside.stop);
+        let _stop = SetAtEnd(&beside.stop);
         for reader in 0..4 {
             let beside = &beside;
             scope.spawn(move || beside.read(reader));
         }
-        scope.spawn(|| beside.sample());
         for hog in ["hog-1", "hog-2", "hog-3"] {
             beside.fill(hog, run, cull);
             assert!(used() < full);
@@ -261,14 +246,6 @@ fn a_disk_that_another_program_fills_costs_hits_and_nothing_else() {
     );
     assert_eq!(stats["pressure"], "none");
     rig.umount();
-}
-
-struct StopAtEnd<'a>(&'a AtomicBool);
-
-impl Drop for StopAtEnd<'_> {
-    fn drop(&mut self) {
-        self.0.store(true, Ordering::Relaxed);
-    }
 }
 
 /// What `larder info` says that is cached of a file.

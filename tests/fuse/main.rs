@@ -13,6 +13,7 @@ mod kernel;
 mod limits;
 mod mounted;
 mod names;
+mod on_disk;
 mod opening;
 mod place;
 mod power;

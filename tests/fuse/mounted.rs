@@ -11,8 +11,10 @@ use larder::engine::{
 };
 use larder::fuse::{FuseMount, MountSettings};
 use larder::remote::{DirRemote, DirSettings, Remote, SlowRemote, SlowSettings};
-use larder::storage::{CacheDir, CreateOptions};
+use larder::storage::{CacheDir, CacheDirError, CreateOptions};
 use larder::vfs::{MetadataTtl, Owner, Vfs, VfsOptions};
+
+use super::cli::rig::wait_until;
 
 /// How a test wants its mount.
 pub(crate) struct Wish {
@@ -93,6 +95,24 @@ impl Stage {
     }
 }
 
+/// Opens a cache that a mount of this process may have had until now: a program that another test is starting has for a
+/// moment, until it is the program, all descriptors of this one, and their locks.
+pub(crate) fn open_cache(path: &Path, options: &CreateOptions) -> CacheDir {
+    let mut opened = None;
+    wait_until("the cache is free", || {
+        match CacheDir::open_or_create(path, options, &mut |_| {}) {
+            Ok(cache) => opened = Some(cache),
+            Err(CacheDirError::Locked {
+                holder: Some(holder),
+                ..
+            }) if holder.pid == std::process::id() => {}
+            Err(error) => panic!("{error}"),
+        }
+        opened.is_some()
+    });
+    opened.unwrap()
+}
+
 /// A live mount; unmounted when dropped.
 pub(crate) struct Mounted {
     mount: Option<FuseMount>,
@@ -116,7 +136,7 @@ impl Mounted {
             slots: None,
             files: None,
         };
-        let storage = CacheDir::open_or_create(&cache_path, &options, &mut |_| {}).unwrap();
+        let storage = open_cache(&cache_path, &options);
         let executor = Arc::new(DiskPool::new(2, 2, 4096).unwrap());
         let mut host = storage.host();
         host.boot_id = wish.boot.map_or(host.boot_id, |boot| [boot; 16]);

@@ -7,6 +7,7 @@ use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{FileTypeExt, MetadataExt, PermissionsExt, symlink};
 use std::path::Path;
 
+use larder::vfs::MetadataTtl;
 use rustix::fs::Mode;
 
 use super::mounted::{Stage, Wish};
@@ -52,7 +53,10 @@ fn a_large_directory_is_listed_whole() {
     for at in 0..3000 {
         fs::write(stage.origin(format!("file-with-a-longer-name-{at}")), b"").unwrap();
     }
-    let mounted = stage.mount(Wish::default());
+    let mounted = stage.mount(Wish {
+        ttl: MetadataTtl::Indefinite,
+        ..Wish::default()
+    });
     let expected = names(&stage.origin(""));
     assert_eq!(names(&mounted.path("")), expected);
     let asked = mounted.slow.requests();

@@ -17,7 +17,7 @@ use rustix::io::Errno;
 use serde_json::Value;
 use tempfile::TempDir;
 
-use super::cli::rig::{larder, run, stderr, wait_until};
+use super::cli::rig::{SetAtEnd, larder, run, stderr, wait_until};
 use super::mounted::content;
 use super::power::daemon::{Daemon, Setup, Shape, Variant};
 use super::power::lossy::{Answer, LossyDisk, LossyMount, Trouble};
@@ -33,11 +33,11 @@ const HOT_LEN: usize = 512 << 10;
 const FRESH: usize = 6;
 const FRESH_LEN: usize = 192 << 10;
 const PHASES: usize = 8;
-/// What the disk is given by larder, and what the machine that runs the test is given beyond that.
+/// What the disk is given by larder.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(2);
-pub(crate) const SLACK: Duration = Duration::from_millis(1500);
-/// A read that took so long has waited for the disk.
-const SLOW: Duration = Duration::from_millis(1500);
+/// The most reads of the three readers that may wait for a disk that hangs: those that are under way when it begins to,
+/// and as many that come before the next tick, at which that is known.
+const WAIT_MAX: u64 = 6;
 /// O_DIRECT wants it.
 const ALIGN: usize = 4096;
 
@@ -157,10 +157,22 @@ impl Machine {
     }
 }
 
-fn stats(mnt: &Path) -> Value {
+pub(crate) fn stats(mnt: &Path) -> Value {
     let output = run(larder().args(["stats", "--json"]).arg(mnt));
     assert!(output.status.success(), "{}", stderr(&output));
     serde_json::from_slice(&output.stdout).unwrap()
+}
+
+/// How many reads have waited for the disk until the remote was asked for their bytes.
+pub(crate) fn hedged(mnt: &Path) -> u64 {
+    stats(mnt)["reads_hedged"].as_u64().unwrap()
+}
+
+/// Reads that waited for a disk that hangs: those that came when it was known to be were answered without it. Every one
+/// was answered while it hung; how soon is a matter of the machine that runs the test, too.
+fn judge_waits(what: &str, waited: u64) {
+    eprintln!("sick, {what}: {waited} reads waited for the disk");
+    assert!(waited <= WAIT_MAX, "{what}: {waited} waited for the disk");
 }
 
 /// A file whose reads larder answers, and not the kernel's pages.
@@ -182,10 +194,6 @@ impl Times {
         self.0.sort_unstable();
         let at = self.0.len() * 99 / 100;
         self.0.get(at).copied().unwrap_or_default()
-    }
-
-    fn slow(&self) -> usize {
-        self.0.iter().filter(|took| **took > SLOW).count()
     }
 }
 
@@ -302,27 +310,26 @@ fn suffer(machine: &Machine, mnt: &Path, number: usize, phase: &Phase) -> [Times
     for (name, right) in cached {
         read(&mnt.join(name), right, 0, right.len(), false);
     }
+    let counted = || stats(mnt)["disk"][phase.counted].as_u64().unwrap();
+    let before = counted();
     machine.forget_pages();
     machine.disk.trouble(phase.trouble);
     std::thread::scope(|scope| {
+        // They end however they fare, so that none of them is left hanging.
+        let (calm, over) = (Calm(machine.disk.clone()), SetAtEnd(stop));
         let warm = scope.spawn(move || bench(mnt, cached, false, stop));
         let cold = scope.spawn(move || bench(mnt, cached, true, stop));
         let other = scope.spawn(move || walk(mnt, new, stop));
         std::thread::sleep(phase.lasts);
-        // It ends however the readers fare, so that none of them is left hanging.
-        stop.store(true, Ordering::Relaxed);
+        wait_until("the trouble is counted", || counted() > before);
+        drop(over);
+        // With the disk as it is: nobody waits for it to be well.
         let readers = [&warm, &cold, &other];
-        for _ in 0..500 {
-            if !readers.iter().all(|reader| reader.is_finished()) {
-                std::thread::sleep(Duration::from_millis(10));
-            }
-        }
-        if !readers.iter().all(|reader| reader.is_finished()) {
-            machine.disk.trouble(Trouble::default());
-            panic!("{}: a reader is not answered", phase.name);
-        }
+        wait_until("every reader is answered", || {
+            readers.iter().all(|reader| reader.is_finished())
+        });
+        drop(calm);
         let joined = [warm, cold, other].map(|reader| reader.join());
-        machine.disk.trouble(Trouble::default());
         joined.map(|times| times.unwrap_or_else(|e| std::panic::resume_unwind(e)))
     })
 }
@@ -362,31 +369,17 @@ fn a_sick_cache_disk_harms_no_reader_and_comes_back() {
     let mnt = daemon.mnt.clone();
     recover(&mnt, 0);
     for (number, phase) in phases().iter().enumerate() {
-        let counted = || stats(&mnt)["disk"][phase.counted].as_u64().unwrap();
-        let before = counted();
+        let waited = hedged(&mnt);
         let mut times = suffer(&machine, &mnt, number, phase);
-        assert!(
-            counted() > before,
-            "{}: {}",
-            phase.name,
-            stats(&mnt)["disk"]
-        );
         for (what, times) in ["warm", "cold", "other"].iter().zip(&mut times) {
-            let (max, p99, slow) = (times.max(), times.p99(), times.slow());
-            let n = times.0.len();
-            let name = phase.name;
+            let (n, max, p99) = (times.0.len(), times.max(), times.p99());
             eprintln!(
-                "sick, {name} for {:?}: {what}: {n} reads, max {max:?}, p99 {p99:?}, {slow} slow",
-                phase.lasts
+                "sick, {} for {:?}: {what}: {n} reads, max {max:?}, p99 {p99:?}",
+                phase.name, phase.lasts
             );
-            assert!(
-                max <= PATIENCE + SLACK,
-                "{name}, {what}: a read took {max:?}"
-            );
-            assert!(
-                slow <= 3,
-                "{name}, {what}: {slow} reads waited for the disk"
-            );
+        }
+        if phase.counted == "hung" {
+            judge_waits(phase.name, hedged(&mnt) - waited);
         }
         recover(&mnt, number);
     }
@@ -411,21 +404,14 @@ fn a_file_system_whose_device_hangs_harms_no_reader() {
     let mnt = daemon.mnt.clone();
     recover(&mnt, 0);
     let hang = phases().into_iter().find(|phase| phase.name == "hang");
+    let waited = hedged(&mnt);
     let times = suffer(&machine, &mnt, 0, &hang.unwrap());
     for (what, mut times) in ["warm", "cold", "other"].iter().zip(times) {
-        let (n, max, p99, slow) = (times.0.len(), times.max(), times.p99(), times.slow());
-        eprintln!(
-            "sick, ext4 on a device that hangs: {what}: {n} reads, max {max:?}, p99 {p99:?}, {slow} slow"
-        );
-        assert!(max <= PATIENCE + SLACK, "{what}: a read took {max:?}");
-        assert!(slow <= 3, "{what}: {slow} reads waited for the disk");
+        let (n, max, p99) = (times.0.len(), times.max(), times.p99());
+        eprintln!("sick, ext4 on a device that hangs: {what}: {n} reads, max {max:?}, p99 {p99:?}");
     }
+    judge_waits("ext4", hedged(&mnt) - waited);
     assert!(stats(&mnt)["reads_inline"].as_u64().unwrap() > 0);
-    assert!(
-        stats(&mnt)["disk"]["hung"].as_u64().unwrap() > 0,
-        "{}",
-        stats(&mnt)["disk"]
-    );
     recover(&mnt, 0);
     daemon.stop();
 }
@@ -448,12 +434,9 @@ fn a_mount_over_a_hung_disk_is_unmounted() {
     wait_until("the hang was noticed", || {
         stats(&mnt)["disk"]["hung"].as_u64().unwrap() > 0
     });
-    let clock = SystemClock::default();
-    let begun = clock.monotonic();
+    // It comes back, although the disk does not.
     let output = run(larder().args(["umount", "--wait", "20s"]).arg(&mnt));
-    let took = clock.monotonic() - begun;
-    assert!(took < Duration::from_secs(30), "it took {took:?}");
-    eprintln!("umount: {} in {took:?}: {}", output.status, stderr(&output));
+    eprintln!("umount: {}: {}", output.status, stderr(&output));
     assert!(
         super::cli::rig::mount_type(&mnt).is_none(),
         "it is still mounted"

@@ -7,6 +7,7 @@ use std::sync::Arc;
 
 use rustix::io::Errno;
 
+use super::cli::rig::wait_until;
 use super::mounted::{Stage, Wish};
 
 fn get(path: &Path, name: &str) -> Result<String, Errno> {
@@ -41,15 +42,9 @@ fn what_the_cache_knows_of_a_file_is_shown() {
     assert_eq!(get(&path, "user.larder.settled").unwrap(), "yes");
     let validator = get(&path, "user.larder.validator").unwrap();
     assert!(validator.contains("size 100000"), "{validator}");
-    let mut cached = get(&path, "user.larder.cached-bytes").unwrap();
-    for _ in 0..50 {
-        if cached == "100000" {
-            break;
-        }
-        std::thread::sleep(std::time::Duration::from_millis(20));
-        cached = get(&path, "user.larder.cached-bytes").unwrap();
-    }
-    assert_eq!(cached, "100000");
+    wait_until("it is cached", || {
+        get(&path, "user.larder.cached-bytes").unwrap() == "100000"
+    });
 
     let mut small = [0u8; 3];
     let too_small = rustix::fs::getxattr(&path, "user.larder.tag", &mut small);

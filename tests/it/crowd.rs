@@ -121,7 +121,7 @@ fn readers_that_share_a_scarce_budget_all_come_to_an_end() {
         });
     }
     for _ in 0..READERS {
-        told.recv_timeout(Duration::from_secs(60))
+        told.recv_timeout(Duration::from_secs(300))
             .expect("the readers stand still, or one of them failed");
     }
 }
@@ -178,7 +178,8 @@ fn many_small_fills_on_a_hung_disk_stop_no_large_read() {
     });
     let config = Config {
         fetch_budget: 4 << 20,
-        timeout: Duration::from_secs(20),
+        // Much longer than the disk's patience, whatever else the machine has to do.
+        timeout: Duration::from_secs(120),
         disk_patience: Duration::from_secs(2),
         ..Config::default()
     };

@@ -105,7 +105,7 @@ impl Opened {
         let (answer, answered) = channel();
         let reader = source.blob(&blob.object(), &facts(blob)).reader();
         reader.read(range, Box::new(move |result| answer.send(result).unwrap()));
-        let result = answered.recv_timeout(Duration::from_secs(20)).unwrap();
+        let result = answered.recv_timeout(Duration::from_secs(300)).unwrap();
         result.map(|bytes| bytes.to_vec())
     }
 

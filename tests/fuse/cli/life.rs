@@ -4,10 +4,10 @@ use std::fs;
 use std::io::Read;
 use std::os::unix::fs::{FileExt, MetadataExt};
 use std::process::{Child, Stdio};
-use std::time::Duration;
 
 use rustix::process::{Pid, Signal, kill_process};
 
+use super::super::on_disk::wait_until_on_disk;
 use super::rig::{Rig, larder, mount_type, pattern, refused, run, stderr, wait_until};
 
 #[test]
@@ -88,7 +88,7 @@ fn a_killed_daemon_is_replaced_by_the_next_mount_and_nothing_is_fetched_again() 
     rig.mount();
     let data = fs::read(rig.mnt().join("data")).unwrap();
     assert!(data == pattern(3 << 20), "wrong content");
-    std::thread::sleep(Duration::from_millis(300));
+    wait_until_on_disk(&rig.cache(), [rig.mnt().join("data")]);
     kill_process(rig.daemon(), Signal::KILL).unwrap();
     let dead = || fs::read_dir(rig.mnt()).is_err_and(|e| e.raw_os_error() == Some(107));
     wait_until("the mount is dead", dead);

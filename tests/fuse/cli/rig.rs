@@ -3,8 +3,10 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
+use larder::engine::{Clock, SystemClock};
 use rustix::process::Pid;
 use serde_json::Value;
 use tempfile::TempDir;
@@ -71,13 +73,24 @@ impl Rig {
         let mut command = larder();
         command.arg("mount").arg(remote).arg(self.mnt());
         command.arg("--cache-dir").arg(self.cache());
-        let output = run(command.args(["--cache-size", size]).args(more));
+        command.args(["--cache-size", size]).args(more);
+        if !more.contains(&"--timeout") {
+            // larder asks once more where an answer is late: what comes twice on a busy machine is not the tests' affair.
+            command.args(["--timeout", "20m"]);
+        }
+        let output = run(&mut command);
         assert!(output.status.success(), "{}", stderr(&output));
     }
 
+    /// A program that another test is starting has for a moment, until it is the program, what this one had open.
     pub(crate) fn umount(&self) {
-        let output = run(larder().arg("umount").arg(self.mnt()));
-        assert!(output.status.success(), "{}", stderr(&output));
+        wait_until("nobody else has a file of it open", || {
+            let output = run(larder().arg("umount").arg(self.mnt()));
+            let said = stderr(&output);
+            let is_over = output.status.success();
+            assert!(is_over || said.contains("is in use"), "{said}");
+            is_over
+        });
     }
 
     pub(crate) fn stats(&self, path: &Path) -> Value {
@@ -149,14 +162,25 @@ pub(crate) fn mount_type(path: &Path) -> Option<String> {
     })
 }
 
+/// Tells threads to end when this goes, whatever fails meanwhile: a scope waits for them.
+pub(crate) struct SetAtEnd<'a>(pub(crate) &'a AtomicBool);
+
+impl Drop for SetAtEnd<'_> {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
+}
+
+/// How long a test waits for what must come. It says when to give up, and never what is quick enough: on a machine that
+/// has much else to do everything comes late.
+pub(crate) const PATIENCE: Duration = Duration::from_secs(300);
+
 pub(crate) fn wait_until(what: &str, mut done: impl FnMut() -> bool) {
-    for _ in 0..2000 {
-        if done() {
-            return;
-        }
+    let clock = SystemClock::default();
+    while !done() {
+        assert!(clock.monotonic() < PATIENCE, "never: {what}");
         std::thread::sleep(Duration::from_millis(10));
     }
-    panic!("never: {what}");
 }
 
 /// Every file of a directory with its bytes, for "nothing was touched".

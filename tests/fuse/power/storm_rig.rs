@@ -8,14 +8,12 @@ use std::time::Duration;
 use larder::testing::Rng;
 use tempfile::TempDir;
 
+use super::super::on_disk::wait_until_on_disk;
 use super::super::web::files::attribute;
 use super::budget::{Cache, Runs, each_seed, is_caught};
 use super::daemon::{Daemon, Setup, Shape, Variant};
 use super::tally::Tally;
 use super::tree::{Origin, Wrong};
-
-/// After this long what was read is in the index: larder promises 200 ms.
-const KEPT_WITHIN: Duration = Duration::from_millis(400);
 
 struct Machine {
     dir: TempDir,
@@ -82,7 +80,8 @@ impl Machine {
         // Where chunks are culled nobody can say what is still there.
         if self.shape == Shape::Roomy && self.rng.chance(128) {
             kept = self.kept(&daemon);
-            std::thread::sleep(KEPT_WITHIN);
+            let files = kept.iter().map(|name| daemon.mnt.join(name));
+            wait_until_on_disk(&self.dir.path().join("cache"), files);
         }
         let share = u16::try_from(32 + self.rng.below(225)).unwrap();
         let replaced = self.origin.replace_some(share, &mut self.rng);

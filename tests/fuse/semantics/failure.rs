@@ -4,7 +4,7 @@ use std::fs;
 use std::io;
 use std::os::unix::process::ExitStatusExt;
 use std::path::Path;
-use std::process::{Command, Stdio};
+use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -15,9 +15,9 @@ use larder::vfs::MetadataTtl;
 use parking_lot::Mutex;
 use rustix::process::{Pid, Signal, kill_process};
 
-use super::super::cli::rig::{Rig, pattern, wait_until};
+use super::super::cli::rig::{PATIENCE, Rig, pattern, wait_until};
 use super::super::mounted::{Mounted, Stage, Wish, content};
-use super::pause;
+use super::super::on_disk::wait_until_on_disk;
 
 const LEN: usize = 200_000;
 
@@ -29,15 +29,22 @@ enum Mood {
     Silent,
 }
 
+/// What the remote is told to be, and what it heard.
+struct Told {
+    now: Mood,
+    /// The files whose bytes were asked for in silence.
+    unanswered: Vec<ObjectName>,
+}
+
 /// A remote with moods.
 struct Moody {
     inner: Arc<dyn Remote>,
-    mood: Arc<Mutex<Mood>>,
+    mood: Arc<Mutex<Told>>,
 }
 
 impl Moody {
     async fn mood(&self) -> Result<(), RemoteError> {
-        let mood = self.mood.lock().clone();
+        let mood = self.mood.lock().now.clone();
         match mood {
             Mood::Well => Ok(()),
             Mood::Refusing(error) => Err(error),
@@ -78,6 +85,10 @@ impl Remote for Moody {
         bound: Option<&'a Validator>,
         sink: &'a mut dyn Sink,
     ) -> BoxFuture<'a, Result<(), RemoteError>> {
+        let told = &mut *self.mood.lock();
+        if matches!(told.now, Mood::Silent) {
+            told.unanswered.push(name.clone());
+        }
         Box::pin(async move {
             self.mood().await?;
             self.inner.fetch(name, range, bound, sink).await
@@ -86,11 +97,14 @@ impl Remote for Moody {
 }
 
 /// A mount of two files over a remote with moods; `cached` has been read. Names are believed for ever or not at all.
-fn moody(stage: &Stage, ttl: MetadataTtl, timeout: Duration) -> (Mounted, Arc<Mutex<Mood>>) {
+fn moody(stage: &Stage, ttl: MetadataTtl, timeout: Duration) -> (Mounted, Arc<Mutex<Told>>) {
     for (seed, name) in [(1, "cached"), (2, "other")] {
         fs::write(stage.origin(name), content(seed, LEN)).unwrap();
     }
-    let mood = Arc::new(Mutex::new(Mood::Well));
+    let mood = Arc::new(Mutex::new(Told {
+        now: Mood::Well,
+        unanswered: Vec::new(),
+    }));
     let told = Arc::clone(&mood);
     let mounted = stage.mount(Wish {
         ttl,
@@ -98,11 +112,13 @@ fn moody(stage: &Stage, ttl: MetadataTtl, timeout: Duration) -> (Mounted, Arc<Mu
         wrap: Box::new(move |inner| Arc::new(Moody { inner, mood: told })),
         ..Wish::default()
     });
-    assert!(fs::read(mounted.path("cached")).unwrap() == content(1, LEN));
-    assert_eq!(
-        fs::metadata(mounted.path("other")).unwrap().len(),
-        LEN as u64
-    );
+    // On a busy machine the remote may take longer than a short timeout: then it is asked again.
+    wait_until("what is to be cached is read", || {
+        fs::read(mounted.path("cached")).is_ok_and(|bytes| bytes == content(1, LEN))
+    });
+    wait_until("the other file is known", || {
+        fs::metadata(mounted.path("other")).is_ok_and(|meta| meta.len() == LEN as u64)
+    });
     (mounted, mood)
 }
 
@@ -116,12 +132,12 @@ fn code(result: io::Result<Vec<u8>>) -> Option<i32> {
 fn f1_unreachable_is_not_deleted() {
     let stage = Stage::new();
     let (mounted, mood) = moody(&stage, MetadataTtl::Minimal, Duration::from_secs(30));
-    *mood.lock() = Mood::Refusing(RemoteError::Unreachable("the cable is out".into()));
+    mood.lock().now = Mood::Refusing(RemoteError::Unreachable("the cable is out".into()));
     for _ in 0..2 {
         assert!(fs::read(mounted.path("cached")).unwrap() == content(1, LEN));
         assert_eq!(code(fs::read(mounted.path("other"))), Some(libc::EIO));
     }
-    *mood.lock() = Mood::Well;
+    mood.lock().now = Mood::Well;
     assert!(fs::read(mounted.path("other")).unwrap() == content(2, LEN));
 }
 
@@ -131,9 +147,9 @@ fn f1_unreachable_is_not_deleted() {
 fn f2_deleted_and_forbidden_are_told_apart() {
     let stage = Stage::new();
     let (mounted, mood) = moody(&stage, MetadataTtl::Minimal, Duration::from_secs(30));
-    *mood.lock() = Mood::Refusing(RemoteError::Forbidden);
+    mood.lock().now = Mood::Refusing(RemoteError::Forbidden);
     assert_eq!(code(fs::read(mounted.path("cached"))), Some(libc::EACCES));
-    *mood.lock() = Mood::Well;
+    mood.lock().now = Mood::Well;
     fs::remove_file(stage.origin("cached")).unwrap();
     assert_eq!(code(fs::read(mounted.path("cached"))), Some(libc::ENOENT));
 }
@@ -144,19 +160,34 @@ fn f3_nothing_hangs_for_ever() {
     let stage = Stage::new();
     let timeout = Duration::from_millis(700);
     let (mounted, mood) = moody(&stage, MetadataTtl::Indefinite, timeout);
-    *mood.lock() = Mood::Silent;
+    mood.lock().now = Mood::Silent;
     let clock = SystemClock::default();
     assert_eq!(code(fs::read(mounted.path("other"))), Some(libc::EIO));
     let took = clock.monotonic();
-    // The kernel may ask for a piece again, alone, before it gives up.
-    assert!(took >= timeout && took < 10 * timeout, "{took:?}");
-    assert!(fs::read(mounted.path("cached")).unwrap() == content(1, LEN));
-    *mood.lock() = Mood::Well;
+    assert!(took >= timeout, "{took:?}");
+    let reads =
+        |name, seed| fs::read(mounted.path(name)).is_ok_and(|bytes| bytes == content(seed, LEN));
+    // The disk may be slower than this timeout.
+    wait_until("what is cached is read", || reads("cached", 1));
+    mood.lock().now = Mood::Well;
     // A piece that the kernel asked for once more may still wait for the silent remote, and others with it.
-    wait_until("the remote is heard again", || {
-        fs::read(mounted.path("other")).is_ok()
-    });
-    assert!(fs::read(mounted.path("other")).unwrap() == content(2, LEN));
+    wait_until("the remote is heard again", || reads("other", 2));
+}
+
+// Of two mounts of silent remotes, the one with a long timeout still waits when the other one has answered.
+#[test]
+fn f3_the_timeout_is_what_ends_a_read() {
+    let (short, long) = (Stage::new(), Stage::new());
+    let (quick, quick_mood) = moody(&short, MetadataTtl::Indefinite, Duration::from_millis(300));
+    let (patient, patient_mood) = moody(&long, MetadataTtl::Indefinite, PATIENCE);
+    patient_mood.lock().now = Mood::Silent;
+    quick_mood.lock().now = Mood::Silent;
+    let mut waiting = reader(&patient, "cat", &[], "other");
+    wait_until("the reader waits", || asked_for(&patient_mood, "other"));
+    assert_eq!(code(fs::read(quick.path("other"))), Some(libc::EIO));
+    assert_eq!(waiting.try_wait().unwrap(), None, "it was not its timeout");
+    waiting.kill().unwrap();
+    waiting.wait().unwrap();
 }
 
 fn chunk_files(dir: &Path) -> Vec<std::path::PathBuf> {
@@ -221,7 +252,7 @@ fn f5_a_killed_daemon_loses_nothing() {
     let rig = Rig::settled();
     rig.mount();
     assert!(fs::read(rig.mnt().join("data")).unwrap() == pattern(3 << 20));
-    pause(200);
+    wait_until_on_disk(&rig.cache(), [rig.mnt().join("data")]);
     kill_process(rig.daemon(), Signal::KILL).unwrap();
     rig.mount();
     assert!(fs::read(rig.mnt().join("data")).unwrap() == pattern(3 << 20));
@@ -256,40 +287,72 @@ fn f6_a_dead_mount_point_is_cleared() {
 /// it only when the wait is over, and the timeout ends the wait in any case.
 #[test]
 fn f7_a_waiting_reader_can_be_killed() {
+    // A shell that reads the file itself, with a handler for Ctrl-C.
+    let trap = ["-c", "trap : INT; read -r line < \"$0\""];
+    let interrupt = |reader: &Child| kill_process(Pid::from_child(reader), Signal::INT).unwrap();
+    // Nobody's timeout ends the wait of these.
     let stage = Stage::new();
-    let timeout = Duration::from_secs(20);
     for name in ["more", "most"] {
         fs::write(stage.origin(name), content(3, LEN)).unwrap();
     }
-    let (mounted, mood) = moody(&stage, MetadataTtl::Indefinite, timeout);
+    let (mounted, mood) = moody(&stage, MetadataTtl::Indefinite, PATIENCE);
+    // A file of its own for each: an open beside a read of the same file waits for that.
     for name in ["other", "more", "most"] {
         fs::metadata(mounted.path(name)).unwrap();
     }
-    *mood.lock() = Mood::Silent;
-    let start = |program: &str, args: &[&str], name: &str| {
-        let mut command = Command::new(program);
-        command.args(args).arg(mounted.path(name));
-        command.stdout(Stdio::null()).stderr(Stdio::null());
-        command.spawn().unwrap()
-    };
-    // A shell that reads the file itself, with a handler for Ctrl-C.
-    let trap = ["-c", "trap : INT; read -r line < \"$0\""];
-    // A file of its own for each: an open beside a read of the same file waits for that.
-    let mut plain = start("cat", &[], "other");
-    let mut catching = start("sh", &trap, "more");
-    let mut killed = start("sh", &trap, "most");
-    // The opens are over: all three wait for their reads.
-    wait_until("all of them read", || {
-        mounted.cache.stats().reads_waited >= 3
-    });
-    for reader in [&plain, &catching, &killed] {
-        kill_process(Pid::from_child(reader), Signal::INT).unwrap();
+    mood.lock().now = Mood::Silent;
+    let mut plain = reader(&mounted, "cat", &[], "other");
+    let mut catching = reader(&mounted, "sh", &trap, "more");
+    let mut killed = reader(&mounted, "sh", &trap, "most");
+    for name in ["other", "more", "most"] {
+        wait_until("the readers wait", || asked_for(&mood, name));
     }
+    [&plain, &catching, &killed].into_iter().for_each(interrupt);
     let status = plain.wait().unwrap();
     assert_eq!(status.signal(), Some(libc::SIGINT), "{status}");
+    wait_until("the signal waits with the reader", || is_pending(&catching));
     killed.kill().unwrap();
-    killed.wait().unwrap();
+    let status = killed.wait().unwrap();
+    assert_eq!(status.signal(), Some(libc::SIGKILL), "{status}");
+    assert_eq!(mounted.cache.stats().reads_timed_out, 0, "it waited");
     assert_eq!(catching.try_wait().unwrap(), None, "the wait was cut short");
-    // The timeout ends it: nothing else does.
+    catching.kill().unwrap();
+    catching.wait().unwrap();
+    drop(mounted);
+
+    let stage = Stage::new();
+    let (mounted, mood) = moody(&stage, MetadataTtl::Indefinite, Duration::from_secs(1));
+    mood.lock().now = Mood::Silent;
+    let mut catching = reader(&mounted, "sh", &trap, "other");
+    wait_until("the reader waits", || asked_for(&mood, "other"));
+    interrupt(&catching);
     assert!(!catching.wait().unwrap().success());
+}
+
+/// Starts a program that reads a file of the mount.
+fn reader(mounted: &Mounted, program: &str, args: &[&str], name: &str) -> Child {
+    let mut command = Command::new(program);
+    command.args(args).arg(mounted.path(name));
+    command.stdout(Stdio::null()).stderr(Stdio::null());
+    command.spawn().unwrap()
+}
+
+/// Whether bytes of this file were asked for while the remote was silent.
+fn asked_for(mood: &Mutex<Told>, name: &str) -> bool {
+    mood.lock()
+        .unanswered
+        .contains(&ObjectName::new(name.as_bytes()))
+}
+
+/// Whether the process has been sent a Ctrl-C that it has not taken yet.
+fn is_pending(child: &Child) -> bool {
+    let status = fs::read_to_string(format!("/proc/{}/status", child.id())).unwrap();
+    let pending = status.lines().filter_map(|line| {
+        line.strip_prefix("ShdPnd:")
+            .or_else(|| line.strip_prefix("SigPnd:"))
+    });
+    pending.fold(0, |all, bits| {
+        all | u64::from_str_radix(bits.trim(), 16).unwrap()
+    }) & (1 << (libc::SIGINT - 1))
+        != 0
 }

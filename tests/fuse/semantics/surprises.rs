@@ -1,7 +1,7 @@
 //! What may surprise: consequences of one version per inode, seen from programs that expect a local disk.
 
 use std::fs::{self, File, FileTimes, Permissions};
-use std::io::{BufRead, BufReader, Write};
+use std::io::{BufRead, BufReader, Read, Write};
 use std::os::fd::AsRawFd;
 use std::os::unix::fs::{FileExt, PermissionsExt};
 use std::os::unix::process::ExitStatusExt;
@@ -88,17 +88,22 @@ fn u4_an_open_file_does_not_grow() {
         tail.spawn().unwrap()
     };
     let (mut by_file, mut by_name) = (follow("-f"), follow("-F"));
-    pause(500);
+    let mut file_lines = BufReader::new(by_file.stdout.take().unwrap());
+    let mut lines = BufReader::new(by_name.stdout.take().unwrap()).lines();
+    // Both have opened the file as it is.
+    let mut seen = String::new();
+    file_lines.read_line(&mut seen).unwrap();
+    assert_eq!((&*seen, &*lines.next().unwrap().unwrap()), ("one\n", "one"));
     let log = File::options().append(true).open(stage.origin("log"));
     log.unwrap().write_all(b"two\n").unwrap();
-    let mut lines = BufReader::new(by_name.stdout.take().unwrap()).lines();
     // Were the second line not to come, this would end with the test's own patience.
     while lines.next().unwrap().unwrap() != "two" {}
     by_name.kill().unwrap();
     by_name.wait().unwrap();
     by_file.kill().unwrap();
-    let seen = by_file.wait_with_output().unwrap().stdout;
-    assert_eq!(String::from_utf8_lossy(&seen), "one\n");
+    by_file.wait().unwrap();
+    file_lines.read_to_string(&mut seen).unwrap();
+    assert_eq!(seen, "one\n");
 }
 
 /// U5. After a file was replaced at the remote, programs that have the old version open see its path marked "(deleted)"

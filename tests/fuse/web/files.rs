@@ -2,6 +2,7 @@
 
 use std::ffi::OsStr;
 use std::fs;
+use std::os::fd::OwnedFd;
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
@@ -9,6 +10,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, SystemTime};
 
 use larder::engine::{Clock, SystemClock};
+use rustix::fs::{Mode, OFlags};
 
 use super::super::cli::rig::{Rig, wait_until};
 use super::super::mounted::content;
@@ -150,6 +152,34 @@ pub(crate) fn same_trees(origin: &Path, mount: &Path) -> Compared {
         }
     });
     compared
+}
+
+/// Which of the names beneath a mount a test holds open.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Names {
+    Directories,
+    All,
+}
+
+/// Opens names, with no question about anything but them. The kernel forgets what nobody has open when memory is short,
+/// or when anybody on the machine has it drop its caches, and then larder has to ask the server once more: whoever
+/// counts questions holds the names open, and lets go of them before the unmount.
+pub(crate) fn hold_open(mount: &Path, which: Names) -> Vec<OwnedFd> {
+    let (mut held, mut left) = (Vec::new(), vec![mount.to_owned()]);
+    while let Some(dir) = left.pop() {
+        for entry in fs::read_dir(&dir).unwrap() {
+            let entry = entry.unwrap();
+            let is_dir = entry.file_type().unwrap().is_dir();
+            if is_dir || which == Names::All {
+                let flags = OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+                held.push(rustix::fs::open(entry.path(), flags, Mode::empty()).unwrap());
+            }
+            if is_dir {
+                left.push(entry.path());
+            }
+        }
+    }
+    held
 }
 
 /// The names in a directory, sorted.

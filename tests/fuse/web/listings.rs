@@ -7,8 +7,13 @@ use std::process::Command;
 
 use super::super::cli::rig::{Rig, run, stderr};
 use super::super::mounted::content;
-use super::files::{age_all, mount, names, odd_files, same_trees, shown_by_nginx};
+use super::files::{
+    Names, age_all, hold_open, mount, names, odd_files, same_trees, shown_by_nginx,
+};
 use super::servers::{Asked, HTML, Server};
+
+/// Names and facts stay what they are, however slow the machine is.
+const FOR_EVER: &[&str] = &["--metadata-ttl", "indefinite"];
 
 fn count(asked: &[Asked], method: &str) -> usize {
     asked.iter().filter(|asked| asked.method == method).count()
@@ -27,13 +32,15 @@ fn find(rig: &Rig, more: &[&str]) -> usize {
 /// Names come from listings, and facts from questions that are asked when a program does.
 fn names_now_facts_later(rig: &Rig, server: &mut Server) {
     age_all(&rig.remote());
-    mount(rig, &server.url(), &["--metadata-ttl", "1h"]);
+    mount(rig, &server.url(), FOR_EVER);
     server.forget();
+    let directories = hold_open(&rig.mnt(), Names::Directories);
     let shown = find(rig, &[]);
     let dirs = find(rig, &["-type", "d"]);
     assert_eq!(count(&server.asked(), "HEAD"), 0, "nobody asked for facts");
     assert_eq!(count(&server.asked(), "GET"), dirs);
 
+    let files = hold_open(&rig.mnt(), Names::All);
     assert_eq!(find(rig, &["-size", "-100000000"]), shown);
     let facts = count(&server.asked(), "HEAD");
     assert_eq!(facts, shown - dirs, "each file once");
@@ -43,8 +50,9 @@ fn names_now_facts_later(rig: &Rig, server: &mut Server) {
     let cold = rig.stats(&rig.mnt())["remote_bytes"].as_u64().unwrap();
     assert_eq!(cold, all.bytes);
 
+    drop((directories, files));
     rig.umount();
-    mount(rig, &server.url(), &["--metadata-ttl", "1h"]);
+    mount(rig, &server.url(), FOR_EVER);
     same_trees(&rig.remote(), &rig.mnt());
     let again = rig.stats(&rig.mnt())["remote_bytes"].as_u64().unwrap();
     assert_eq!(again, 0, "all of it is in the cache after a remount");

@@ -4,15 +4,15 @@
 //! A server that is not installed fails the test with a sentence that names its package.
 
 use std::fs::{self, File};
+use std::hash::{BuildHasher, Hasher, RandomState};
 use std::io::{Read, Write};
-use std::net::{TcpListener, TcpStream};
+use std::net::TcpStream;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
-use std::time::Duration;
 
 use tempfile::TempDir;
 
-use super::super::cli::rig::wait_until;
+use super::super::cli::rig::{PATIENCE, wait_until};
 
 /// Asked for between the questions of a test: once it is in the log, so is all that was asked before.
 const MARK: &str = "/larder-test-mark-";
@@ -28,6 +28,42 @@ pub(crate) struct Asked {
     pub(crate) method: String,
     /// The path with its query: as it was sent, and from dufs decoded.
     pub(crate) path: String,
+}
+
+/// How many ports are tried for a server.
+const TRIES: usize = 50;
+
+/// A port of those that the kernel gives to nobody by itself, as it does the higher ones to every client: so a server that
+/// was stopped finds its port free when it comes back.
+fn likely_port() -> u16 {
+    let random = RandomState::new().build_hasher().finish();
+    10_000 + u16::try_from(random % 20_000).unwrap()
+}
+
+fn is_taken(said: &str) -> bool {
+    said.to_lowercase().contains("address already in use") || said.contains("os error 98")
+}
+
+/// Whether it is this process that listens at the port.
+fn listens(pid: u32, port: u16) -> bool {
+    let table = fs::read_to_string(format!("/proc/{pid}/net/tcp")).unwrap_or_default();
+    // The address with the port in hexadecimal digits, the state, and the inode of the socket in the tenth column.
+    let end = format!(":{port:04X}");
+    let sockets = table.lines().filter_map(|line| {
+        let columns: Vec<_> = line.split_whitespace().collect();
+        let is_listening = columns.get(3) == Some(&"0A") && columns.get(1)?.ends_with(&end);
+        is_listening.then(|| format!("socket:[{}]", columns[9]))
+    });
+    let sockets: Vec<_> = sockets.collect();
+    let Ok(open) = fs::read_dir(format!("/proc/{pid}/fd")) else {
+        return false;
+    };
+    let links = open
+        .flatten()
+        .filter_map(|fd| fs::read_link(fd.path()).ok());
+    links
+        .into_iter()
+        .any(|link| sockets.iter().any(|socket| link.as_os_str() == &**socket))
 }
 
 enum Kind {
@@ -65,19 +101,24 @@ impl Server {
     }
 
     fn new(kind: Kind, root: &Path) -> Self {
-        let free = TcpListener::bind(("127.0.0.1", 0)).unwrap();
         let mut server = Self {
             kind,
             root: root.to_owned(),
-            port: free.local_addr().unwrap().port(),
+            port: 0,
             dir: TempDir::new().unwrap(),
             child: None,
             marks: 0,
             forgotten: 0,
         };
-        drop(free);
-        server.start();
-        server
+        // Another test may be quicker with a port.
+        for _ in 0..TRIES {
+            server.port = likely_port();
+            match server.try_start() {
+                Ok(()) => return server,
+                Err(said) => assert!(is_taken(&said), "{said}"),
+            }
+        }
+        panic!("none of {TRIES} ports is free");
     }
 
     /// The URL of the directory, with a slash at its end.
@@ -87,6 +128,11 @@ impl Server {
 
     /// Starts it again, at the same port and with the log that it had.
     pub(crate) fn start(&mut self) {
+        self.try_start().unwrap_or_else(|said| panic!("{said}"));
+    }
+
+    /// The error is a sentence with what the server said.
+    fn try_start(&mut self) -> Result<(), String> {
         let (program, args, package) = match &self.kind {
             Kind::Nginx { directives } => (
                 "nginx",
@@ -103,6 +149,7 @@ impl Server {
         let said = self.dir.path().join("said");
         let output = File::options().create(true).append(true).open(&said);
         let output = output.unwrap();
+        let before = output.metadata().unwrap().len();
         let mut command = Command::new("setpriv");
         command
             .args(["--pdeathsig", "KILL", program])
@@ -118,16 +165,23 @@ impl Server {
         let mut child = command
             .spawn()
             .expect("setpriv (package util-linux) starts servers");
-        wait_until("the server answers", || {
-            if let Some(status) = child.try_wait().unwrap() {
-                let said = fs::read_to_string(&said).unwrap();
-                panic!("{program} does not run ({status}; `{package}` installs it): {said}");
-            }
-            TcpStream::connect(("127.0.0.1", self.port)).is_ok()
+        let mut ended = None;
+        wait_until("the server listens", || {
+            ended = child.try_wait().unwrap();
+            ended.is_some() || listens(child.id(), self.port)
         });
+        if let Some(status) = ended {
+            let said = fs::read(&said)
+                .unwrap()
+                .split_off(usize::try_from(before).unwrap());
+            let said = String::from_utf8_lossy(&said);
+            return Err(format!(
+                "{program} does not run ({status}; `{package}` installs it): {said}"
+            ));
+        }
         self.child = Some(child);
-        // Another program that was quicker with the port has another log.
         self.mark();
+        Ok(())
     }
 
     /// Ends it; a question is answered by a refused connection from now on.
@@ -204,9 +258,7 @@ impl Server {
         self.marks += 1;
         let path = format!("{MARK}{}", self.marks);
         let mut stream = TcpStream::connect(("127.0.0.1", self.port)).unwrap();
-        stream
-            .set_read_timeout(Some(Duration::from_secs(20)))
-            .unwrap();
+        stream.set_read_timeout(Some(PATIENCE)).unwrap();
         let question = format!("GET {path} HTTP/1.1\r\nHost: here\r\nConnection: close\r\n\r\n");
         stream.write_all(question.as_bytes()).unwrap();
         let mut answer = Vec::new();

@@ -10,11 +10,14 @@ use std::time::Duration;
 use larder::engine::SystemClock;
 
 use super::super::cli::rig::{Rig, run};
+use super::super::on_disk::wait_until_on_disk;
 use super::super::tree::{
-    KEPT_WITHIN, LARGE, SMALL, fetched, kill, kill_a_reader, large_files, small_files, step,
+    LARGE, SMALL, fetched, kill, kill_a_reader, large_files, small_files, step,
 };
 use super::super::walk::same_bytes;
-use super::files::{age_all, names, odd_files, same_trees, shown_by_dufs, shown_by_nginx};
+use super::files::{
+    Names, age_all, hold_open, names, odd_files, same_trees, shown_by_dufs, shown_by_nginx,
+};
 use super::servers::{JSON, Server};
 
 /// The tree of the local remote's test, as far as a web server can show it: no links, owners and modes.
@@ -34,18 +37,20 @@ fn make(root: &Path) {
 }
 
 fn mount(rig: &Rig, server: &Server) {
-    rig.mount_other(Path::new(&server.url()), "3G", &["--metadata-ttl", "1h"]);
+    let more = ["--metadata-ttl", "indefinite"];
+    rig.mount_other(Path::new(&server.url()), "3G", &more);
 }
 
 /// Reads a part of the tree, and is killed in the middle of the large file. Returns the bytes that were read in time.
 fn kill_a_cold_reader(rig: &Rig) -> u64 {
-    let mut kept = 0;
+    let (mut kept, mut read) = (0, Vec::new());
     for name in names(&rig.remote().join("middle")).iter().take(20) {
         let path = Path::new("middle").join(name);
         same_bytes(&rig.remote().join(&path), &rig.mnt().join(&path));
         kept += fs::metadata(rig.remote().join(&path)).unwrap().len();
+        read.push(rig.mnt().join(path));
     }
-    std::thread::sleep(KEPT_WITHIN + Duration::from_millis(100));
+    wait_until_on_disk(&rig.cache(), read);
     let mut large = File::open(rig.mnt().join("large")).unwrap();
     large.read_exact(&mut vec![0; 32 << 20]).unwrap();
     kill(rig);
@@ -92,6 +97,7 @@ fn is_the_same_always(rig: &Rig, server: &mut Server) {
     rig.umount();
     mount(rig, server);
     server.forget();
+    let held = hold_open(&mnt, Names::Directories);
     let find = run(Command::new("find")
         .arg(&mnt)
         .args(["-size", "+0", "-newermt", "2000-01-01"]));
@@ -104,13 +110,16 @@ fn is_the_same_always(rig: &Rig, server: &mut Server) {
     assert_eq!(fetched(rig), 0, "all of it is in the cache after a remount");
     only_listings(server, all.dirs);
 
+    drop(held);
     kill_a_reader(rig);
     mount(rig, server);
     server.forget();
+    let held = hold_open(&mnt, Names::Directories);
     same_trees(&origin, &mnt);
     step(&clock, "killed while warm");
     assert_eq!(fetched(rig), 0, "all of it is in the cache after a kill");
     only_listings(server, all.dirs);
+    drop(held);
     rig.umount();
 }
 
@@ -133,9 +142,11 @@ fn odd_names_are_the_same_always(rig: &Rig, server: &mut Server) {
     rig.umount();
     mount(rig, server);
     server.forget();
+    let held = hold_open(&rig.mnt(), Names::Directories);
     same_trees(&rig.remote(), &rig.mnt());
     assert_eq!(fetched(rig), 0);
     only_listings(server, all.dirs);
+    drop(held);
     rig.umount();
 }
 

@@ -7,9 +7,10 @@ use larder::engine::Config;
 use larder::testing::origin::{Fault, Method, Object, Origin, When};
 use larder::units::ByteRange;
 use tokio::task::JoinSet;
+use tokio::time::Instant;
 
 use super::config;
-use super::rig::{Open, Rig, runtime};
+use super::rig::{Open, Rig, SLACK, runtime};
 
 const OBJECTS: usize = 40;
 /// Of each object.
@@ -66,7 +67,12 @@ fn a_storm_of_stalls_costs_no_threads_and_leaves_nothing_behind() {
     let opens = runtime.block_on(async {
         let mut opens = Vec::new();
         for name in &names {
-            let facts = mount.facts(name).await.unwrap();
+            // The deadline is a short one, which a busy machine meets now and then.
+            let facts = loop {
+                if let Ok(facts) = mount.facts(name).await {
+                    break facts;
+                }
+            };
             opens.push(mount.open(name, &facts, true).unwrap());
         }
         opens
@@ -101,12 +107,13 @@ fn a_storm_of_stalls_costs_no_threads_and_leaves_nothing_behind() {
             let name = open.name.clone();
             mount.recovers(Some(open), &name, false).await.unwrap();
         }
-        // Whoever was kept waiting for ever has been left.
-        tokio::time::sleep(Duration::from_millis(500)).await;
+        // Whoever was kept waiting for ever is left.
+        let few =
+            |after: (usize, usize)| after.0 <= before.0 + 16 && after.1 <= before.1 + 2 * 32 + 40;
+        let begun = Instant::now();
+        while !few(held()) {
+            assert!(begun.elapsed() < SLACK, "{before:?}, {:?}", held());
+            tokio::time::sleep(Duration::from_millis(100)).await;
+        }
     });
-    let after = held();
-    assert!(
-        after.0 <= before.0 + 16 && after.1 <= before.1 + 2 * 32 + 40,
-        "{before:?}, {after:?}"
-    );
 }

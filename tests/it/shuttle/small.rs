@@ -24,6 +24,8 @@ const PAGE: usize = 4096;
 /// The bytes of the blobs, one chunk each. Some worlds have only the last two, of one page.
 const SIZES: [usize; 5] = [3 * PAGE - 100, 2 * PAGE, 4 * PAGE - 1, PAGE, PAGE];
 const READERS: usize = 2;
+/// Fewer have not met much.
+pub(super) const SCHEDULES_MIN: u64 = 300;
 
 /// What happened in all schedules together.
 #[derive(Default, Debug)]
@@ -61,7 +63,7 @@ impl Totals {
     pub(super) fn judge(&self) {
         let get = |of: &AtomicU64| of.load(Ordering::Relaxed);
         let schedules = get(&self.schedules);
-        assert!(schedules > 300, "{self:?}");
+        assert!(schedules > SCHEDULES_MIN, "{self:?}");
         for often in [
             &self.judged,
             &self.inline,

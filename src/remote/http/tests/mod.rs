@@ -129,8 +129,10 @@ impl Origin {
         self.heads.lock().clone()
     }
 
+    /// With a deadline that a busy machine does not meet: what is late is asked for again, and the script has no answer to
+    /// that.
     fn remote(&self) -> HttpRemote {
-        self.remote_at("", Duration::from_secs(3))
+        self.remote_at("", Duration::from_secs(240))
     }
 
     fn remote_at(&self, path: &str, timeout: Duration) -> HttpRemote {

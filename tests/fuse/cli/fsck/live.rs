@@ -1,11 +1,11 @@
 //! Looking at a cache while its daemon is at work.
 
 use std::fs;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::time::Duration;
 
 use super::rig::{cachefsck, told};
-use crate::cli::rig::{Rig, pattern};
+use crate::cli::rig::{Rig, SetAtEnd, pattern};
 
 /// Small files are read for the first time, then superseded and read again, so that slots and records are written all the
 /// while, new ones and old ones in place.
@@ -25,28 +25,29 @@ fn a_look_beside_a_busy_mount_finds_nothing() {
     let mut mount = rig.mount_command();
     mount.args(["--metadata-ttl", "minimal"]);
     assert!(mount.status().unwrap().success());
-    let done = AtomicBool::new(false);
-    let checks = std::thread::scope(|scope| {
-        scope.spawn(|| {
-            for round in 0..2 {
+    let (over, checks) = (AtomicBool::new(false), AtomicU32::new(0));
+    std::thread::scope(|scope| {
+        let reader = scope.spawn(|| {
+            // Two rounds, and more of them where the checks are slower.
+            for round in 1.. {
                 for n in 0..FILES {
                     fs::read(rig.mnt().join(format!("file-{n}"))).unwrap();
                 }
-                if round == 0 {
-                    make(1);
+                let enough = round > 1 && checks.load(Ordering::Relaxed) > 3;
+                if enough || over.load(Ordering::Relaxed) {
+                    break;
                 }
+                make(round);
             }
-            done.store(true, Ordering::Relaxed);
         });
-        let mut checks = 0;
-        while !done.load(Ordering::Relaxed) {
+        // A check that finds something ends the reader as well.
+        let _over = SetAtEnd(&over);
+        while !reader.is_finished() {
             let (code, text, said) = told(cachefsck().args(["-nv", "--deep"]).arg(rig.cache()));
             assert_eq!(code, 0, "{text}{said}");
-            checks += 1;
+            checks.fetch_add(1, Ordering::Relaxed);
         }
-        checks
     });
-    assert!(checks > 3, "only {checks} checks beside the reader");
     rig.umount();
     let (code, text, said) = told(cachefsck().args(["-p", "--deep"]).arg(rig.cache()));
     assert_eq!(code, 0, "{text}{said}");
