@@ -9,6 +9,7 @@ use super::error::{Exit, Failure};
 use super::mounts;
 use crate::fuse::is_daemon_gone;
 use crate::storage::read_holder;
+use crate::units::shown;
 
 /// The mount whose daemon has the cache: `path` itself, or the one that uses the cache directory `path`. `None` where
 /// nobody uses it.
@@ -16,7 +17,7 @@ pub(super) fn mount_of(path: &Path) -> Result<Option<PathBuf>, Failure> {
     if mounts::larder_at(path)?.is_some() {
         return Ok(Some(path.to_owned()));
     }
-    let shown = path.display();
+    let shown = shown(path);
     let holder = read_holder(path)
         .map_err(|e| Failure::new(Exit::Cache, format_args!("cannot look at {shown}: {e}")))?;
     match holder {
@@ -35,7 +36,7 @@ pub(super) fn mount_of(path: &Path) -> Result<Option<PathBuf>, Failure> {
 
 /// As [`mount_of`], where there has to be one: the path as the user gave it is named.
 pub(super) fn live_mount(given: &Path) -> Result<PathBuf, Failure> {
-    let shown = given.display();
+    let shown = shown(given);
     let path = mounts::full_path(given)
         .map_err(|e| Failure::failed(format_args!("cannot look at {shown}: {e}")))?;
     mount_of(&path)?.ok_or_else(|| mounts::not_a_mount(given))
@@ -47,7 +48,7 @@ pub(super) fn ask<T: DeserializeOwned>(
     request: &str,
     what: &str,
 ) -> Result<T, Failure> {
-    let shown = path.display();
+    let shown = shown(path);
     let failed = |why: &dyn std::fmt::Display| Failure::failed(why);
     let answer = match mounts::attribute(path, format!("user.larder.{request}")) {
         Ok(answer) => answer,

@@ -11,13 +11,14 @@ use super::evict::{aside, disk_failed, in_pieces};
 use super::output::say;
 use super::quantity::show_size;
 use crate::engine::Forgotten;
+use crate::units::shown;
 
 const WHAT: &str = "flush its cache";
 
 /// Runs the command.
 pub(super) fn run(args: &FlushArgs) -> Result<(), Failure> {
     let mount = live_mount(&args.path)?;
-    let shown = mount.display();
+    let shown = shown(&mount);
     if args.metadata {
         let told: Value = ask(&mount, "flush.metadata", WHAT)?;
         let names = told["names"].as_u64().unwrap_or_default();

@@ -9,13 +9,14 @@ use super::error::Failure;
 use super::mounts::{self, STATS_ATTRIBUTE};
 use super::output::say;
 use super::quantity::show_size;
+use crate::units::shown;
 
 const PREFIX: &str = "user.larder.";
 
 /// Runs the command.
 pub(super) fn run(args: &InfoArgs) -> Result<(), Failure> {
     let path = &args.path;
-    let shown = path.display();
+    let shown = shown(path);
     let cannot = |e: std::io::Error| Failure::failed(format_args!("cannot look at {shown}: {e}"));
     let meta = std::fs::symlink_metadata(path).map_err(cannot)?;
     let mut names = names(path).map_err(cannot)?;

@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 use rustix::io::Errno;
 
 use crate::fuse::is_daemon_gone;
+use crate::units::shown;
 
 use super::error::{Exit, Failure};
 
@@ -119,7 +120,7 @@ pub(super) fn attribute(path: &Path, name: impl AsRef<OsStr>) -> io::Result<Opti
 
 /// The counters of the mount at `dir`, as the daemon gives them: one JSON object.
 pub(super) fn stats_of(dir: &Path) -> Result<serde_json::Value, Failure> {
-    let shown = dir.display();
+    let shown = shown(dir);
     let bytes = match attribute(dir, STATS_ATTRIBUTE) {
         Ok(Some(bytes)) => bytes,
         Ok(None) => {
@@ -160,7 +161,7 @@ pub(super) fn not_a_mount(dir: &Path) -> Failure {
         Exit::Failed,
         format_args!(
             "{} is not a larder mount: `findmnt -t {MOUNT_TYPE}` lists them",
-            dir.display()
+            shown(dir)
         ),
     )
 }

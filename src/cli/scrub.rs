@@ -14,6 +14,7 @@ use crate::engine::{
     Cache, Config, DiskPool, Ground, ScrubEnd, ScrubState, ScrubStats, SystemClock,
 };
 use crate::storage::CacheDir;
+use crate::units::shown;
 
 /// How often a daemon is asked how far it has come.
 const POLL: Duration = Duration::from_millis(200);
@@ -22,7 +23,7 @@ const TICK: Duration = Duration::from_millis(20);
 
 /// Runs the command.
 pub(super) fn run(args: &ScrubArgs) -> Result<(), Failure> {
-    let shown = args.path.display();
+    let shown = shown(&args.path);
     let path = mounts::full_path(&args.path)
         .map_err(|e| Failure::failed(format_args!("cannot look at {shown}: {e}")))?;
     match control::mount_of(&path)? {
@@ -59,14 +60,14 @@ fn scrub_of(mount: &Path) -> Result<ScrubStats, Failure> {
     serde_json::from_value(stats["scrub"].take()).map_err(|e| {
         Failure::failed(format_args!(
             "the daemon of {} tells nothing of a scrub: {e}",
-            mount.display()
+            shown(mount)
         ))
     })
 }
 
 /// Has the daemon scrub, and looks on.
 fn live(args: &ScrubArgs, mount: &Path) -> Result<(), Failure> {
-    let shown = mount.display();
+    let shown = shown(mount);
     let number = ask(mount, &format!("start.{}", args.rate))?.passes;
     if args.no_wait {
         return say!("the daemon of {shown} scrubs: `larder stats {shown}` shows how far it is");
@@ -125,7 +126,7 @@ fn at_rest(args: &ScrubArgs, path: &Path) -> Result<(), Failure> {
     cache.close().map_err(|e| {
         Failure::new(
             Exit::Cache,
-            format_args!("the cache in {} could not be closed: {e}", path.display()),
+            format_args!("the cache in {} could not be closed: {e}", shown(path)),
         )
     })?;
     tell(args, &ended, number)

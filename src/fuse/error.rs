@@ -3,19 +3,21 @@
 use std::io;
 use std::path::{Path, PathBuf};
 
+use crate::units::shown;
+
 /// Why a mount did not come about: a sentence that names the thing and the way out.
 #[derive(Debug, thiserror::Error)]
 pub enum MountError {
     /// There is nothing where it should be mounted.
-    #[error("the mount point {} does not exist: make it with mkdir", .0.display())]
+    #[error("the mount point {} does not exist: make it with mkdir", shown(.0))]
     Missing(PathBuf),
     /// It is not a directory.
-    #[error("the mount point {} is not a directory: give a directory", .0.display())]
+    #[error("the mount point {} is not a directory: give a directory", shown(.0))]
     NotADirectory(PathBuf),
     /// Something like us is mounted there already.
     #[error(
         "{} is already the mount point of {source_name} ({fs_type}): unmount it first (larder umount {})",
-        .mountpoint.display(), .mountpoint.display()
+        shown(.mountpoint), shown(.mountpoint)
     )]
     Taken {
         /// Where.
@@ -26,7 +28,7 @@ pub enum MountError {
         fs_type: String,
     },
     /// The mount point cannot be looked at.
-    #[error("the mount point {} cannot be reached: {error}", .mountpoint.display())]
+    #[error("the mount point {} cannot be reached: {error}", shown(.mountpoint))]
     Unreachable {
         /// Where.
         mountpoint: PathBuf,
@@ -36,7 +38,7 @@ pub enum MountError {
     /// A mount point whose daemon is gone could not be cleared.
     #[error(
         "{} is a dead mount point that cannot be cleared ({error}): try umount -l {} as root",
-        .mountpoint.display(), .mountpoint.display()
+        shown(.mountpoint), shown(.mountpoint)
     )]
     Dead {
         /// Where.
@@ -76,7 +78,7 @@ pub enum MountError {
         why: &'static str,
     },
     /// The mount itself failed.
-    #[error("mounting at {} failed: {error}", .mountpoint.display())]
+    #[error("mounting at {} failed: {error}", shown(.mountpoint))]
     Mount {
         /// Where.
         mountpoint: PathBuf,

@@ -29,6 +29,7 @@ use self::device::Device;
 use self::glue::Glue;
 use self::kernel::Kernel;
 use self::options::Options;
+use crate::units::shown;
 use crate::vfs::Vfs;
 
 /// How a file system is mounted.
@@ -145,7 +146,7 @@ impl Drop for FuseMount {
             return;
         }
         if let Err(error) = self.unmounter.unmount(true) {
-            let at = self.mountpoint.display();
+            let at = shown(&self.mountpoint);
             tracing::warn!("cannot unmount {at}: {error}");
             return;
         }

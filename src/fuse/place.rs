@@ -12,6 +12,7 @@ use rustix::mount::UnmountFlags;
 
 use super::error::MountError;
 use super::helper;
+use crate::units::shown;
 
 /// Dead mounts may lie on top of each other; more than this many are somebody else's affair.
 const STACKED_MAX: usize = 16;
@@ -69,7 +70,7 @@ pub(super) fn clear_dead(place: &Path) -> Result<bool, MountError> {
             error,
         })?;
         cleared = true;
-        tracing::info!("cleared the dead mount point {}", place.display());
+        tracing::info!("cleared the dead mount point {}", shown(place));
     }
     Ok(cleared)
 }

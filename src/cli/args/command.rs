@@ -11,6 +11,7 @@ use super::config::{FileConfig, is_settable};
 use super::{Cli, Command as Asked};
 use crate::cli::error::{Exit, Failure};
 use crate::engine::ChunkPolicy;
+use crate::units::shown;
 
 const MOUNT: &str = "mount";
 
@@ -99,7 +100,7 @@ fn read(path: &Path) -> Result<FileConfig, Failure> {
     let text = std::fs::read_to_string(&path).map_err(|error| {
         usage(format!(
             "cannot read the configuration file {}: {error}",
-            path.display()
+            shown(&path)
         ))
     })?;
     FileConfig::parse(&text, &path, &options_of_mount()).map_err(usage)

@@ -297,7 +297,7 @@ mod tests {
         assert_eq!(mount.chunk_size, ChunkPolicy::Auto);
         assert_eq!(mount.timeout, Duration::from_secs(30));
         assert_eq!(mount.settle, Duration::from_secs(60));
-        assert_eq!(mount.metadata_ttl, MetadataTtl::Seconds(60));
+        assert_eq!(mount.metadata_ttl, MetadataTtl::seconds(60));
         assert!(!mount.foreground && !mount.allow_other);
     }
 

@@ -9,7 +9,7 @@ use clap::builder::BoolishValueParser;
 
 use crate::cli::quantity::{
     ScrubRate, parse_chunk_policy, parse_duration, parse_free_space, parse_listen,
-    parse_positive_duration, parse_rate, parse_size,
+    parse_metadata_ttl, parse_positive_duration, parse_rate, parse_size,
 };
 use crate::cli::secret::Hidden;
 use crate::engine::{ChunkPolicy, FreeSpace, Verify};
@@ -78,7 +78,7 @@ pub(in crate::cli) struct MountArgs {
     #[arg(long, value_name = "SIZE", default_value = "auto", value_parser = parse_chunk_policy)]
     pub chunk_size: ChunkPolicy,
     /// How long names, sizes and times are believed: minimal, indefinite, or a time as in 60s, 5m, 1h
-    #[arg(long, value_name = "TIME", default_value = "60s")]
+    #[arg(long, value_name = "TIME", default_value = "60s", value_parser = parse_metadata_ttl)]
     pub metadata_ttl: MetadataTtl,
     /// A read that the remote has not answered by then fails with EIO
     #[arg(long, value_name = "TIME", default_value = "30s", value_parser = parse_positive_duration)]

@@ -11,6 +11,7 @@ use std::process::{Child, Command, Stdio};
 use super::report::{Report, Terminal};
 use crate::cli::error::Failure;
 use crate::cli::given::{DAEMON, Given};
+use crate::units::shown;
 
 /// The daemon's log within the cache directory.
 pub(super) const LOG_NAME: &str = "larder.log";
@@ -98,7 +99,7 @@ pub(super) fn let_go(cache_dir: &Path) -> Result<(), Failure> {
         Failure::failed(format_args!(
             "cannot open {} in {}: {e}",
             LOG_NAME,
-            cache_dir.display()
+            shown(cache_dir)
         ))
     })?;
     // This fails only for the leader of a process group, which then has a session or a group of its own already.

@@ -6,9 +6,10 @@ use std::sync::Arc;
 use super::report::{Report, Reporter};
 use crate::cli::args::MountArgs;
 use crate::cli::error::{Exit, Failure};
-use crate::cli::quantity::{show_amount, show_size};
+use crate::cli::quantity::show_size;
 use crate::engine::{Cache, LimitsError, OpenError};
 use crate::storage::{CacheDir, CacheDirError, CreateOptions};
+use crate::units::shown;
 
 /// The size of a new cache when nobody says.
 const DEFAULT_SIZE: u64 = 10 << 30;
@@ -47,8 +48,8 @@ fn note(cache: &CacheDir, made: bool) -> String {
     format!(
         "cache: {} at {}, index {}, {}",
         show_size(superblock.capacity),
-        cache.path().display(),
-        show_amount(superblock.geometry.index_len()),
+        shown(cache.path()),
+        show_size(superblock.geometry.index_len()),
         if made { "new" } else { "kept" }
     )
 }
@@ -73,7 +74,7 @@ pub(super) fn apply_size(args: &MountArgs, cache: &Cache) -> Result<Option<Strin
         show_size(was)
     );
     if over > 0 {
-        let less = format!("; it gives {} back in the background", show_amount(over));
+        let less = format!("; it gives {} back in the background", show_size(over));
         sentence.push_str(&less);
     }
     if let Some(note) = limits.note {
@@ -98,7 +99,7 @@ fn ignored(args: &MountArgs, cache: &CacheDir) -> Option<String> {
             "cache: its index was made for other numbers, {} is not applied (larder resize {}, while it is not mounted, \
              changes them)",
             asked.join(" and "),
-            cache.path().display()
+            shown(cache.path())
         )
     })
 }
@@ -123,7 +124,7 @@ pub(in crate::cli) fn failure(error: &CacheDirError) -> Failure {
 pub(in crate::cli) fn engine_failure(dir: &Path, error: &OpenError) -> Failure {
     Failure::new(
         Exit::Cache,
-        format_args!("cannot open the cache in {}: {error}", dir.display()),
+        format_args!("cannot open the cache in {}: {error}", shown(dir)),
     )
 }
 

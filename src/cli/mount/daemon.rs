@@ -6,21 +6,18 @@
 //! unlocked finds it closed.
 
 use std::io;
-use std::path::PathBuf;
 use std::sync::Arc;
 use std::thread::{Builder, JoinHandle};
 use std::time::Duration;
 
 use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, bounded};
-use serde_json::Value;
 
-use super::counted::Counted;
-use super::exposition::{About, exposition};
 use super::metrics;
 use super::origin::{Looked, Opened};
 use super::plan::Plan;
 use super::report::{Report, Reporter};
 use super::signals::Held;
+use super::told::Told;
 use super::{background, cache, origin};
 use crate::cli::args::MountArgs;
 use crate::cli::error::{Exit, Failure};
@@ -28,6 +25,7 @@ use crate::engine::{Cache, Config, DiskPool, Ground, Network, SystemClock};
 use crate::fuse::{FuseMount, MountError, MountSettings, Unmounter};
 use crate::remote::Remote;
 use crate::storage::{CacheDir, HostIdentity};
+use crate::units::shown;
 use crate::vfs::{Vfs, VfsOptions};
 
 /// How often the engine is told that time passes; it asks for 100 ms at most.
@@ -71,7 +69,7 @@ pub(super) fn run(args: &MountArgs, plan: &Plan, reporter: &mut Reporter) -> Res
     // A mount that failed leaves a closed cache as well.
     daemon.close();
     if served.is_ok() {
-        tracing::info!("unmounted {}", plan.dir.display());
+        tracing::info!("unmounted {}", shown(&plan.dir));
     }
     served
 }
@@ -87,12 +85,12 @@ fn mount_and_serve(
         reporter.tell(Report::Note(sentence))?;
     }
     let _ticker = Ticker::start(Arc::clone(&daemon.cache))?;
-    let stats = stats(
-        Arc::clone(&daemon.cache),
-        Arc::clone(&daemon.origin.remote),
-        plan,
-    );
+    let (cache, remote) = (&daemon.cache, &daemon.origin.remote);
+    let told = Arc::new(Told::new(Arc::clone(cache), Arc::clone(remote), plan));
+    let (for_stats, for_metrics) = (Arc::clone(&told), Arc::clone(&told));
+    let stats: Text = Arc::new(move || for_stats.json());
     let vfs = daemon.view(args, plan, &stats)?;
+    told.of(&vfs);
     let signals = Held::new()?;
     let mount = FuseMount::mount(&vfs, &settings(args, plan)).map_err(|e| mount_failure(&e))?;
     // It only informs: a cache disk that fails does not end a mount.
@@ -106,7 +104,7 @@ fn mount_and_serve(
     if let Some(sentence) = daemon.cache.last_stop().sentence() {
         tracing::info!("{sentence}");
     }
-    let text = daemon.metrics(&vfs, plan);
+    let text: Text = Arc::new(move || for_metrics.exposition());
     let _metrics = metrics.map(|bound| bound.serve(text)).transpose()?;
     serve(mount, signals, vfs, stats)
 }
@@ -120,14 +118,14 @@ fn announce(plan: &Plan, reporter: &mut Reporter) -> Result<(), Failure> {
         reporter.tell(Report::Note(format!(
             "mounted {} at {}: Ctrl-C unmounts",
             plan.origin,
-            plan.dir.display()
+            shown(&plan.dir)
         )))?;
     }
     reporter.tell(Report::Ready)?;
     if background {
         background::close_pipes()?;
     }
-    tracing::info!("mounted {} at {}", plan.origin, plan.dir.display());
+    tracing::info!("mounted {} at {}", plan.origin, shown(&plan.dir));
     Ok(())
 }
 
@@ -135,7 +133,7 @@ fn settings(args: &MountArgs, plan: &Plan) -> MountSettings {
     let processors = std::thread::available_parallelism().map_or(2, usize::from);
     MountSettings {
         mountpoint: plan.dir.clone(),
-        fsname: plan.origin.to_string(),
+        fsname: plan.origin.source(),
         threads: args.threads.map_or(processors.clamp(2, 16), usize::from),
         allow_other: args.allow_other,
         options: args.options.clone(),
@@ -254,26 +252,6 @@ impl Daemon {
         .map_err(|e| origin::failure(plan, &e))
     }
 
-    /// What Prometheus is given.
-    fn metrics(&self, vfs: &Arc<Vfs>, plan: &Plan) -> Text {
-        let (cache, remote) = (Arc::clone(&self.cache), Arc::clone(&self.origin.remote));
-        let (vfs, origin) = (Arc::clone(vfs), plan.origin.to_string());
-        let [mount_point, cache_dir] =
-            [&plan.dir, &plan.cache_dir].map(|path| path.to_string_lossy().into_owned());
-        Arc::new(move || {
-            let (inodes, open_files) = vfs.held();
-            let about = About {
-                remote: origin.clone(),
-                mount_point: mount_point.clone(),
-                cache_dir: cache_dir.clone(),
-                questions: remote.questions(),
-                inodes: inodes as u64,
-                open_files: open_files as u64,
-            };
-            exposition(&cache.stats(), &about)
-        })
-    }
-
     /// Flushes, syncs and marks the cache as closed. A disk that hangs must not keep the daemon alive for ever.
     fn close(self) {
         let (done, closed) = bounded(1);
@@ -342,28 +320,4 @@ impl Drop for Ticker {
             let _ = thread.join();
         }
     }
-}
-
-/// What the mount's root answers as its counters: the engine's, and who serves what.
-fn stats(cache: Arc<Cache>, remote: Arc<Counted>, plan: &Plan) -> Text {
-    let text = |path: &PathBuf| Value::from(path.to_string_lossy());
-    let about = [
-        ("pid", Value::from(std::process::id())),
-        ("remote", Value::from(plan.origin.to_string())),
-        ("mount_point", text(&plan.dir)),
-        ("cache_dir", text(&plan.cache_dir)),
-    ];
-    Arc::new(move || {
-        let mut all = serde_json::Map::new();
-        all.extend(
-            about
-                .iter()
-                .map(|(name, value)| ((*name).to_owned(), value.clone())),
-        );
-        if let Ok(Value::Object(counters)) = serde_json::to_value(cache.stats()) {
-            all.extend(counters);
-        }
-        all.insert("remote_questions".into(), remote.questions().into());
-        Value::Object(all).to_string()
-    })
 }

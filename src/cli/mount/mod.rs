@@ -11,6 +11,7 @@ mod owner;
 mod plan;
 mod report;
 mod signals;
+mod told;
 mod web;
 
 pub(super) use cache::{engine_failure, failure as cache_failure};

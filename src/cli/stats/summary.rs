@@ -4,7 +4,7 @@
 
 use serde_json::Value;
 
-use crate::cli::quantity::{show_amount, show_size};
+use crate::cli::quantity::show_size;
 
 /// The block; what the daemon does not tell is shown as nothing.
 pub(in crate::cli) fn summary(stats: &Value) -> String {
@@ -39,8 +39,8 @@ fn counted(stats: &Value) -> [(&'static str, String); 6] {
     let hits = format!(
         "{} of {} that were read; {} came from the remote for readers",
         show_ratio(hit, missed),
-        show_amount(hit + missed),
-        show_amount(missed)
+        show_size(hit + missed),
+        show_size(missed)
     );
     let reads = format!(
         "{} answered at once, {} waited, {} asked of the remote because the disk was slow, {} timed out",
@@ -51,7 +51,7 @@ fn counted(stats: &Value) -> [(&'static str, String); 6] {
     );
     let remote = format!(
         "{} in {} fetches, {} of them failed; {} questions about names and facts",
-        show_amount(n("remote_bytes")),
+        show_size(n("remote_bytes")),
         n("remote_requests"),
         n("remote_errors"),
         n("remote_questions")
@@ -81,7 +81,7 @@ fn counted(stats: &Value) -> [(&'static str, String); 6] {
 
 fn cache(stats: &Value) -> String {
     let n = |name: &str| stats[name].as_u64().unwrap_or_default();
-    let (used, capacity) = (n("used_bytes"), n("capacity"));
+    let (used, capacity) = (n("used_bytes"), n("capacity_bytes"));
     let reserved = match n("reserved_bytes") {
         0 => String::new(),
         bytes => format!(", {} reserved for fills under way", show_size(bytes)),
@@ -159,7 +159,7 @@ mod tests {
     #[test]
     fn a_block_says_what_matters() {
         let stats = json!({
-            "remote": "/data", "mount_point": "/mnt/fast", "cache_dir": "/c", "pid": 7, "capacity": 1 << 30,
+            "remote": "/data", "mount_point": "/mnt/fast", "cache_dir": "/c", "pid": 7, "capacity_bytes": 1 << 30,
             "used_bytes": 1 << 28, "reserved_bytes": 4 << 20, "index_bytes": 1 << 20, "slots": 100, "slots_used": 40,
             "hit_bytes": 973, "miss_bytes": 27, "slots_culled": 5, "last_stop": "clean", "pressure": "culling",
             "disk": {"reading": "well", "writing": "hung", "full": false, "outages": 2, "io_errors": 0},

@@ -11,7 +11,7 @@ use crate::cli::error::Failure;
 use crate::cli::mounts;
 use crate::cli::output::say;
 use crate::cli::quantity::{show_rate, show_size};
-use crate::engine::{Clock, Stats, SystemClock};
+use crate::engine::{Clock, FieldKind, Stats, SystemClock};
 
 /// After so many lines the titles are shown again.
 const TITLES_EVERY: u64 = 20;
@@ -76,13 +76,12 @@ fn line(before: &Value, now: &Value, time: Duration) -> String {
 
 /// The rates of all counters, and everything as it stands.
 fn as_json(before: &Value, now: &Value, time: Duration) -> Value {
-    let metrics = Stats::default().metrics();
-    let rates: Map<String, Value> = metrics
+    let rates: Map<String, Value> = Stats::FIELDS
         .iter()
-        .filter(|metric| metric.is_counter)
-        .map(|metric| {
-            let more = grown(before, now, metric.name);
-            (metric.name.to_owned(), per_second(more, time).into())
+        .filter(|field| field.kind == FieldKind::Counter)
+        .map(|field| {
+            let more = grown(before, now, field.name);
+            (field.name.to_owned(), per_second(more, time).into())
         })
         .collect();
     let more = |name: &str| grown(before, now, name);

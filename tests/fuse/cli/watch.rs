@@ -130,7 +130,7 @@ fn set_size_holds_at_once_and_after_the_next_mount() {
     wait_until("the cache has given back", || {
         rig.stats(&rig.mnt())["used_bytes"].as_u64().unwrap() <= 16 * MIB
     });
-    assert_eq!(rig.stats(&rig.mnt())["capacity"], 16 * MIB);
+    assert_eq!(rig.stats(&rig.mnt())["capacity_bytes"], 16 * MIB);
     assert!(fs::read(rig.mnt().join("data")).unwrap() == pattern(24 << 20));
     let mut command = larder();
     command.arg("set-size").arg(rig.mnt()).arg("1K");
@@ -145,7 +145,7 @@ fn set_size_holds_at_once_and_after_the_next_mount() {
     let mut command = larder();
     command.arg("set-size").arg(rig.cache()).arg("2M");
     refused(&mut command, 1, &["not a larder mount"]);
-    assert_eq!(rig.stats(&rig.cache())["capacity"], 16 * MIB);
+    assert_eq!(rig.stats(&rig.cache())["capacity_bytes"], 16 * MIB);
 }
 
 #[test]
@@ -288,7 +288,7 @@ fn prometheus_is_given_what_the_counters_say() {
         ("larder_remote_bytes_total", "remote_bytes"),
         ("larder_blocks_filled_total", "blocks_filled"),
         ("larder_used_bytes", "used_bytes"),
-        ("larder_capacity_bytes", "capacity"),
+        ("larder_capacity_bytes", "capacity_bytes"),
         ("larder_remote_questions_total", "remote_questions"),
     ] {
         assert_eq!(of(metric), stats[field].as_f64().unwrap(), "{metric}");

@@ -277,7 +277,7 @@ fn p3_nothing_is_changed() {
 fn n8_a_listing_holds_for_the_ttl() {
     let stage = Stage::new();
     fs::create_dir(stage.origin("d")).unwrap();
-    let mounted = with_ttl(&stage, MetadataTtl::Seconds(2));
+    let mounted = with_ttl(&stage, MetadataTtl::seconds(2));
     assert_eq!(fs::read_dir(mounted.path("d")).unwrap().count(), 0);
     fs::write(stage.origin("d/new"), b"new").unwrap();
     let error = fs::read(mounted.path("d/new")).unwrap_err();
