@@ -53,9 +53,11 @@ pub(super) fn ask<T: DeserializeOwned>(
     let answer = match mounts::attribute(path, format!("user.larder.{request}")) {
         Ok(answer) => answer,
         Err(e) if e.kind() == std::io::ErrorKind::PermissionDenied => {
-            return Err(failed(&format_args!(
-                "only root and the user who mounted it may {what}: {shown}"
-            )));
+            return Err(mounts::not_the_owner(path, what).unwrap_or_else(|| {
+                failed(&format_args!(
+                    "only root and the user who mounted it may {what}: {shown}"
+                ))
+            }));
         }
         Err(e) if e.kind() == std::io::ErrorKind::TimedOut => {
             return Err(failed(&format_args!(
@@ -78,13 +80,19 @@ pub(super) fn ask<T: DeserializeOwned>(
             "the daemon of {shown} does not know how to {what}: it is of an earlier version, mount it anew"
         )));
     };
-    let answer: Value = serde_json::from_slice(&answer)
-        .map_err(|e| failed(&format_args!("the daemon of {shown} answers nonsense: {e}")))?;
+    let answer: Value = serde_json::from_slice(&answer).map_err(|e| {
+        failed(&format_args!(
+            "the answer of the daemon of {shown} cannot be read: {e}"
+        ))
+    })?;
     if let Some(error) = answer.get("error").and_then(Value::as_str) {
         return Err(Failure::failed(error));
     }
-    serde_json::from_value(answer)
-        .map_err(|e| failed(&format_args!("the daemon of {shown} answers nonsense: {e}")))
+    serde_json::from_value(answer).map_err(|e| {
+        failed(&format_args!(
+            "the answer of the daemon of {shown} cannot be read: {e}"
+        ))
+    })
 }
 
 #[cfg(test)]

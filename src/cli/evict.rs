@@ -17,7 +17,7 @@ use super::{flush, mounts};
 use crate::engine::Forgotten;
 use crate::units::shown;
 
-const WHAT: &str = "drop what is cached";
+const WHAT: &str = "drop what is cached of it";
 /// How often, and how soon, a file is tried again of which something was in use.
 const TRIES: u32 = 10;
 const PAUSE: Duration = Duration::from_millis(50);
@@ -53,6 +53,9 @@ pub(super) fn run(args: &EvictArgs) -> Result<(), Failure> {
 
 fn evict(given: &Path, failures: &mut Vec<Failure>) -> Result<Dropped, Failure> {
     let shown = shown(given);
+    if let Some(failure) = mounts::not_the_owner(given, WHAT) {
+        return Err(failure);
+    }
     let cannot = |e: io::Error| Failure::failed(format_args!("cannot look at {shown}: {e}"));
     let path = mounts::full_path(given).map_err(cannot)?;
     let meta = path.symlink_metadata().map_err(cannot)?;
@@ -65,7 +68,7 @@ fn evict(given: &Path, failures: &mut Vec<Failure>) -> Result<Dropped, Failure> 
     let mut dropped = Dropped::default();
     if mounts::larder_at(&path)?.is_some() {
         // All of a mount is all of its cache, and nothing has to be listed for that.
-        dropped.told = flush::everything(&path)?;
+        dropped.told = flush::everything(&path, WHAT)?;
         return Ok(dropped);
     }
     if meta.is_file() {

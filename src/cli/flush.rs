@@ -27,7 +27,7 @@ pub(super) fn run(args: &FlushArgs) -> Result<(), Failure> {
             false => say!("{shown}: {names} names are asked for anew"),
         };
     }
-    let told = everything(&mount)?;
+    let told = everything(&mount, WHAT)?;
     if args.json {
         let text = serde_json::to_string(&told).map_err(std::io::Error::other)?;
         say!("{text}")?;
@@ -42,7 +42,7 @@ pub(super) fn run(args: &FlushArgs) -> Result<(), Failure> {
     disk_failed(&mount, &told).map_or(Ok(()), Err)
 }
 
-/// Drops everything that the cache of a mount holds.
-pub(super) fn everything(mount: &Path) -> Result<Forgotten, Failure> {
-    in_pieces("flush", |request| ask(mount, request, WHAT))
+/// Drops everything that the cache of a mount holds; `what` is what the user calls that.
+pub(super) fn everything(mount: &Path, what: &str) -> Result<Forgotten, Failure> {
+    in_pieces("flush", |request| ask(mount, request, what))
 }

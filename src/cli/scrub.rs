@@ -29,11 +29,11 @@ pub(super) fn run(args: &ScrubArgs) -> Result<(), Failure> {
     match control::mount_of(&path)? {
         Some(mount) if args.stop => stop(&mount),
         Some(mount) => live(args, &mount),
-        None if args.stop => say!("nobody uses the cache in {shown}: no scrub is under way"),
+        None if args.stop => say!("no daemon uses the cache in {shown}: no scrub is running"),
         None if args.no_wait => Err(Failure::new(
             Exit::Usage,
             format_args!(
-                "nobody uses the cache in {shown}, so there is no daemon to leave the scrub to: leave --no-wait out"
+                "no daemon uses the cache in {shown}, so that this command has to do the scrub itself: leave --no-wait out"
             ),
         )),
         None => at_rest(args, &path),
@@ -49,7 +49,7 @@ fn stop(mount: &Path) -> Result<(), Failure> {
     let before = scrub_of(mount)?;
     ask(mount, "stop")?;
     match before.state {
-        ScrubState::Idle => say!("no scrub is under way"),
+        ScrubState::Idle => say!("no scrub is running"),
         _ => say!("the scrub is stopped"),
     }
 }
@@ -150,13 +150,15 @@ fn tell(args: &ScrubArgs, scrub: &ScrubStats, number: u64) -> Result<(), Failure
         )?;
     }
     if scrub.passes != number {
-        return Err(Failure::failed("another scrub has taken this one's place"));
+        return Err(Failure::failed(
+            "another scrub was started in place of this one",
+        ));
     }
     match scrub.ended {
         Some(ScrubEnd::Finished) if args.json => Ok(()),
         Some(ScrubEnd::Finished) => say!("{}", summary(scrub)),
         Some(ScrubEnd::DiskFailed) => Err(Failure::failed(
-            "the cache disk gave nothing any more: the scrub has given up",
+            "the cache disk fails: the scrub has given up",
         )),
         Some(ScrubEnd::Stopped) | None => Err(Failure::failed(format_args!(
             "the scrub was stopped before its end; {}",
@@ -173,10 +175,10 @@ fn summary(scrub: &ScrubStats) -> String {
         ..
     } = scrub;
     match (bad, dropped) {
-        (0, 0) => format!("{good} blocks hold: nothing was wrong"),
+        (0, 0) => format!("{good} blocks were checked: nothing is damaged"),
         _ => format!(
-            "{good} blocks hold; {bad} did not and were forgotten, {dropped} chunks were dropped: they are fetched again \
-             when they are asked for"
+            "{good} blocks are good; {bad} were damaged, and {dropped} chunks could not be trusted. They were dropped and \
+             are fetched again when somebody reads them"
         ),
     }
 }
@@ -223,8 +225,8 @@ mod tests {
             checked_blocks: 7,
             ..ScrubStats::default()
         };
-        assert!(summary(&scrub).contains("nothing was wrong"));
+        assert!(summary(&scrub).contains("nothing is damaged"));
         scrub.bad_blocks = 2;
-        assert!(summary(&scrub).contains("2 did not and were forgotten"));
+        assert!(summary(&scrub).contains("2 were damaged"));
     }
 }

@@ -17,6 +17,9 @@ use crate::units::shown;
 /// Runs the command.
 pub(super) fn run(args: &UmountArgs) -> Result<(), Failure> {
     let shown = shown(&args.dir);
+    if let Some(failure) = mounts::not_the_owner(&args.dir, "unmount it") {
+        return Err(failure);
+    }
     let dir = mounts::full_path(&args.dir)
         .map_err(|e| Failure::failed(format_args!("cannot unmount {shown}: {e}")))?;
     unmount(&dir, args.lazy, args.wait)
@@ -102,8 +105,8 @@ pub(super) fn wait_for_end(pid: u32, wait: Duration) -> Result<(), Failure> {
     let mut fds = [PollFd::new(&handle, PollFlags::IN)];
     match poll(&mut fds, timeout.as_ref()) {
         Ok(0) => Err(Failure::failed(format_args!(
-            "the mount is gone, but its daemon (process {pid}) still works after {wait:?}: \
-             it may be flushing to a slow disk"
+            "the mount is gone, but its daemon (process {pid}) still runs after {wait:?}: \
+             it may be waiting for a slow cache disk"
         ))),
         Ok(_) => Ok(()),
         Err(e) => Err(Failure::failed(format_args!("cannot wait for {pid}: {e}"))),

@@ -14,6 +14,18 @@ pub enum MountError {
     /// It is not a directory.
     #[error("the mount point {} is not a directory: give a directory", shown(.0))]
     NotADirectory(PathBuf),
+    /// There is something in it.
+    #[error(
+        "the mount point {} is not empty: it holds {entry}, which the mount would cover. Give an empty directory, or cover \
+         it with -o nonempty",
+        shown(.mountpoint)
+    )]
+    NotEmpty {
+        /// Where.
+        mountpoint: PathBuf,
+        /// One of the names in it.
+        entry: String,
+    },
     /// Something like us is mounted there already.
     #[error(
         "{} is already the mount point of {source_name} ({fs_type}): unmount it first (larder umount {})",
@@ -60,16 +72,16 @@ pub enum MountError {
     Device(io::Error),
     /// Not root, and no helper.
     #[error(
-        "only root may mount by itself, others need the program fusermount3: install the package fuse3"
+        "other users than root mount with the program fusermount3, which is not installed: install the package fuse3"
     )]
     NoHelper,
     /// Not root, and the machine does not let others into such mounts.
     #[error(
-        "allow_other is for root alone on this machine: a line `user_allow_other` in /etc/fuse.conf lets others use it \
-         as well; or leave it out"
+        "on this machine only root may use allow_other: to let other users do so too, root adds a line `user_allow_other` \
+         to /etc/fuse.conf. Or leave allow_other out"
     )]
     OthersForbidden,
-    /// An option that is unknown or cannot be had.
+    /// An option that is unknown or not possible.
     #[error("the mount option {option} {why}")]
     Option {
         /// The option.

@@ -15,6 +15,7 @@ use serde::{Deserialize, Serialize};
 
 use super::below::open_below;
 use super::host::HostIdentity;
+use crate::units::shown;
 
 /// The lock file's name.
 pub(super) const LOCK_NAME: &str = "LOCK";
@@ -48,7 +49,7 @@ impl std::fmt::Display for Holder {
                 f,
                 "{}{}",
                 if n == 0 { ", which serves " } else { ", " },
-                mount.display()
+                shown(mount)
             )?;
         }
         Ok(())
@@ -68,6 +69,11 @@ impl Lock {
         let file = open_lock(dir, OFlags::RDWR | OFlags::CREATE)?;
         if !try_lock(&file, FlockOperation::NonBlockingLockExclusive)? {
             return Err(Taken::By(parse(&file).map(Box::new)));
+        }
+        // Whoever takes a new cache back removes its lock file, and may do so while others wait for it.
+        if rustix::fs::fstat(&file).map_err(io::Error::from)?.st_nlink == 0 {
+            let removed = "the lock file was removed while larder waited for it: try again";
+            return Err(io::Error::other(removed).into());
         }
         let mut lock = Self { file, started: 0 };
         lock.write(host, &[])?;

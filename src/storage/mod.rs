@@ -11,6 +11,7 @@
 //!   ever taken for data: presence is the index's business.
 
 mod anew;
+mod before;
 mod below;
 mod create;
 mod descriptors;
@@ -31,6 +32,7 @@ mod tests;
 mod thread_io;
 
 pub use anew::Anew;
+pub use before::Before;
 pub use create::{CreateOptions, Progress};
 pub use dir::CacheDir;
 pub use error::CacheDirError;

@@ -50,7 +50,7 @@ pub(super) struct Options {
     /// Copy everything that is about to be changed or dropped into a new numbered directory in DIR first.
     #[arg(long, value_name = "DIR")]
     pub(super) salvage: Option<PathBuf>,
-    /// Part as well with bytes that were written through larder and never reached the remote.
+    /// Also drop data that was written through larder and never reached the remote.
     #[arg(long)]
     pub(super) discard_dirty: bool,
     /// List each finding, and tell what each phase took.

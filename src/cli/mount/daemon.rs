@@ -5,6 +5,7 @@
 //! what lies beneath; and at the end the mount goes first and the lock of the cache last, so that whoever finds the cache
 //! unlocked finds it closed.
 
+use std::fs::File;
 use std::io;
 use std::sync::Arc;
 use std::thread::{Builder, JoinHandle};
@@ -44,7 +45,12 @@ type Text = Arc<dyn Fn() -> String + Send + Sync>;
 
 /// Mounts, tells the reporter, and serves until the mount ends. A failure after the mount has answered is logged: by then
 /// nobody waits for it.
-pub(super) fn run(args: &MountArgs, plan: &Plan, reporter: &mut Reporter) -> Result<(), Failure> {
+pub(super) fn run(
+    args: &MountArgs,
+    plan: &Plan,
+    signals: &Held,
+    reporter: &mut Reporter,
+) -> Result<(), Failure> {
     let metrics = args
         .metrics
         .as_deref()
@@ -53,32 +59,33 @@ pub(super) fn run(args: &MountArgs, plan: &Plan, reporter: &mut Reporter) -> Res
     let network = Arc::new(Network::new(args.timeout, REMOTE_THREADS)?);
     let mut notes = plan.notes.clone();
     let looked = origin::look(args, plan, &network, &mut notes)?;
-    let disk = cache::open(args, &plan.cache_dir, reporter)?;
-    for note in &notes {
-        reporter.tell(Report::Note(note.clone()))?;
-    }
-    let daemon = Daemon::open(args, plan, disk, network, looked)?;
-    if let Some(sentence) = daemon.cache.last_stop().sentence() {
-        reporter.tell(Report::Note(format!("cache: {sentence}")))?;
-    }
-    if let Some(bound) = &metrics {
-        let address = bound.address()?;
-        reporter.tell(Report::Note(format!("metrics: http://{address}/metrics")))?;
-    }
-    let served = mount_and_serve(&daemon, args, plan, reporter, (&notes, metrics));
-    // A mount that failed leaves a closed cache as well.
-    daemon.close();
-    if served.is_ok() {
-        tracing::info!("unmounted {}", shown(&plan.dir));
-    }
-    served
+    cache::with_one(args, &plan.cache_dir, reporter, |disk, reporter| {
+        for note in &notes {
+            reporter.tell(Report::Note(note.clone()))?;
+        }
+        let daemon = Daemon::open(args, plan, disk, network, looked)?;
+        if let Some(sentence) = daemon.cache.last_stop().sentence() {
+            reporter.tell(Report::Note(format!("cache: {sentence}")))?;
+        }
+        if let Some(bound) = &metrics {
+            let address = bound.address()?;
+            reporter.tell(Report::Note(format!("metrics: http://{address}/metrics")))?;
+        }
+        let served = mount_and_serve(&daemon, args, plan, (signals, reporter), (&notes, metrics));
+        // A mount that failed leaves a closed cache as well.
+        daemon.close();
+        if served.is_ok() {
+            tracing::info!("unmounted {}", shown(&plan.dir));
+        }
+        served
+    })
 }
 
 fn mount_and_serve(
     daemon: &Daemon,
     args: &MountArgs,
     plan: &Plan,
-    reporter: &mut Reporter,
+    (signals, reporter): (&Held, &mut Reporter),
     (notes, metrics): (&[String], Option<metrics::Bound>),
 ) -> Result<(), Failure> {
     if let Some(sentence) = cache::apply_size(args, &daemon.cache)? {
@@ -91,41 +98,44 @@ fn mount_and_serve(
     let stats: Text = Arc::new(move || for_stats.json());
     let vfs = daemon.view(args, plan, &stats)?;
     told.of(&vfs);
-    let signals = Held::new()?;
+    let log = match reporter {
+        Reporter::Starter => Some(background::open_log(&plan.cache_dir)?),
+        Reporter::Terminal(_) => None,
+    };
+    signals.hold_all();
     let mount = FuseMount::mount(&vfs, &settings(args, plan)).map_err(|e| mount_failure(&e))?;
     // It only informs: a cache disk that fails does not end a mount.
     if let Err(error) = daemon.disk.set_mounts(std::slice::from_ref(&plan.dir)) {
         tracing::warn!("cannot write into the lock file what is mounted: {error}");
     }
-    announce(plan, reporter)?;
-    for note in notes {
-        tracing::warn!("{note}");
-    }
-    if let Some(sentence) = daemon.cache.last_stop().sentence() {
-        tracing::info!("{sentence}");
+    announce(plan, log.as_ref(), reporter)?;
+    if log.is_some() {
+        // The terminal has heard all that.
+        tracing::info!("mounted {} at {}", plan.origin, shown(&plan.dir));
+        notes.iter().for_each(|note| tracing::warn!("{note}"));
+        let stop = daemon.cache.last_stop().sentence();
+        stop.iter()
+            .for_each(|sentence| tracing::info!("cache: {sentence}"));
     }
     let text: Text = Arc::new(move || for_metrics.exposition());
     let _metrics = metrics.map(|bound| bound.serve(text)).transpose()?;
-    serve(mount, signals, vfs, stats)
+    serve(mount, signals, &vfs, &stats)
 }
 
-/// Tells that the mount answers; in the background, lets go of terminal and starter.
-fn announce(plan: &Plan, reporter: &mut Reporter) -> Result<(), Failure> {
-    let background = matches!(reporter, Reporter::Starter);
-    if background {
-        background::let_go(&plan.cache_dir)?;
-    } else {
-        reporter.tell(Report::Note(format!(
+/// Tells that the mount answers; in the background, where there is a log, lets go of terminal and starter.
+fn announce(plan: &Plan, log: Option<&File>, reporter: &mut Reporter) -> Result<(), Failure> {
+    match log {
+        Some(log) => background::let_go(log)?,
+        None => reporter.tell(Report::Note(format!(
             "mounted {} at {}: Ctrl-C unmounts",
             plan.origin,
             shown(&plan.dir)
-        )))?;
+        )))?,
     }
     reporter.tell(Report::Ready)?;
-    if background {
+    if log.is_some() {
         background::close_pipes()?;
     }
-    tracing::info!("mounted {} at {}", plan.origin, shown(&plan.dir));
     Ok(())
 }
 
@@ -149,18 +159,21 @@ fn mount_failure(error: &MountError) -> Failure {
 }
 
 /// Serves until somebody unmounts, or a signal asks for the end.
-fn serve(mount: FuseMount, signals: Held, vfs: Arc<Vfs>, stats: Text) -> Result<(), Failure> {
+fn serve(mount: FuseMount, signals: &Held, vfs: &Arc<Vfs>, stats: &Text) -> Result<(), Failure> {
     let unmounter = mount.unmounter();
     let (ended, end) = bounded(1);
     Builder::new()
         .name("larder-session".into())
         .spawn(move || drop(ended.send(mount.join())))?;
-    let (ask, handle) = signals.listen(vfs, stats)?;
-    let result = crossbeam_channel::select! {
-        recv(end) -> result => result.unwrap_or(Ok(())),
-        recv(ask) -> _ => end_mount(&unmounter, &end),
+    let result = loop {
+        crossbeam_channel::select! {
+            recv(end) -> result => break result.unwrap_or(Ok(())),
+            recv(signals.came) -> signal => match signal {
+                Ok(signal) if !signals.is_end(signal, vfs, || stats()) => {}
+                _ => break end_mount(&unmounter, &end),
+            },
+        }
     };
-    handle.close();
     if let Err(error) = result {
         tracing::warn!("the session with the kernel ended with an error: {error}");
     }

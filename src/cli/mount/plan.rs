@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 
 use super::owner;
 use super::web::{WebOrigin, readable_by_others};
-use crate::fuse::{MountError, can_mount, check_options, is_daemon_gone};
+use crate::fuse::{MountError, can_mount, check_options, check_place, is_daemon_gone};
 use crate::vfs::Owner;
 
 use crate::cli::args::MountArgs;
@@ -88,6 +88,7 @@ impl Plan {
             ));
         }
         let dir = resolve_mount_point(&args.dir)?;
+        check_place(&dir, &args.options).map_err(|error| Failure::new(Exit::Mount, error))?;
         let cache_dir = match &args.cache_dir {
             Some(dir) => dir.clone(),
             None => {

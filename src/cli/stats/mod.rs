@@ -31,7 +31,7 @@ pub(super) fn run(args: &StatsArgs) -> Result<(), Failure> {
         let mount = mount.ok_or_else(|| {
             Failure::new(
                 Exit::Usage,
-                format_args!("nothing happens in {shown}, which nobody uses: leave --interval out"),
+                format_args!("no daemon uses the cache in {shown}, so that nothing happens in it: leave --interval out"),
             )
         })?;
         return watch::run(args, &mount, interval);
@@ -54,7 +54,7 @@ fn at_rest(path: &Path) -> Result<Value, Failure> {
     let cache = CacheDir::open_unlocked(path).map_err(|e| {
         Failure::new(
             Exit::Cache,
-            format_args!("{e} ({} is no larder mount either)", shown(path)),
+            format_args!("{e} ({} is not a larder mount either)", shown(path)),
         )
     })?;
     let cannot = |e: io::Error| {
@@ -258,7 +258,7 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let failure = run(&args(dir.path())).unwrap_err();
         assert_eq!(failure.exit, Exit::Cache);
-        assert!(failure.sentence.contains("no larder mount either"));
+        assert!(failure.sentence.contains("not a larder mount either"));
     }
 
     #[test]
