@@ -234,3 +234,88 @@ fn a_daemon_in_the_background_holds_no_terminal_and_logs_to_the_cache() {
     assert_eq!(mode & 0o777, 0o700);
     rig.umount();
 }
+
+#[test]
+fn a_signal_does_not_end_a_mount_that_is_starting() {
+    // At every moment from the first instruction on, as far as the pauses reach.
+    for round in 0..40u64 {
+        let rig = Rig::new();
+        let signal = if round % 2 == 0 { Signal::HUP } else { Signal::USR1 };
+        let mut command = rig.mount_command();
+        command.arg("-f").stdout(Stdio::null()).stderr(Stdio::null());
+        let child = command.spawn().unwrap();
+        let pid = Pid::from_child(&child);
+        let mut child = Foreground(child);
+        // A program blocks its signals before anything else; whoever runs it has to wait for that.
+        wait_until("it holds its signals", || holds(pid));
+        std::thread::sleep(Duration::from_micros(round * 700));
+        kill_process(pid, signal).unwrap();
+        wait_until("the mount answers", || {
+            assert!(child.0.try_wait().unwrap().is_none(), "{signal:?} in round {round} ended it");
+            rig.mnt().join("hello").exists()
+        });
+        kill_process(pid, Signal::TERM).unwrap();
+        assert!(child.0.wait().unwrap().success());
+        assert!(!rig.is_mounted());
+    }
+}
+
+/// Whether SIGHUP neither ends a process nor is lost on it: blocked or caught.
+fn holds(pid: Pid) -> bool {
+    let path = format!("/proc/{}/status", pid.as_raw_nonzero());
+    let status = fs::read_to_string(path).unwrap();
+    ["SigBlk:", "SigCgt:"].iter().any(|name| {
+        let mask = status.lines().find_map(|line| line.strip_prefix(name)).unwrap_or("0");
+        u64::from_str_radix(mask.trim(), 16).unwrap_or(0) & 1 == 1
+    })
+}
+
+#[test]
+fn the_terminal_hears_plain_sentences_and_the_log_has_times() {
+    let rig = Rig::new();
+    rig.mount();
+    kill_process(rig.daemon(), Signal::KILL).unwrap();
+    wait_until("the mount is dead", || fs::read_dir(rig.mnt()).is_err());
+    let again = run(&mut rig.mount_command());
+    let said = stderr(&again) + &String::from_utf8_lossy(&again.stdout);
+    assert!(said.contains("cleared the dead mount point") && !said.contains("INFO"), "{said}");
+    assert!(said.contains("MiB") && !said.contains(" MB"), "{said}");
+    rig.umount();
+    let log = fs::read_to_string(rig.cache().join("larder.log")).unwrap();
+    let stamped = |line: &&str| line.starts_with("20") && line.contains(" INFO ");
+    assert!(log.lines().filter(stamped).count() >= 2, "{log}");
+    assert!(!log.contains('\u{1b}'), "{log:?}");
+}
+
+#[test]
+fn bash_completes_mount_points_and_cachefsck() {
+    let rig = Rig::new();
+    rig.mount();
+    let script = |program: &str| {
+        let output = run(larder().args(["completions", "bash", program]));
+        assert!(output.status.success(), "{}", stderr(&output));
+        String::from_utf8(output.stdout).unwrap()
+    };
+    let complete = |program: &str, words: &str| {
+        let ask = format!(
+            "{}\nCOMP_WORDS=({program} {words}); COMP_CWORD=$((${{#COMP_WORDS[@]}} - 1))\n\
+             f=$(complete -p {program}); f=${{f##*-F }}; f=${{f%% *}}\n\
+             $f {program} \"${{COMP_WORDS[COMP_CWORD]}}\" \"${{COMP_WORDS[COMP_CWORD-1]}}\"\n\
+             printf '%s\\n' \"${{COMPREPLY[@]}}\"",
+            script(program)
+        );
+        let output = run(std::process::Command::new("bash").args(["--norc", "-c", &ask]));
+        String::from_utf8(output.stdout).unwrap()
+    };
+    let mnt = rig.mnt();
+    let mnt = mnt.to_str().unwrap();
+    let front = &mnt[..mnt.len() - 1];
+    let all = complete("larder", &format!("umount {front}"));
+    assert_eq!(all.lines().collect::<Vec<_>>(), [mnt]);
+    assert!(complete("larder", "umount ''").lines().any(|line| line == mnt));
+    assert!(complete("larder", &format!("stats {front}")).lines().any(|line| line == mnt));
+    assert!(complete("larder", "umo").contains("umount"));
+    assert!(complete("larder", "umount --la").contains("--lazy"));
+    assert!(complete("cachefsck", "--sal").contains("--salvage"));
+    rig.umount();
+}
