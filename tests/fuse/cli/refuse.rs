@@ -112,15 +112,30 @@ fn a_log_that_is_no_file_is_refused_at_once_and_leaves_what_was_there() {
     rig.umount();
     let log = rig.cache().join("larder.log");
     fs::remove_file(&log).unwrap();
-    assert!(run(std::process::Command::new("mkfifo").arg(&log)).status.success());
-    refused(&mut rig.mount_command(), 3, &["larder.log", "not a regular file"]);
+    assert!(
+        run(std::process::Command::new("mkfifo").arg(&log))
+            .status
+            .success()
+    );
+    refused(
+        &mut rig.mount_command(),
+        3,
+        &["larder.log", "not a regular file"],
+    );
     assert!(!rig.is_mounted() && rig.cache().join("index.larder").exists());
     // In a place where there was no cache, none is left.
     for name in ["index.larder", "LOCK"] {
         fs::remove_file(rig.cache().join(name)).unwrap();
     }
-    refused(&mut rig.mount_command(), 3, &["larder.log", "not a regular file"]);
-    let left: Vec<_> = fs::read_dir(rig.cache()).unwrap().map(|e| e.unwrap().file_name()).collect();
+    refused(
+        &mut rig.mount_command(),
+        3,
+        &["larder.log", "not a regular file"],
+    );
+    let left: Vec<_> = fs::read_dir(rig.cache())
+        .unwrap()
+        .map(|e| e.unwrap().file_name())
+        .collect();
     assert_eq!(left, ["larder.log"]);
 }
 

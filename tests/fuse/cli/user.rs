@@ -176,7 +176,10 @@ fn another_user_is_told_whose_mount_it_is() {
     if !home.is_root {
         // There is no other user to become.
         let said = home.run("", "$L umount / || echo refused");
-        assert!(said.contains("not a larder mount") && said.contains("refused"), "{said}");
+        assert!(
+            said.contains("not a larder mount") && said.contains("refused"),
+            "{said}"
+        );
         return;
     }
     // Root mounts; what nobody says, asked in the same place.

@@ -135,10 +135,17 @@ fn flush_and_evict_take_the_pages_of_the_kernel_too() {
         // What is read again comes from the kernel.
         assert!(all_of(&open) == pattern(3 << 20));
         assert_eq!(fetched(&rig), before);
-        let of = if command == "flush" { rig.mnt() } else { rig.mnt().join("data") };
+        let of = if command == "flush" {
+            rig.mnt()
+        } else {
+            rig.mnt().join("data")
+        };
         said(larder().arg(command).arg(of));
         assert!(all_of(&open) == pattern(3 << 20));
-        assert!(fetched(&rig) - before >= 3 << 20, "{command}: all of it was asked for anew");
+        assert!(
+            fetched(&rig) - before >= 3 << 20,
+            "{command}: all of it was asked for anew"
+        );
         drop(open);
         rig.umount();
     }
@@ -157,8 +164,15 @@ fn names_are_shown_so_that_a_terminal_is_not_told_what_to_do() {
         let told = said(larder().arg(command).arg(&on_mount));
         assert!(told.contains(shown) && !told.contains('\u{1b}'), "{told:?}");
     }
-    let gone = refused(larder().arg("evict").arg(on_mount.join("gone")), 1, &[shown]);
-    assert!(!gone.contains('\u{1b}') && gone.lines().count() == 1, "{gone:?}");
+    let gone = refused(
+        larder().arg("evict").arg(on_mount.join("gone")),
+        1,
+        &[shown],
+    );
+    assert!(
+        !gone.contains('\u{1b}') && gone.lines().count() == 1,
+        "{gone:?}"
+    );
     rig.umount();
 }
 
@@ -170,8 +184,14 @@ fn a_directory_is_described_as_far_as_it_is_known() {
     rig.mount();
     let info = || said(larder().arg("info").arg(rig.mnt().join("d")));
     let has = |told: &str, words: &[&str]| {
-        let fields: Vec<Vec<&str>> = told.lines().map(|l| l.split_whitespace().collect()).collect();
-        assert!(fields.iter().any(|line| line.starts_with(words)), "{words:?} in {told}");
+        let fields: Vec<Vec<&str>> = told
+            .lines()
+            .map(|l| l.split_whitespace().collect())
+            .collect();
+        assert!(
+            fields.iter().any(|line| line.starts_with(words)),
+            "{words:?} in {told}"
+        );
     };
     has(&info(), &["entries", "not", "known:"]);
     fs::read_dir(rig.mnt().join("d")).unwrap().count();
