@@ -63,7 +63,7 @@ fn explained(name: &str, value: &str, size: u64) -> String {
             let percent = u128::from(bytes) * 100 / u128::from(size);
             format!("{value} ({}, {percent} %)", show_size(bytes))
         }
-        ("listing-age" | "listing-believed-for", Ok(seconds)) => format!("{seconds} s"),
+        ("listing-age" | "listing-ttl", Ok(seconds)) => format!("{seconds} s"),
         (_, Ok(bytes)) if name.ends_with("bytes") || name.ends_with("size") => {
             format!("{value} ({})", show_size(bytes))
         }

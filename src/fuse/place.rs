@@ -187,7 +187,7 @@ mod tests {
                 source: source.into(),
             })
         };
-        assert_eq!(at("/mnt/a b"), mount("fuse.larder", "/data\\x"));
+        assert_eq!(at("/mnt/a b"), mount("fuse.larder", "/data\\\\x"));
         assert_eq!(at("/mnt/c"), mount("fuse.other", "o"));
         assert_eq!(at("/mnt"), None);
         assert_eq!(unescaped(b"\\04"), b"\\04");

@@ -20,7 +20,7 @@ const OF_FILES: [&str; 6] = [
 const OF_LISTINGS: [&str; 3] = [
     "user.larder.entries",
     "user.larder.listing-age",
-    "user.larder.listing-believed-for",
+    "user.larder.listing-ttl",
 ];
 const OF_THE_ROOT: [&str; 2] = [STATS, CACHE_DIR];
 const STATS: &str = "user.larder.stats";

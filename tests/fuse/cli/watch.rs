@@ -199,7 +199,7 @@ fn a_directory_is_described_as_far_as_it_is_known() {
     has(&told, &["kind", "directory"]);
     has(&told, &["entries", "1"]);
     has(&told, &["listing-age"]);
-    has(&told, &["listing-believed-for"]);
+    has(&told, &["listing-ttl"]);
     rig.umount();
 }
 
