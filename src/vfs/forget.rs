@@ -1,4 +1,6 @@
-//! Forgetting on request. Of data the kernel's pages go, after what is cached: see `request.rs`. Of metadata: what is known of names, attributes and listings counts no more, here and in the kernel,
+//! Forgetting on request. Of data, the pages of the kernel go after what is cached (see `request.rs`).
+//!
+//! Of metadata: what is known of names, attributes and listings counts no more, here and in the kernel,
 //! so that whoever asks next has the remote asked. Open files, what is cached of data and the inodes' numbers stay; where
 //! the remote cannot be asked, what was known is served as ever.
 //!

@@ -6,7 +6,8 @@
 //!
 //! * `user.larder.scrub.start.RATE` begins a scrub of everything at RATE bytes a second (0: no limit),
 //!   `user.larder.scrub.stop` ends the one that is under way;
-//! * `user.larder.flush` drops everything that is cached, and at the end the kernel's pages of every file; the answer says where to go on, if it was not all
+//! * `user.larder.flush` drops everything that is cached, and at the end the kernel's pages of every file; the answer
+//!   says where to go on, if it was not all
 //!   (`user.larder.flush.NEXT`);
 //! * `user.larder.flush.metadata` forgets names, attributes and listings;
 //! * `user.larder.set-size.BYTES` and `user.larder.set-free-space.RUN/CULL/STOP` (in parts per thousand) change the limits.

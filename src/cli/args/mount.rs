@@ -61,7 +61,8 @@ pub(in crate::cli) struct MountArgs {
     /// Where the cache is kept [default: $XDG_CACHE_HOME/larder or ~/.cache/larder; as root /var/cache/larder]
     #[arg(long, value_name = "D", value_hint = ValueHint::DirPath)]
     pub cache_dir: Option<PathBuf>,
-    /// The most that the cache takes on disk, its index included [default: 10G for a new cache; an existing one keeps its size]
+    /// The most that the cache takes on disk, its index included [default: 10G for a new cache; an existing one
+    /// keeps its size]
     #[arg(long, value_name = "SIZE", value_parser = parse_size)]
     pub cache_size: Option<u64>,
     /// How much of its disk's space and inodes the cache leaves free: one share (10% or 0.1), or three, RUN/CULL/STOP. When
