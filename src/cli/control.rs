@@ -9,6 +9,7 @@ use super::error::{Exit, Failure};
 use super::mounts;
 use crate::fuse::is_daemon_gone;
 use crate::storage::read_holder;
+use crate::units::shown;
 
 /// The mount whose daemon has the cache: `path` itself, or the one that uses the cache directory `path`. `None` where
 /// nobody uses it.
@@ -16,7 +17,7 @@ pub(super) fn mount_of(path: &Path) -> Result<Option<PathBuf>, Failure> {
     if mounts::larder_at(path)?.is_some() {
         return Ok(Some(path.to_owned()));
     }
-    let shown = path.display();
+    let shown = shown(path);
     let holder = read_holder(path)
         .map_err(|e| Failure::new(Exit::Cache, format_args!("cannot look at {shown}: {e}")))?;
     match holder {
@@ -35,7 +36,7 @@ pub(super) fn mount_of(path: &Path) -> Result<Option<PathBuf>, Failure> {
 
 /// As [`mount_of`], where there has to be one: the path as the user gave it is named.
 pub(super) fn live_mount(given: &Path) -> Result<PathBuf, Failure> {
-    let shown = given.display();
+    let shown = shown(given);
     let path = mounts::full_path(given)
         .map_err(|e| Failure::failed(format_args!("cannot look at {shown}: {e}")))?;
     mount_of(&path)?.ok_or_else(|| mounts::not_a_mount(given))
@@ -47,14 +48,16 @@ pub(super) fn ask<T: DeserializeOwned>(
     request: &str,
     what: &str,
 ) -> Result<T, Failure> {
-    let shown = path.display();
+    let shown = shown(path);
     let failed = |why: &dyn std::fmt::Display| Failure::failed(why);
     let answer = match mounts::attribute(path, format!("user.larder.{request}")) {
         Ok(answer) => answer,
         Err(e) if e.kind() == std::io::ErrorKind::PermissionDenied => {
-            return Err(failed(&format_args!(
-                "only root and the user who mounted it may {what}: {shown}"
-            )));
+            return Err(mounts::not_the_owner(path, what).unwrap_or_else(|| {
+                failed(&format_args!(
+                    "only root and the user who mounted it may {what}: {shown}"
+                ))
+            }));
         }
         Err(e) if e.kind() == std::io::ErrorKind::TimedOut => {
             return Err(failed(&format_args!(
@@ -77,13 +80,19 @@ pub(super) fn ask<T: DeserializeOwned>(
             "the daemon of {shown} does not know how to {what}: it is of an earlier version, mount it anew"
         )));
     };
-    let answer: Value = serde_json::from_slice(&answer)
-        .map_err(|e| failed(&format_args!("the daemon of {shown} answers nonsense: {e}")))?;
+    let answer: Value = serde_json::from_slice(&answer).map_err(|e| {
+        failed(&format_args!(
+            "the answer of the daemon of {shown} cannot be read: {e}"
+        ))
+    })?;
     if let Some(error) = answer.get("error").and_then(Value::as_str) {
         return Err(Failure::failed(error));
     }
-    serde_json::from_value(answer)
-        .map_err(|e| failed(&format_args!("the daemon of {shown} answers nonsense: {e}")))
+    serde_json::from_value(answer).map_err(|e| {
+        failed(&format_args!(
+            "the answer of the daemon of {shown} cannot be read: {e}"
+        ))
+    })
 }
 
 #[cfg(test)]

@@ -2,11 +2,10 @@
 //! data is fetched.
 
 use std::io;
-use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
+use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 use std::time::Duration;
 
-use rustix::fs::Advice;
 use serde_json::json;
 
 use super::args::EvictArgs;
@@ -16,8 +15,9 @@ use super::output::say;
 use super::quantity::show_size;
 use super::{flush, mounts};
 use crate::engine::Forgotten;
+use crate::units::shown;
 
-const WHAT: &str = "drop what is cached";
+const WHAT: &str = "drop what is cached of it";
 /// How often, and how soon, a file is tried again of which something was in use.
 const TRIES: u32 = 10;
 const PAUSE: Duration = Duration::from_millis(50);
@@ -52,7 +52,10 @@ pub(super) fn run(args: &EvictArgs) -> Result<(), Failure> {
 }
 
 fn evict(given: &Path, failures: &mut Vec<Failure>) -> Result<Dropped, Failure> {
-    let shown = given.display();
+    let shown = shown(given);
+    if let Some(failure) = mounts::not_the_owner(given, WHAT) {
+        return Err(failure);
+    }
     let cannot = |e: io::Error| Failure::failed(format_args!("cannot look at {shown}: {e}"));
     let path = mounts::full_path(given).map_err(cannot)?;
     let meta = path.symlink_metadata().map_err(cannot)?;
@@ -65,7 +68,7 @@ fn evict(given: &Path, failures: &mut Vec<Failure>) -> Result<Dropped, Failure> 
     let mut dropped = Dropped::default();
     if mounts::larder_at(&path)?.is_some() {
         // All of a mount is all of its cache, and nothing has to be listed for that.
-        dropped.told = flush::everything(&path)?;
+        dropped.told = flush::everything(&path, WHAT)?;
         return Ok(dropped);
     }
     if meta.is_file() {
@@ -81,7 +84,7 @@ fn walk(top: &Path, device: u64, dropped: &mut Dropped, failures: &mut Vec<Failu
     let mut directories = vec![top.to_owned()];
     while let Some(dir) = directories.pop() {
         let cannot =
-            |e: io::Error| Failure::failed(format_args!("cannot look into {}: {e}", dir.display()));
+            |e: io::Error| Failure::failed(format_args!("cannot look into {}: {e}", shown(&dir)));
         let entries = match std::fs::read_dir(&dir) {
             Ok(entries) => entries,
             Err(e) => {
@@ -114,7 +117,6 @@ fn one(path: &Path, dropped: &mut Dropped) -> Result<(), Failure> {
     dropped.files += 1;
     if told.chunks > 0 {
         dropped.hit += 1;
-        forget_pages(path);
     }
     dropped.told.add(&told);
     Ok(())
@@ -142,21 +144,8 @@ pub(super) fn in_pieces(
     Ok(all)
 }
 
-/// Has the kernel drop the pages that it holds of a file, so that it is read from the remote. It may refuse: then what is in
-/// memory is served from there, until the memory is needed.
-fn forget_pages(path: &Path) {
-    let flags = libc::O_NOFOLLOW | libc::O_NONBLOCK;
-    let file = std::fs::OpenOptions::new()
-        .read(true)
-        .custom_flags(flags)
-        .open(path);
-    if let Ok(file) = file {
-        let _ = rustix::fs::fadvise(&file, 0, None, Advice::DontNeed);
-    }
-}
-
 fn tell(args: &EvictArgs, path: &Path, dropped: &Dropped) -> Result<(), Failure> {
-    let shown = path.display();
+    let shown = shown(path);
     let Dropped { files, hit, told } = dropped;
     if args.json {
         return say!(
@@ -187,7 +176,7 @@ pub(super) fn disk_failed(path: &Path, told: &Forgotten) -> Option<Failure> {
             format_args!(
                 "the cache disk failed {} times: some of what is cached of {} is still there",
                 told.failed,
-                path.display()
+                shown(path)
             ),
         )
     })

@@ -11,13 +11,14 @@ use super::evict::{aside, disk_failed, in_pieces};
 use super::output::say;
 use super::quantity::show_size;
 use crate::engine::Forgotten;
+use crate::units::shown;
 
 const WHAT: &str = "flush its cache";
 
 /// Runs the command.
 pub(super) fn run(args: &FlushArgs) -> Result<(), Failure> {
     let mount = live_mount(&args.path)?;
-    let shown = mount.display();
+    let shown = shown(&mount);
     if args.metadata {
         let told: Value = ask(&mount, "flush.metadata", WHAT)?;
         let names = told["names"].as_u64().unwrap_or_default();
@@ -26,7 +27,7 @@ pub(super) fn run(args: &FlushArgs) -> Result<(), Failure> {
             false => say!("{shown}: {names} names are asked for anew"),
         };
     }
-    let told = everything(&mount)?;
+    let told = everything(&mount, WHAT)?;
     if args.json {
         let text = serde_json::to_string(&told).map_err(std::io::Error::other)?;
         say!("{text}")?;
@@ -41,7 +42,7 @@ pub(super) fn run(args: &FlushArgs) -> Result<(), Failure> {
     disk_failed(&mount, &told).map_or(Ok(()), Err)
 }
 
-/// Drops everything that the cache of a mount holds.
-pub(super) fn everything(mount: &Path) -> Result<Forgotten, Failure> {
-    in_pieces("flush", |request| ask(mount, request, WHAT))
+/// Drops everything that the cache of a mount holds; `what` is what the user calls that.
+pub(super) fn everything(mount: &Path, what: &str) -> Result<Forgotten, Failure> {
+    in_pieces("flush", |request| ask(mount, request, what))
 }

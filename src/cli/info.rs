@@ -1,4 +1,4 @@
-//! `larder info`: what the cache knows of one file, from its extended attributes.
+//! `larder info`: what the cache knows of one file or directory, from its extended attributes.
 
 use std::path::Path;
 
@@ -9,14 +9,21 @@ use super::error::Failure;
 use super::mounts::{self, STATS_ATTRIBUTE};
 use super::output::say;
 use super::quantity::show_size;
+use crate::units::{shown, shown_bytes};
 
 const PREFIX: &str = "user.larder.";
+const ENTRIES: &str = "user.larder.entries";
 
 /// Runs the command.
 pub(super) fn run(args: &InfoArgs) -> Result<(), Failure> {
     let path = &args.path;
-    let shown = path.display();
-    let cannot = |e: std::io::Error| Failure::failed(format_args!("cannot look at {shown}: {e}"));
+    let shown = shown(path);
+    let cannot = |e: std::io::Error| {
+        let other = mounts::not_the_owner(path, "look into it");
+        let plain = || Failure::failed(format_args!("cannot look at {shown}: {e}"));
+        let is_refused = e.kind() == std::io::ErrorKind::PermissionDenied;
+        other.filter(|_| is_refused).unwrap_or_else(plain)
+    };
     let meta = std::fs::symlink_metadata(path).map_err(cannot)?;
     let mut names = names(path).map_err(cannot)?;
     names.retain(|name| name.starts_with(PREFIX) && name != STATS_ATTRIBUTE);
@@ -29,15 +36,21 @@ pub(super) fn run(args: &InfoArgs) -> Result<(), Failure> {
     say!("{shown}")?;
     if meta.is_file() {
         let size = meta.len();
-        say!("  {:<18}{size} ({})", "size", show_size(size))?;
+        say!("  {:<20}{size} ({})", "size", show_size(size))?;
+    }
+    if meta.is_dir() {
+        say!("  {:<20}directory", "kind")?;
+        if !names.iter().any(|name| name == ENTRIES) {
+            say!("  {:<20}not known: nobody has listed it lately", "entries")?;
+        }
     }
     for name in names {
         let Some(value) = mounts::attribute(path, &name).map_err(cannot)? else {
             continue;
         };
         let short = name.strip_prefix(PREFIX).unwrap_or(&name);
-        let text = String::from_utf8_lossy(&value);
-        say!("  {short:<18}{}", explained(short, &text, meta.len()))?;
+        let text = shown_bytes(&value).to_string();
+        say!("  {short:<20}{}", explained(short, &text, meta.len()))?;
     }
     Ok(())
 }
@@ -50,6 +63,7 @@ fn explained(name: &str, value: &str, size: u64) -> String {
             let percent = u128::from(bytes) * 100 / u128::from(size);
             format!("{value} ({}, {percent} %)", show_size(bytes))
         }
+        ("listing-age" | "listing-ttl", Ok(seconds)) => format!("{seconds} s"),
         (_, Ok(bytes)) if name.ends_with("bytes") || name.ends_with("size") => {
             format!("{value} ({})", show_size(bytes))
         }
@@ -81,6 +95,8 @@ mod tests {
         assert_eq!(explained("cached-bytes", "512", 1024), "512 (512 B, 50 %)");
         assert_eq!(explained("cached-bytes", "0", 0), "0 (0 B)");
         assert_eq!(explained("tag", "12ab", 0), "12ab");
+        assert_eq!(explained("entries", "12", 4096), "12");
+        assert_eq!(explained("listing-age", "12", 4096), "12 s");
     }
 
     #[test]

@@ -4,6 +4,7 @@
 //! here; each answers with a [`Failure`], whose sentence is printed and whose kind is the exit code.
 
 mod args;
+mod complete;
 mod control;
 mod demo;
 mod error;
@@ -12,6 +13,8 @@ mod flush;
 mod fsck;
 mod given;
 mod info;
+mod log;
+mod mask;
 mod mount;
 mod mounts;
 mod netrc;
@@ -24,12 +27,7 @@ mod set_size;
 mod stats;
 mod umount;
 
-use std::io::IsTerminal;
 use std::process::ExitCode;
-
-use clap::CommandFactory;
-use tracing_appender::non_blocking::{NonBlockingBuilder, WorkerGuard};
-use tracing_subscriber::EnvFilter;
 
 pub use error::{Exit, Failure};
 pub use fsck::main as cachefsck;
@@ -39,6 +37,8 @@ use self::given::Given;
 
 /// Runs the command line of this process and returns its exit code.
 pub fn main() -> ExitCode {
+    // First of all: a signal must not end a mount that is just starting.
+    mask::block(&mask::ACTED_ON);
     let run = || {
         let given = Given::take()?;
         let cli = match args::parse(&given.args) {
@@ -46,8 +46,11 @@ pub fn main() -> ExitCode {
             Err(Misunderstood::Arguments(error)) => return Ok(answer(&error, &given)),
             Err(Misunderstood::File(failure)) => return Err(failure),
         };
+        if !matches!(cli.command, args::Command::Mount(_)) {
+            mask::unblock(&mask::ACTED_ON);
+        }
         // The guard waits, but not for ever, for the last lines of the log.
-        let _guard = start_log()?;
+        let _guard = log::start()?;
         run(&cli, &given).map(|()| ExitCode::SUCCESS)
     };
     run().unwrap_or_else(|failure| {
@@ -79,41 +82,6 @@ fn run(cli: &args::Cli, given: &Given) -> Result<(), Failure> {
         args::Command::SetSize(args) => set_size::run(args),
         args::Command::Resize(args) => resize::run(args),
         args::Command::Demo(args) => demo::run(args),
-        args::Command::Completions(args) => complete(args.shell),
+        args::Command::Completions(args) => complete::run(args),
     }
-}
-
-/// Prints the completions for a shell. A reader that has gone is no failure.
-fn complete(shell: clap_complete::Shell) -> Result<(), Failure> {
-    let mut script = Vec::new();
-    clap_complete::generate(shell, &mut args::Cli::command(), "larder", &mut script);
-    output::line(format_args!(
-        "{}",
-        String::from_utf8_lossy(&script).trim_end()
-    ))
-}
-
-/// Sends what is logged to standard error, filtered by `LARDER_LOG`. A daemon's standard error is a file in the cache
-/// directory, on a disk that may hang: a thread of its own waits for it, and what finds no room is dropped.
-fn start_log() -> Result<WorkerGuard, Failure> {
-    let filter = match std::env::var("LARDER_LOG") {
-        Ok(text) if !text.is_empty() => EnvFilter::try_new(&text).map_err(|e| {
-            Failure::new(
-                Exit::Usage,
-                format_args!("LARDER_LOG={text} is no log filter ({e}): say info, debug or trace"),
-            )
-        })?,
-        _ => EnvFilter::new("info"),
-    };
-    let terminal = std::io::stderr().is_terminal();
-    let (writer, guard) = NonBlockingBuilder::default()
-        .lossy(true)
-        .finish(std::io::stderr());
-    let _ = tracing_subscriber::fmt()
-        .with_env_filter(filter)
-        .with_writer(writer)
-        .with_ansi(terminal)
-        .with_target(false)
-        .try_init();
-    Ok(guard)
 }

@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 use rustix::io::Errno;
 
 use crate::fuse::is_daemon_gone;
+use crate::units::shown;
 
 use super::error::{Exit, Failure};
 
@@ -23,6 +24,8 @@ pub(super) struct Mounted {
     pub kind: OsString,
     /// What is mounted: the remote.
     pub source: OsString,
+    /// The user who mounted it, where that is told.
+    pub user: Option<u32>,
 }
 
 /// Undoes the escapes of mountinfo: a backslash and three octal digits stand for one byte.
@@ -55,9 +58,16 @@ fn parse_mountinfo(text: &[u8]) -> Vec<Mounted> {
             dir: unescape(fields.get(4)?).into(),
             kind: unescape(fields.get(dash + 1)?),
             source: unescape(fields.get(dash + 2)?),
+            user: fields.get(dash + 3).and_then(|options| user_of(options)),
         })
     };
     text.split(|b| *b == b'\n').filter_map(parse).collect()
+}
+
+/// The option `user_id` of a FUSE mount.
+fn user_of(options: &[u8]) -> Option<u32> {
+    let mut each = std::str::from_utf8(options).ok()?.split(',');
+    each.find_map(|option| option.strip_prefix("user_id=")?.parse().ok())
 }
 
 /// Every mount that this process sees, oldest first.
@@ -89,15 +99,49 @@ pub(super) fn larder_at(dir: &Path) -> io::Result<Option<Mounted>> {
     Ok(top.filter(|m| m.kind == MOUNT_TYPE))
 }
 
-/// Whether the nearest mount above `path` is one of larder's.
-pub(super) fn is_on_one(path: &Path) -> io::Result<bool> {
-    let full = full_path(path)?;
+/// The mount that a full path lies on, if it is one of larder's.
+fn larder_above(full: &Path) -> io::Result<Option<Mounted>> {
     let above = |mount: &Mounted| full.starts_with(&mount.dir);
     let nearest = all()?
         .into_iter()
         .filter(above)
         .max_by_key(|mount| mount.dir.as_os_str().as_bytes().len());
-    Ok(nearest.is_some_and(|mount| mount.kind == MOUNT_TYPE))
+    Ok(nearest.filter(|mount| mount.kind == MOUNT_TYPE))
+}
+
+/// Whether the nearest mount above `path` is one of larder's.
+pub(super) fn is_on_one(path: &Path) -> io::Result<bool> {
+    Ok(larder_above(&full_path(path)?)?.is_some())
+}
+
+/// The failure of one who is neither root nor the user who mounted what `path` lies on, and wants to `what`; `None` for
+/// those two. The path itself need not be reachable.
+pub(super) fn not_the_owner(path: &Path, what: &str) -> Option<Failure> {
+    let me = rustix::process::geteuid();
+    let full = full_path(path)
+        .or_else(|_| std::path::absolute(path))
+        .ok()?;
+    let mount = larder_above(&full).ok()??;
+    let user = mount
+        .user
+        .filter(|user| !me.is_root() && *user != me.as_raw())?;
+    let who = user_name(user);
+    Some(Failure::failed(format_args!(
+        "{} was mounted by {who}: only {who} and root may {what}",
+        shown(&mount.dir)
+    )))
+}
+
+/// A user as people know them: the name in /etc/passwd, or the number.
+fn user_name(user: u32) -> String {
+    let named = |line: &str| {
+        let mut fields = line.split(':');
+        let name = fields.next()?;
+        (fields.nth(1)?.parse() == Ok(user)).then(|| format!("user {}", shown(name)))
+    };
+    let table = std::fs::read_to_string("/etc/passwd").unwrap_or_default();
+    let name = table.lines().find_map(named);
+    name.unwrap_or_else(|| format!("user {user}"))
 }
 
 /// The value of an extended attribute, `None` where there is no such attribute.
@@ -119,7 +163,7 @@ pub(super) fn attribute(path: &Path, name: impl AsRef<OsStr>) -> io::Result<Opti
 
 /// The counters of the mount at `dir`, as the daemon gives them: one JSON object.
 pub(super) fn stats_of(dir: &Path) -> Result<serde_json::Value, Failure> {
-    let shown = dir.display();
+    let shown = shown(dir);
     let bytes = match attribute(dir, STATS_ATTRIBUTE) {
         Ok(Some(bytes)) => bytes,
         Ok(None) => {
@@ -134,9 +178,10 @@ pub(super) fn stats_of(dir: &Path) -> Result<serde_json::Value, Failure> {
             )));
         }
         Err(e) => {
-            return Err(Failure::failed(format_args!(
-                "cannot ask the mount at {shown}: {e}"
-            )));
+            let other = not_the_owner(dir, "look at its counters");
+            return Err(other.unwrap_or_else(|| {
+                Failure::failed(format_args!("cannot ask the mount at {shown}: {e}"))
+            }));
         }
     };
     serde_json::from_slice(&bytes).map_err(|e| {
@@ -160,7 +205,7 @@ pub(super) fn not_a_mount(dir: &Path) -> Failure {
         Exit::Failed,
         format_args!(
             "{} is not a larder mount: `findmnt -t {MOUNT_TYPE}` lists them",
-            dir.display()
+            shown(dir)
         ),
     )
 }
@@ -180,6 +225,9 @@ mod tests {
         assert_eq!(mounts[1].dir, Path::new("/mnt/x\\y"));
         assert_eq!(mounts[1].kind, MOUNT_TYPE);
         assert_eq!(mounts[1].source, "/usr");
+        assert_eq!((mounts[0].user, mounts[1].user), (None, Some(0)));
+        assert_eq!(user_name(0), "user root");
+        assert_eq!(user_name(u32::MAX - 7), "user 4294967288");
     }
 
     #[test]

@@ -6,6 +6,7 @@ use bytesize::ByteSize;
 
 use crate::engine::{ChunkPolicy, FreeSpace};
 use crate::units::ChunkSize;
+use crate::vfs::MetadataTtl;
 
 /// Splits `text` after its leading number (digits, perhaps with one decimal point).
 fn split(text: &str) -> (&str, &str) {
@@ -114,15 +115,16 @@ fn parts_per_thousand(text: &str) -> Option<u16> {
     (parts % 1000 == 0).then_some(parts / 1000)?.try_into().ok()
 }
 
-/// Reads a time: `500ms`, `30s`, `5m`, `1h`.
+/// Reads a time: `500ms`, `30s`, `5m`, `1h`, `1d`.
 pub(super) fn parse_duration(text: &str) -> Result<Duration, String> {
-    let way_out = "write a number and ms, s, m or h, as in 500ms, 30s or 5m";
+    let way_out = "write a number and ms, s, m, h or d, as in 500ms, 30s, 5m or 1d";
     let (number, unit) = split(text.trim());
     let nanos: u128 = match unit {
         "ms" => 1_000_000,
         "s" => 1_000_000_000,
         "m" | "min" => 60_000_000_000,
         "h" => 3_600_000_000_000,
+        "d" => 86_400_000_000_000,
         "" if number == "0" => 1,
         _ => return Err(format!("'{text}' is not a time: {way_out}")),
     };
@@ -134,8 +136,23 @@ pub(super) fn parse_duration(text: &str) -> Result<Duration, String> {
 /// Reads a time that is more than nothing.
 pub(super) fn parse_positive_duration(text: &str) -> Result<Duration, String> {
     match parse_duration(text)? {
-        Duration::ZERO => Err(format!("'{text}' is no time at all: say at least 1ms")),
+        Duration::ZERO => Err(format!("'{text}' is too short: write 1ms or more")),
         duration => Ok(duration),
+    }
+}
+
+/// Reads for how long metadata is believed: a time, `minimal` or `indefinite`. A bare number is seconds, as other programs
+/// have it.
+pub(super) fn parse_metadata_ttl(text: &str) -> Result<MetadataTtl, String> {
+    match text.trim() {
+        "minimal" => Ok(MetadataTtl::Minimal),
+        "indefinite" => Ok(MetadataTtl::Indefinite),
+        bare if !bare.is_empty() && bare.bytes().all(|b| b.is_ascii_digit()) => {
+            parse_metadata_ttl(&format!("{bare}s"))
+        }
+        time => parse_duration(time)
+            .map(MetadataTtl::For)
+            .map_err(|e| format!("{e}; or write minimal or indefinite")),
     }
 }
 
@@ -163,14 +180,9 @@ pub(super) fn parse_listen(text: &str) -> Result<String, String> {
     }
 }
 
-/// A size in powers of 1024: `10.0 GiB`.
+/// A size or an amount of data, always in powers of 1024: `10.0 GiB`.
 pub(super) fn show_size(bytes: u64) -> String {
     ByteSize::b(bytes).display().iec().to_string()
-}
-
-/// An amount of data in powers of 1000, as rates are given: `1.1 GB`.
-pub(super) fn show_amount(bytes: u64) -> String {
-    ByteSize::b(bytes).display().si().to_string()
 }
 
 /// A time in the unit that reads best: `1.2 ms`, `340 ms`, `2.64 s`.
@@ -184,17 +196,17 @@ pub(super) fn show_time(time: Duration) -> String {
     }
 }
 
-/// A rate in MB/s: `408 MB/s`.
+/// A rate: `408 MiB/s`.
 pub(super) fn show_rate(bytes: u64, time: Duration) -> String {
     let seconds = time.as_secs_f64().max(1e-9);
     #[expect(
         clippy::cast_precision_loss,
         reason = "a rate for people needs no more than three digits"
     )]
-    let rate = bytes as f64 / 1e6 / seconds;
+    let rate = bytes as f64 / f64::from(1 << 20) / seconds;
     match rate {
-        r if r < 10.0 => format!("{r:.1} MB/s"),
-        r => format!("{r:.0} MB/s"),
+        r if r < 10.0 => format!("{r:.1} MiB/s"),
+        r => format!("{r:.0} MiB/s"),
     }
 }
 
@@ -274,16 +286,36 @@ mod tests {
             ("30s", 30_000),
             ("5m", 300_000),
             ("1h", 3_600_000),
+            ("1d", 86_400_000),
             ("1.5s", 1500),
             ("0", 0),
         ] {
             assert_eq!(parse_duration(text), Ok(Duration::from_millis(millis)));
         }
-        for bad in ["", "30", "s", "1d", "-1s", "99999999999999h"] {
+        for bad in ["", "30", "s", "1w", "-1s", "99999999999999h"] {
             let error = parse_duration(bad).unwrap_err();
             assert!(error.contains(&format!("'{bad}'")) && error.contains("30s"));
         }
         assert!(parse_positive_duration("0s").is_err());
+    }
+
+    #[test]
+    fn metadata_is_believed_for_a_time_or_by_a_word() {
+        let millis = |n| Ok(MetadataTtl::For(Duration::from_millis(n)));
+        assert_eq!(parse_metadata_ttl("1d"), millis(86_400_000));
+        assert_eq!(parse_metadata_ttl("500ms"), millis(500));
+        assert_eq!(parse_metadata_ttl("7"), millis(7000));
+        assert_eq!(parse_metadata_ttl("minimal"), Ok(MetadataTtl::Minimal));
+        assert_eq!(
+            parse_metadata_ttl("indefinite"),
+            Ok(MetadataTtl::Indefinite)
+        );
+        for bad in ["", "s", "-1s", "1w", "99999999999999999999h", "ü", "soon"] {
+            let error = parse_metadata_ttl(bad).unwrap_err();
+            for word in ["is not a time", "500ms", "minimal or indefinite"] {
+                assert!(error.contains(word), "{error}");
+            }
+        }
     }
 
     #[test]
@@ -313,7 +345,7 @@ mod tests {
         assert_eq!(show_time(Duration::from_micros(1230)), "1.2 ms");
         assert_eq!(show_time(Duration::from_millis(340)), "340 ms");
         assert_eq!(show_time(Duration::from_millis(2640)), "2.64 s");
-        assert_eq!(show_rate(1 << 30, Duration::from_secs(2)), "537 MB/s");
-        assert_eq!(show_rate(1, Duration::from_secs(1)), "0.0 MB/s");
+        assert_eq!(show_rate(1 << 30, Duration::from_secs(2)), "512 MiB/s");
+        assert_eq!(show_rate(1, Duration::from_secs(1)), "0.0 MiB/s");
     }
 }

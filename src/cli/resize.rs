@@ -7,7 +7,7 @@ use indicatif::ProgressBar;
 use super::args::ResizeArgs;
 use super::error::{Exit, Failure};
 use super::output;
-use super::quantity::{show_amount, show_size};
+use super::quantity::show_size;
 use crate::storage::{CacheDir, CacheDirError, ResizeOptions, Resized};
 
 /// Runs the command.
@@ -38,7 +38,7 @@ fn sentence(resized: &Resized) -> String {
     let mut sentence = format!(
         "the cache may take {}, its index {} of that: {} chunks of {} files; {} chunks of {} files were kept",
         show_size(superblock.capacity),
-        show_amount(geometry.index_len()),
+        show_size(geometry.index_len()),
         geometry.n_slots(),
         geometry.n_blobs(),
         resized.chunks,

@@ -14,6 +14,7 @@ use crate::engine::{
     Cache, Config, DiskPool, Ground, ScrubEnd, ScrubState, ScrubStats, SystemClock,
 };
 use crate::storage::CacheDir;
+use crate::units::shown;
 
 /// How often a daemon is asked how far it has come.
 const POLL: Duration = Duration::from_millis(200);
@@ -22,17 +23,17 @@ const TICK: Duration = Duration::from_millis(20);
 
 /// Runs the command.
 pub(super) fn run(args: &ScrubArgs) -> Result<(), Failure> {
-    let shown = args.path.display();
+    let shown = shown(&args.path);
     let path = mounts::full_path(&args.path)
         .map_err(|e| Failure::failed(format_args!("cannot look at {shown}: {e}")))?;
     match control::mount_of(&path)? {
         Some(mount) if args.stop => stop(&mount),
         Some(mount) => live(args, &mount),
-        None if args.stop => say!("nobody uses the cache in {shown}: no scrub is under way"),
+        None if args.stop => say!("no daemon uses the cache in {shown}: no scrub is running"),
         None if args.no_wait => Err(Failure::new(
             Exit::Usage,
             format_args!(
-                "nobody uses the cache in {shown}, so there is no daemon to leave the scrub to: leave --no-wait out"
+                "no daemon uses the cache in {shown}, so that this command has to do the scrub itself: leave --no-wait out"
             ),
         )),
         None => at_rest(args, &path),
@@ -48,7 +49,7 @@ fn stop(mount: &Path) -> Result<(), Failure> {
     let before = scrub_of(mount)?;
     ask(mount, "stop")?;
     match before.state {
-        ScrubState::Idle => say!("no scrub is under way"),
+        ScrubState::Idle => say!("no scrub is running"),
         _ => say!("the scrub is stopped"),
     }
 }
@@ -59,14 +60,14 @@ fn scrub_of(mount: &Path) -> Result<ScrubStats, Failure> {
     serde_json::from_value(stats["scrub"].take()).map_err(|e| {
         Failure::failed(format_args!(
             "the daemon of {} tells nothing of a scrub: {e}",
-            mount.display()
+            shown(mount)
         ))
     })
 }
 
 /// Has the daemon scrub, and looks on.
 fn live(args: &ScrubArgs, mount: &Path) -> Result<(), Failure> {
-    let shown = mount.display();
+    let shown = shown(mount);
     let number = ask(mount, &format!("start.{}", args.rate))?.passes;
     if args.no_wait {
         return say!("the daemon of {shown} scrubs: `larder stats {shown}` shows how far it is");
@@ -125,7 +126,7 @@ fn at_rest(args: &ScrubArgs, path: &Path) -> Result<(), Failure> {
     cache.close().map_err(|e| {
         Failure::new(
             Exit::Cache,
-            format_args!("the cache in {} could not be closed: {e}", path.display()),
+            format_args!("the cache in {} could not be closed: {e}", shown(path)),
         )
     })?;
     tell(args, &ended, number)
@@ -149,13 +150,15 @@ fn tell(args: &ScrubArgs, scrub: &ScrubStats, number: u64) -> Result<(), Failure
         )?;
     }
     if scrub.passes != number {
-        return Err(Failure::failed("another scrub has taken this one's place"));
+        return Err(Failure::failed(
+            "another scrub was started in place of this one",
+        ));
     }
     match scrub.ended {
         Some(ScrubEnd::Finished) if args.json => Ok(()),
         Some(ScrubEnd::Finished) => say!("{}", summary(scrub)),
         Some(ScrubEnd::DiskFailed) => Err(Failure::failed(
-            "the cache disk gave nothing any more: the scrub has given up",
+            "the cache disk fails: the scrub has given up",
         )),
         Some(ScrubEnd::Stopped) | None => Err(Failure::failed(format_args!(
             "the scrub was stopped before its end; {}",
@@ -172,10 +175,10 @@ fn summary(scrub: &ScrubStats) -> String {
         ..
     } = scrub;
     match (bad, dropped) {
-        (0, 0) => format!("{good} blocks hold: nothing was wrong"),
+        (0, 0) => format!("{good} blocks were checked: nothing is damaged"),
         _ => format!(
-            "{good} blocks hold; {bad} did not and were forgotten, {dropped} chunks were dropped: they are fetched again \
-             when they are asked for"
+            "{good} blocks are good; {bad} were damaged, and {dropped} chunks could not be trusted. They were dropped and \
+             are fetched again when somebody reads them"
         ),
     }
 }
@@ -222,8 +225,8 @@ mod tests {
             checked_blocks: 7,
             ..ScrubStats::default()
         };
-        assert!(summary(&scrub).contains("nothing was wrong"));
+        assert!(summary(&scrub).contains("nothing is damaged"));
         scrub.bad_blocks = 2;
-        assert!(summary(&scrub).contains("2 did not and were forgotten"));
+        assert!(summary(&scrub).contains("2 were damaged"));
     }
 }

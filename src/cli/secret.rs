@@ -8,6 +8,8 @@ use std::os::unix::ffi::{OsStrExt, OsStringExt};
 
 use reqwest::Url;
 
+use crate::units::shown;
+
 /// What stands where a secret stood.
 const MASK: &[u8] = b"***";
 
@@ -121,12 +123,12 @@ impl Masked {
 }
 
 /// One value as anybody may see it.
-pub(super) fn shown(value: &OsStr) -> String {
+pub(super) fn masked(value: &OsStr) -> String {
     let masked = Masked::new(&[value.to_owned()]);
     masked
         .shown
         .first()
-        .map(|shown| shown.to_string_lossy().into_owned())
+        .map(|masked| shown(masked).to_string())
         .unwrap_or_default()
 }
 
@@ -174,7 +176,10 @@ mod tests {
         assert!(masked.hides());
         let clean = masked.clean("unexpected argument 'https://u:geheim@h/', 'A: b c'".into());
         assert_eq!(clean, "unexpected argument 'https://***@h/', 'A: ***'");
-        assert_eq!(shown(OsStr::new("https://u:geheim@h/x")), "https://***@h/x");
+        assert_eq!(
+            super::masked(OsStr::new("https://u:geheim@h/x")),
+            "https://***@h/x"
+        );
         assert!(!Masked::new(&["/a".into()]).hides());
     }
 }

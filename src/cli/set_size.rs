@@ -10,6 +10,7 @@ use super::error::{Exit, Failure};
 use super::output::say;
 use super::quantity::show_size;
 use crate::engine::FreeSpace;
+use crate::units::shown;
 
 const WHAT: &str = "change the limits of its cache";
 
@@ -49,14 +50,14 @@ fn requests(args: &SetSizeArgs) -> Vec<String> {
 
 fn told(mount: &Path, limits: &Value) -> String {
     let n = |name: &str| limits[name].as_u64().unwrap_or_default();
-    let (capacity, used) = (n("capacity"), n("used_bytes"));
+    let (capacity, used) = (n("capacity_bytes"), n("used_bytes"));
     let shrinks = match used > capacity {
         true => "; the rest is given back in the background",
         false => "",
     };
     format!(
         "{}: the cache takes {} at most and leaves {} of its disk free; it takes {} now{shrinks}",
-        mount.display(),
+        shown(mount),
         show_size(capacity),
         limits["free_space"].as_str().unwrap_or("?"),
         show_size(used)
@@ -90,8 +91,7 @@ mod tests {
 
     #[test]
     fn a_cache_that_is_too_large_now_is_told_to_shrink() {
-        let limits =
-            |used: u64| json!({"capacity": 1 << 30, "used_bytes": used, "free_space": "10/7/3 %"});
+        let limits = |used: u64| json!({"capacity_bytes": 1 << 30, "used_bytes": used, "free_space": "10/7/3 %"});
         let shrinks = told(Path::new("/mnt"), &limits(2 << 30));
         assert!(shrinks.contains("1.0 GiB at most") && shrinks.contains("in the background"));
         assert!(!told(Path::new("/mnt"), &limits(1 << 20)).contains("background"));

@@ -12,10 +12,14 @@ use rustix::process::{Pid, PidfdFlags, pidfd_open};
 use super::args::UmountArgs;
 use super::error::Failure;
 use super::mounts;
+use crate::units::shown;
 
 /// Runs the command.
 pub(super) fn run(args: &UmountArgs) -> Result<(), Failure> {
-    let shown = args.dir.display();
+    let shown = shown(&args.dir);
+    if let Some(failure) = mounts::not_the_owner(&args.dir, "unmount it") {
+        return Err(failure);
+    }
     let dir = mounts::full_path(&args.dir)
         .map_err(|e| Failure::failed(format_args!("cannot unmount {shown}: {e}")))?;
     unmount(&dir, args.lazy, args.wait)
@@ -42,7 +46,7 @@ pub(super) fn unmount(dir: &Path, lazy: bool, wait: Duration) -> Result<(), Fail
 
 /// Takes the mount away: with umount2(2), or through fusermount3 where that is not allowed.
 fn detach(dir: &Path, lazy: bool) -> Result<(), Failure> {
-    let shown = dir.display();
+    let shown = shown(dir);
     let mut flags = UnmountFlags::NOFOLLOW;
     flags.set(UnmountFlags::DETACH, lazy);
     match rustix::mount::unmount(dir, flags) {
@@ -54,7 +58,7 @@ fn detach(dir: &Path, lazy: bool) -> Result<(), Failure> {
 }
 
 fn busy(dir: &Path) -> Failure {
-    let shown = dir.display();
+    let shown = shown(dir);
     Failure::failed(format_args!(
         "{shown} is in use: `fuser -vm {shown}` lists by whom; \
          `larder umount -l {shown}` detaches it now and lets them finish"
@@ -62,7 +66,7 @@ fn busy(dir: &Path) -> Failure {
 }
 
 fn detach_as_user(dir: &Path, lazy: bool) -> Result<(), Failure> {
-    let shown = dir.display();
+    let shown = shown(dir);
     let mode = if lazy { "-uz" } else { "-u" };
     let output = Command::new("fusermount3")
         .args([mode, "--"])
@@ -101,8 +105,8 @@ pub(super) fn wait_for_end(pid: u32, wait: Duration) -> Result<(), Failure> {
     let mut fds = [PollFd::new(&handle, PollFlags::IN)];
     match poll(&mut fds, timeout.as_ref()) {
         Ok(0) => Err(Failure::failed(format_args!(
-            "the mount is gone, but its daemon (process {pid}) still works after {wait:?}: \
-             it may be flushing to a slow disk"
+            "the mount is gone, but its daemon (process {pid}) still runs after {wait:?}: \
+             it may be waiting for a slow cache disk"
         ))),
         Ok(_) => Ok(()),
         Err(e) => Err(Failure::failed(format_args!("cannot wait for {pid}: {e}"))),

@@ -237,7 +237,7 @@ impl Cache {
     pub fn stats(&self) -> Stats {
         let (segments_loaded, slots_used) = self.slots.loaded();
         Stats {
-            capacity: self.limits.capacity(),
+            capacity_bytes: self.limits.capacity(),
             reserved_bytes: self.reserved.bytes(),
             used_bytes: self.used_bytes(),
             index_bytes: self.disk.geometry.index_len(),

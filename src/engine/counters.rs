@@ -2,69 +2,30 @@
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use serde::{Deserialize, Serialize};
-
-use super::{DiskStats, LastStop, Pressure, ScrubStats};
-
-/// One number of a cache's, for whoever watches it.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct Metric {
-    /// What it is called: the name of the field of [`Stats`].
-    pub name: &'static str,
-    /// A sentence that says what it is.
-    pub help: &'static str,
-    /// Whether it only ever grows, from the opening of the cache on.
-    pub is_counter: bool,
-    /// How many, in the unit that the name tells: bytes where it ends so, otherwise things.
-    pub value: u64,
-}
+use super::{DiskStats, LastStop, Pressure, ScrubStats, described};
 
 macro_rules! counters {
     (
         counters { $($(#[doc = $doc:literal])+ $name:ident,)* }
         gauges { $($(#[doc = $gauge_doc:literal])+ $gauge:ident,)* }
-        states { $($(#[doc = $state_doc:literal])+ $state:ident: $state_type:ty,)* }
+        states { $($(#[doc = $state_doc:literal])+ $state_kind:ident $state:ident: $state_type:ty,)* }
     ) => {
         /// The counters since the cache was opened.
         #[derive(Default)]
         pub(super) struct Counters { $(pub(super) $name: Counter,)* }
 
-        /// The counters since the cache was opened, and its present size.
-        #[derive(Clone, Default, Debug, Serialize, Deserialize, PartialEq, Eq)]
-        pub struct Stats {
-            $($(#[doc = $doc])+ pub $name: u64,)*
-            $($(#[doc = $gauge_doc])+ pub $gauge: u64,)*
-            $($(#[doc = $state_doc])+ pub $state: $state_type,)*
+        described! {
+            /// The counters since the cache was opened, and its present size.
+            pub struct Stats {
+                $($(#[doc = $doc])+ counter $name: u64,)*
+                $($(#[doc = $gauge_doc])+ gauge $gauge: u64,)*
+                $($(#[doc = $state_doc])+ $state_kind $state: $state_type,)*
+            }
         }
 
         impl Counters {
             pub(super) fn snapshot(&self) -> Stats {
                 Stats { $($name: self.$name.get(),)* ..Stats::default() }
-            }
-        }
-
-        impl Stats {
-            /// The fields that are no numbers, each with the sentence that documents it.
-            pub fn states() -> Vec<(&'static str, &'static str)> {
-                vec![$((stringify!($state), concat!($($state_doc),+).trim_ascii()),)*]
-            }
-
-            /// Every number among the fields, each with the sentence that documents it.
-            pub fn metrics(&self) -> Vec<Metric> {
-                vec![
-                    $(Metric {
-                        name: stringify!($name),
-                        help: concat!($($doc),+).trim_ascii(),
-                        is_counter: true,
-                        value: self.$name,
-                    },)*
-                    $(Metric {
-                        name: stringify!($gauge),
-                        help: concat!($($gauge_doc),+).trim_ascii(),
-                        is_counter: false,
-                        value: self.$gauge,
-                    },)*
-                ]
             }
         }
     };
@@ -100,10 +61,10 @@ counters! {
     slots_culled,
     /// Places that the eviction policy looked at to find chunks to cull.
     cull_probes,
-    /// Sectors that were written because a chunk proved its worth after they were last written.
-    standings_written,
+    /// Sectors of the index that were written only because a chunk was read again since they were last written.
+    rank_writes,
     /// Chunks of superseded versions that were dropped.
-    slots_buried,
+    slots_superseded,
     /// Records of files that were freed for others.
     records_freed,
     /// Chunks that were dropped because a user asked for it.
@@ -124,8 +85,8 @@ counters! {
     reads_timed_out,
     }
     gauges {
-        /// The size limit in bytes, index included.
-        capacity,
+        /// The most that the cache may take on disk, its index included.
+        capacity_bytes,
         /// The bytes that index and chunk files take on disk; exact once every segment was loaded.
         used_bytes,
         /// Bytes that fills under way may still add to the used ones.
@@ -149,13 +110,13 @@ counters! {
     }
     states {
         /// How the last use of the cache ended.
-        last_stop: LastStop,
+        word last_stop: LastStop,
         /// Whether the cache disk is short of space or inodes.
-        pressure: Pressure,
+        word pressure: Pressure,
         /// What the cache disk is judged to be, and what its troubles have cost.
-        disk: DiskStats,
+        group disk: DiskStats,
         /// The scrub that is under way, or the last one.
-        scrub: ScrubStats,
+        group scrub: ScrubStats,
     }
 }
 
@@ -183,36 +144,36 @@ impl Counter {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::engine::{Field, FieldKind};
+
+    fn check(fields: &[Field], values: &serde_json::Value) {
+        let values = values.as_object().unwrap();
+        assert_eq!(fields.len(), values.len(), "{values:?}");
+        for field in fields {
+            let (name, help, value) = (field.name, field.help, &values[field.name]);
+            let is_sentence = help.starts_with(char::is_uppercase) && help.ends_with('.');
+            assert!(is_sentence && !help.contains("  "), "{name}: {help}");
+            assert!(!name.ends_with("total"), "{name}: kept for the exposition");
+            match field.kind {
+                FieldKind::Group(parts) => check(parts, value),
+                FieldKind::Word => assert!(value.is_string() || value.is_null(), "{name}"),
+                FieldKind::Counter => assert!(value.is_u64(), "{name}"),
+                FieldKind::Gauge => {
+                    assert!(
+                        value.is_u64() || value.is_boolean() || value.is_null(),
+                        "{name}"
+                    );
+                }
+            }
+        }
+    }
 
     #[test]
-    fn every_number_comes_with_its_sentence() {
+    fn every_field_is_what_it_says_and_comes_with_its_sentence() {
         let counters = Counters::default();
         counters.hit_bytes.add(7);
-        let stats = Stats {
-            slots: 128,
-            ..counters.snapshot()
-        };
-        let metrics = stats.metrics();
-        let of = |name: &str| *metrics.iter().find(|m| m.name == name).unwrap();
-        assert_eq!((of("hit_bytes").value, of("slots").value), (7, 128));
-        assert!(of("hit_bytes").is_counter && !of("slots").is_counter);
-        for metric in &metrics {
-            let help = metric.help;
-            let is_sentence = help.starts_with(char::is_uppercase) && help.ends_with('.');
-            assert!(
-                is_sentence && !help.contains("  "),
-                "{}: {help}",
-                metric.name
-            );
-        }
-        let serde_json::Value::Object(fields) = serde_json::to_value(&stats).unwrap() else {
-            panic!("not an object");
-        };
-        let numbers = fields.values().filter(|value| value.is_u64()).count();
-        assert_eq!(
-            metrics.len(),
-            numbers,
-            "a field is missing among the metrics"
-        );
+        let stats = serde_json::to_value(counters.snapshot()).unwrap();
+        assert_eq!(stats["hit_bytes"], 7);
+        check(Stats::FIELDS, &stats);
     }
 }

@@ -129,7 +129,7 @@ impl Cache {
                 && let Lookup::Found(slot) = self.slots.find_now(tag, chunk_no)
                 && self.retire(&slot)
             {
-                self.counters.slots_buried.add(1);
+                self.counters.slots_superseded.add(1);
             }
         }
         self.versions.has_dead()

@@ -15,7 +15,7 @@ use serde::{Deserialize, Serialize};
 use super::pace::Pace;
 use super::scrub_slot::Work;
 use super::sync::Mutex;
-use super::{Cache, Job, Lane};
+use super::{Cache, Job, Lane, described};
 use crate::format::SECTOR_LEN;
 
 /// So many reads that fail in a row are a disk that has gone, not blocks that are bad.
@@ -58,31 +58,32 @@ pub enum ScrubEnd {
     DiskFailed,
 }
 
-/// The pass that is under way, or the last one.
-#[derive(Clone, Default, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct ScrubStats {
-    /// Whether it is under way.
-    pub state: ScrubState,
-    /// What it goes through; `None` where there was none yet.
-    pub kind: Option<ScrubKind>,
-    /// The passes that were begun since the cache was opened.
-    pub passes: u64,
-    /// Bytes on disk of the slots that it has passed.
-    pub done_bytes: u64,
-    /// Bytes on disk of all slots, estimated when it began.
-    pub total_bytes: u64,
-    /// Bytes a second; 0 is no limit.
-    pub rate: u64,
-    /// Blocks that were read and hold.
-    pub checked_blocks: u64,
-    /// Blocks that do not, and were forgotten.
-    pub bad_blocks: u64,
-    /// Slots that were dropped whole.
-    pub dropped_slots: u64,
-    /// How the last pass ended.
-    pub ended: Option<ScrubEnd>,
-    /// When the last pass went through everything, in seconds since 1970.
-    pub last_finished_at: Option<u64>,
+described! {
+    /// The pass that is under way, or the last one.
+    pub struct ScrubStats {
+        /// Whether a scrub is under way.
+        word state: ScrubState,
+        /// What the scrub goes through; nothing where there was none yet.
+        word kind: Option<ScrubKind>,
+        /// Scrubs that were begun since the cache was opened.
+        counter passes: u64,
+        /// Bytes on disk that the scrub has done.
+        gauge done_bytes: u64,
+        /// Bytes on disk that the scrub has to do, estimated when it began.
+        gauge total_bytes: u64,
+        /// The most that the scrub reads in a second; 0 is no limit.
+        gauge rate_bytes_per_second: u64,
+        /// Blocks that the scrub read and found good.
+        gauge checked_blocks: u64,
+        /// Blocks that the scrub found damaged and dropped.
+        gauge bad_blocks: u64,
+        /// Chunks that the scrub dropped whole.
+        gauge dropped_slots: u64,
+        /// How the last scrub ended.
+        word ended: Option<ScrubEnd>,
+        /// When a scrub last went through everything, in seconds since 1970.
+        gauge last_finish_timestamp_seconds: Option<u64>,
+    }
 }
 
 /// The scrub of one cache.
@@ -132,7 +133,7 @@ impl Cache {
         let now = self.ground.clock.monotonic();
         let mut pass = self.scrub.0.lock();
         pass.pace = Pace::new(rate, now);
-        pass.stats.rate = rate;
+        pass.stats.rate_bytes_per_second = rate;
         let running = pass.stats.state != ScrubState::Idle;
         if !(running && pass.stats.kind == Some(ScrubKind::All)) {
             self.begin(&mut pass, ScrubKind::All);
@@ -157,7 +158,7 @@ impl Cache {
         {
             let mut pass = self.scrub.0.lock();
             pass.pace = Pace::new(rate, self.ground.clock.monotonic());
-            pass.stats.rate = rate;
+            pass.stats.rate_bytes_per_second = rate;
             self.begin(&mut pass, ScrubKind::Suspect);
         }
     }
@@ -174,8 +175,8 @@ impl Cache {
             kind: Some(kind),
             passes: number,
             total_bytes: total,
-            rate: before.rate,
-            last_finished_at: before.last_finished_at,
+            rate_bytes_per_second: before.rate_bytes_per_second,
+            last_finish_timestamp_seconds: before.last_finish_timestamp_seconds,
             ..ScrubStats::default()
         };
         pass.walk = Some(Walk {
@@ -198,7 +199,7 @@ impl Cache {
         pass.stats.state = ScrubState::Idle;
         pass.stats.ended = Some(how);
         if how == ScrubEnd::Finished {
-            pass.stats.last_finished_at = Some(self.ground.clock.wall().as_secs());
+            pass.stats.last_finish_timestamp_seconds = Some(self.ground.clock.wall().as_secs());
             pass.stats.done_bytes = pass.stats.total_bytes;
         }
         let ScrubStats {

@@ -145,7 +145,7 @@ impl Cache {
             return None;
         }
         slot.state.lock().flags.0 |= bits;
-        self.counters.standings_written.add(1);
+        self.counters.rank_writes.add(1);
         Some(())
     }
 }

@@ -13,13 +13,11 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use serde::{Deserialize, Serialize};
-
-use super::Clock;
 use super::counters::Counter;
 use super::health::{Access, Bypassed, Change, DiskState, Failure, Fullness, Judge, Spell};
 use super::outstanding::Outstanding;
 use super::sync::Mutex;
+use super::{Clock, described};
 use crate::storage::{ChunkFile, Extent, NowRead, Space, Storage};
 use crate::units::SlotId;
 
@@ -27,35 +25,36 @@ use crate::units::SlotId;
 /// lets writers wait.
 const WRITE_PATIENCE: u32 = 3;
 
-/// What became of the cache disk, and what it has cost. Operations are system calls, not reads of a user.
-#[derive(Clone, Default, Debug, Serialize, Deserialize, PartialEq, Eq)]
-pub struct DiskStats {
-    /// What it is judged to be for reading.
-    pub reading: DiskState,
-    /// What it is judged to be for writing.
-    pub writing: DiskState,
-    /// Whether it has no space for anything new.
-    pub full: bool,
-    /// How often it was judged to be something else than well.
-    pub outages: u64,
-    /// Operations that were answered with an error of the disk.
-    pub io_errors: u64,
-    /// Operations that took longer than the patience, or still do.
-    pub hung: u64,
-    /// Writes that found no space.
-    pub no_space: u64,
-    /// Writes that found the disk read-only.
-    pub read_only: u64,
-    /// Writes that did not find the cache directory.
-    pub vanished: u64,
-    /// Operations for which there was no descriptor left.
-    pub out_of_descriptors: u64,
-    /// Fills that were dropped because too many wait already.
-    pub write_queue_full: u64,
-    /// Reads that were not tried because the disk is not well.
-    pub reads_bypassed: u64,
-    /// Writes that were not tried because the disk is not well, or has no space.
-    pub writes_bypassed: u64,
+described! {
+    /// What became of the cache disk, and what it has cost. Operations are system calls, not reads of a user.
+    pub struct DiskStats {
+        /// The state of the cache disk for reads.
+        word reading: DiskState,
+        /// The state of the cache disk for writes.
+        word writing: DiskState,
+        /// Whether the cache disk has no space for anything new.
+        gauge full: bool,
+        /// How often the cache disk stopped being well.
+        counter outages: u64,
+        /// Operations that the cache disk answered with an I/O error.
+        counter io_errors: u64,
+        /// Operations that the cache disk did not answer in time.
+        counter hung: u64,
+        /// Writes that found no space on the cache disk.
+        counter no_space: u64,
+        /// Writes that found the cache disk read-only.
+        counter read_only: u64,
+        /// Writes that found the cache directory gone.
+        counter vanished: u64,
+        /// Operations on the cache disk for which the process had no file descriptor left.
+        counter out_of_descriptors: u64,
+        /// Fills that were dropped because too many writes were waiting already.
+        counter write_queue_full: u64,
+        /// Reads that were not tried because the cache disk was not well.
+        counter reads_bypassed: u64,
+        /// Writes that were not tried because the cache disk was not well or had no space.
+        counter writes_bypassed: u64,
+    }
 }
 
 impl DiskStats {

@@ -3,19 +3,33 @@
 use std::io;
 use std::path::{Path, PathBuf};
 
+use crate::units::shown;
+
 /// Why a mount did not come about: a sentence that names the thing and the way out.
 #[derive(Debug, thiserror::Error)]
 pub enum MountError {
     /// There is nothing where it should be mounted.
-    #[error("the mount point {} does not exist: make it with mkdir", .0.display())]
+    #[error("the mount point {} does not exist: make it with mkdir", shown(.0))]
     Missing(PathBuf),
     /// It is not a directory.
-    #[error("the mount point {} is not a directory: give a directory", .0.display())]
+    #[error("the mount point {} is not a directory: give a directory", shown(.0))]
     NotADirectory(PathBuf),
+    /// There is something in it.
+    #[error(
+        "the mount point {} is not empty: it holds {entry}, which the mount would cover. Give an empty directory, or cover \
+         it with -o nonempty",
+        shown(.mountpoint)
+    )]
+    NotEmpty {
+        /// Where.
+        mountpoint: PathBuf,
+        /// One of the names in it.
+        entry: String,
+    },
     /// Something like us is mounted there already.
     #[error(
         "{} is already the mount point of {source_name} ({fs_type}): unmount it first (larder umount {})",
-        .mountpoint.display(), .mountpoint.display()
+        shown(.mountpoint), shown(.mountpoint)
     )]
     Taken {
         /// Where.
@@ -26,7 +40,7 @@ pub enum MountError {
         fs_type: String,
     },
     /// The mount point cannot be looked at.
-    #[error("the mount point {} cannot be reached: {error}", .mountpoint.display())]
+    #[error("the mount point {} cannot be reached: {error}", shown(.mountpoint))]
     Unreachable {
         /// Where.
         mountpoint: PathBuf,
@@ -36,7 +50,7 @@ pub enum MountError {
     /// A mount point whose daemon is gone could not be cleared.
     #[error(
         "{} is a dead mount point that cannot be cleared ({error}): try umount -l {} as root",
-        .mountpoint.display(), .mountpoint.display()
+        shown(.mountpoint), shown(.mountpoint)
     )]
     Dead {
         /// Where.
@@ -58,16 +72,16 @@ pub enum MountError {
     Device(io::Error),
     /// Not root, and no helper.
     #[error(
-        "only root may mount by itself, others need the program fusermount3: install the package fuse3"
+        "other users than root mount with the program fusermount3, which is not installed: install the package fuse3"
     )]
     NoHelper,
     /// Not root, and the machine does not let others into such mounts.
     #[error(
-        "allow_other is for root alone on this machine: a line `user_allow_other` in /etc/fuse.conf lets others use it \
-         as well; or leave it out"
+        "on this machine only root may use allow_other: to let other users do so too, root adds a line `user_allow_other` \
+         to /etc/fuse.conf. Or leave allow_other out"
     )]
     OthersForbidden,
-    /// An option that is unknown or cannot be had.
+    /// An option that is unknown or not possible.
     #[error("the mount option {option} {why}")]
     Option {
         /// The option.
@@ -76,7 +90,7 @@ pub enum MountError {
         why: &'static str,
     },
     /// The mount itself failed.
-    #[error("mounting at {} failed: {error}", .mountpoint.display())]
+    #[error("mounting at {} failed: {error}", shown(.mountpoint))]
     Mount {
         /// Where.
         mountpoint: PathBuf,

@@ -44,6 +44,16 @@ impl Invalidator for Kernel {
         }
     }
 
+    fn forget_pages(&self, ino: u64) {
+        // From the first byte; a length of zero is all there is.
+        match self.notifier.inval_inode(INodeNo(ino), 0, 0) {
+            Ok(()) => {}
+            // The kernel has forgotten the inode by itself.
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
+            Err(error) => tracing::warn!("the kernel keeps the pages of inode {ino}: {error}"),
+        }
+    }
+
     fn forget_name(&self, parent: u64, name: &[u8], is_dir: bool) {
         // A kernel before 6.2 would take the entry away, and with a directory whatever is mounted in it. Without its entry
         // being forgotten, a directory is still listed anew.

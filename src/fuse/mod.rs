@@ -29,6 +29,7 @@ use self::device::Device;
 use self::glue::Glue;
 use self::kernel::Kernel;
 use self::options::Options;
+use crate::units::shown;
 use crate::vfs::Vfs;
 
 /// How a file system is mounted.
@@ -62,7 +63,7 @@ impl FuseMount {
     /// the way.
     pub fn mount(vfs: &Arc<Vfs>, settings: &MountSettings) -> Result<Self, MountError> {
         let options = Options::parse(&settings.options)?;
-        let place = place::prepare(&settings.mountpoint)?;
+        let place = place::prepare(&settings.mountpoint, options.nonempty)?;
         let fsname = options.fsname.as_deref().unwrap_or(&settings.fsname);
         let allow_other = settings.allow_other || options.allow_other;
         let can_expire = Arc::new(AtomicBool::new(false));
@@ -145,7 +146,7 @@ impl Drop for FuseMount {
             return;
         }
         if let Err(error) = self.unmounter.unmount(true) {
-            let at = self.mountpoint.display();
+            let at = shown(&self.mountpoint);
             tracing::warn!("cannot unmount {at}: {error}");
             return;
         }
@@ -169,6 +170,14 @@ fn raise_read_ahead(place: &Path) {
         });
     if let Err(error) = raised {
         tracing::debug!("the kernel's readahead stays as it is: {error}");
+    }
+}
+
+/// Whether the mount point may be mounted on with these options: before anything is made for a mount.
+pub fn check_place(place: &Path, options: &[String]) -> Result<(), MountError> {
+    match Options::parse(options)?.nonempty {
+        true => Ok(()),
+        false => place::refuse_to_cover(place),
     }
 }
 

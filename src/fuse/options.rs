@@ -12,6 +12,8 @@ pub(super) struct Options {
     pub(super) flags: MountFlags,
     pub(super) allow_other: bool,
     pub(super) fsname: Option<String>,
+    /// Whether the mount may cover what its mount point holds.
+    pub(super) nonempty: bool,
 }
 
 impl Options {
@@ -21,6 +23,7 @@ impl Options {
             flags: MountFlags::RDONLY | MountFlags::NOSUID | MountFlags::NODEV,
             allow_other: false,
             fsname: None,
+            nonempty: false,
         };
         let each = options.iter().flat_map(|option| option.split(','));
         for option in each.map(str::trim).filter(|option| !option.is_empty()) {
@@ -42,6 +45,7 @@ impl Options {
             "noatime" => self.flags |= MountFlags::NOATIME,
             "nodiratime" => self.flags |= MountFlags::NODIRATIME,
             "allow_other" => self.allow_other = true,
+            "nonempty" => self.nonempty = true,
             // What every mount of ours is anyway, and what only mount(8) or the boot read.
             "ro"
             | "nosuid"
@@ -60,23 +64,27 @@ impl Options {
             | "owner"
             | "group"
             | "defaults" => {}
-            "rw" => return refuse("cannot be had: a mount is read-only; leave it out"),
+            "rw" => return refuse("is not possible: larder mounts are read-only. Leave it out"),
             "suid" | "dev" => {
                 return refuse(
-                    "cannot be had: programs and devices of a remote get no privileges here; leave it out",
+                    "is not possible: programs and device files of a remote get no privileges on this machine. Leave it out",
                 );
             }
             "allow_root" => return refuse("is unknown: use allow_other"),
             "auto_unmount" => {
                 return refuse(
-                    "is not needed: the next mount clears a dead mount point; leave it out",
+                    "is not needed: the next mount clears a dead mount point. Leave it out",
                 );
             }
             _ => match option.split_once('=') {
                 Some(("fsname", name)) => self.fsname = Some(name.to_owned()),
                 Some(("comment", _)) => {}
                 _ if option.starts_with("x-") => {}
-                _ => return refuse("is unknown: larder mount --help names those that there are"),
+                _ => {
+                    return refuse(
+                        "is unknown: `man 8 mount` lists those for every file system, and larder adds allow_other, fsname=NAME and nonempty",
+                    );
+                }
             },
         }
         Ok(())
@@ -146,12 +154,12 @@ mod tests {
         let all = parse(&[
             "ro,noatime,noexec",
             "allow_other",
-            "fsname=a b",
+            "fsname=a b,nonempty",
             "x-systemd.a=1,,",
         ]);
         let all = all.unwrap();
         assert_eq!(all.flags, base | MountFlags::NOATIME | MountFlags::NOEXEC);
-        assert!(all.allow_other);
+        assert!(all.allow_other && all.nonempty);
         assert_eq!(all.fsname.as_deref(), Some("a b"));
         for (option, word) in [
             ("rw", "read-only"),

@@ -12,12 +12,14 @@ use rustix::mount::UnmountFlags;
 
 use super::error::MountError;
 use super::helper;
+use crate::units::{shown, shown_bytes};
 
 /// Dead mounts may lie on top of each other; more than this many are somebody else's affair.
 const STACKED_MAX: usize = 16;
 
-/// The absolute path of the mount point, cleared of dead mounts and fit to be mounted on.
-pub(super) fn prepare(mountpoint: &Path) -> Result<PathBuf, MountError> {
+/// The absolute path of the mount point, cleared of dead mounts and fit to be mounted on. What it holds may be covered only
+/// where `nonempty` says so.
+pub(super) fn prepare(mountpoint: &Path, nonempty: bool) -> Result<PathBuf, MountError> {
     let place = absolute(mountpoint)?;
     clear_dead(&place)?;
     match open(&place) {
@@ -39,7 +41,20 @@ pub(super) fn prepare(mountpoint: &Path) -> Result<PathBuf, MountError> {
             source_name: mount.source,
             fs_type: mount.fs_type,
         }),
-        _ => Ok(place),
+        _ if nonempty => Ok(place),
+        _ => refuse_to_cover(&place).map(|()| place),
+    }
+}
+
+/// Refuses a mount point with something in it. One that cannot be looked into is the business of others.
+pub(super) fn refuse_to_cover(place: &Path) -> Result<(), MountError> {
+    let first = std::fs::read_dir(place).ok().and_then(|mut all| all.next());
+    match first {
+        Some(Ok(entry)) => Err(MountError::NotEmpty {
+            mountpoint: place.into(),
+            entry: shown(&entry.file_name()).to_string(),
+        }),
+        _ => Ok(()),
     }
 }
 
@@ -69,7 +84,7 @@ pub(super) fn clear_dead(place: &Path) -> Result<bool, MountError> {
             error,
         })?;
         cleared = true;
-        tracing::info!("cleared the dead mount point {}", place.display());
+        tracing::info!("cleared the dead mount point {}", shown(place));
     }
     Ok(cleared)
 }
@@ -124,8 +139,8 @@ fn find(mountinfo: &[u8], place: &Path) -> Option<Mounted> {
             let mut tail = fields.skip_while(|field| *field != b"-").skip(1);
             let (fs_type, source) = (tail.next()?, tail.next()?);
             (at == place.as_os_str().as_bytes()).then(|| Mounted {
-                fs_type: String::from_utf8_lossy(fs_type).into_owned(),
-                source: String::from_utf8_lossy(&unescaped(source)).into_owned(),
+                fs_type: shown_bytes(fs_type).to_string(),
+                source: shown_bytes(&unescaped(source)).to_string(),
             })
         })
         .next_back()
@@ -172,7 +187,7 @@ mod tests {
                 source: source.into(),
             })
         };
-        assert_eq!(at("/mnt/a b"), mount("fuse.larder", "/data\\x"));
+        assert_eq!(at("/mnt/a b"), mount("fuse.larder", "/data\\\\x"));
         assert_eq!(at("/mnt/c"), mount("fuse.other", "o"));
         assert_eq!(at("/mnt"), None);
         assert_eq!(unescaped(b"\\04"), b"\\04");
@@ -184,11 +199,15 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let file = dir.path().join("file");
         std::fs::write(&file, b"").unwrap();
-        let sentence = |path: PathBuf| prepare(&path).unwrap_err().to_string();
+        let sentence = |path: PathBuf| prepare(&path, false).unwrap_err().to_string();
         assert!(sentence(dir.path().join("missing")).contains("mkdir"));
-        assert!(sentence(file).contains("is not a directory"));
+        assert!(sentence(file.clone()).contains("is not a directory"));
         assert!(sentence(PathBuf::from("/sys/fs/fuse/missing")).contains("does not exist"));
         let canonical = dir.path().canonicalize().unwrap();
-        assert_eq!(prepare(&dir.path().join(".")).unwrap(), canonical);
+        let here = dir.path().join(".");
+        assert!(sentence(here.clone()).contains("holds file"));
+        assert_eq!(prepare(&here, true).unwrap(), canonical);
+        std::fs::remove_file(dir.path().join("file")).unwrap();
+        assert_eq!(prepare(&here, false).unwrap(), canonical);
     }
 }

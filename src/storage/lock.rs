@@ -16,6 +16,7 @@ use serde::{Deserialize, Serialize};
 
 use super::below::open_below;
 use super::host::HostIdentity;
+use crate::units::shown;
 
 /// The lock file's name.
 pub(super) const LOCK_NAME: &str = "LOCK";
@@ -72,7 +73,7 @@ impl std::fmt::Display for Holder {
                 f,
                 "{}{}",
                 if n == 0 { ", which serves " } else { ", " },
-                mount.display()
+                shown(mount)
             )?;
         }
         Ok(())
@@ -94,6 +95,11 @@ impl Lock {
         let file = open_lock(dir, OFlags::RDWR | OFlags::CREATE)?;
         if !try_lock(&file, FlockOperation::NonBlockingLockExclusive)? {
             return Err(Taken::By(parse(&file).map(Box::new)));
+        }
+        // A program that takes a new cache back removes its lock file, and may do so while others wait for it.
+        if rustix::fs::fstat(&file).map_err(io::Error::from)?.st_nlink == 0 {
+            let removed = "the lock file was removed while larder waited for it: try again";
+            return Err(io::Error::other(removed).into());
         }
         let left = parse(&file).and_then(|holder| holder.index);
         let mut lock = Self {

@@ -11,6 +11,7 @@
 //!   ever taken for data: presence is the index's business.
 
 mod anew;
+mod before;
 mod below;
 mod create;
 mod descriptors;
@@ -32,6 +33,7 @@ mod tests;
 mod thread_io;
 
 pub use anew::Anew;
+pub use before::Before;
 pub use create::{CreateOptions, Progress};
 pub use descriptors::{DescriptorShares, raise_descriptor_limit};
 pub use dir::CacheDir;

@@ -18,6 +18,7 @@ use super::lock::{LOCK_NAME, Lock, Taken};
 use super::refuse::{foreign_name, network_fs};
 use super::resize::settle;
 use crate::format::{FORMAT_MAJOR, FeatureVerdict, Geometry, SECTOR_LEN, Sector, Superblock};
+use crate::units::shown;
 
 /// What an index must be to be opened.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -213,7 +214,7 @@ fn refuse_owner(dir: &File, path: &Path) -> Result<(), CacheDirError> {
 fn refuse_strangers(path: &Path) -> Result<(), CacheDirError> {
     let entries = std::fs::read_dir(path).map_err(CacheDirError::io("list", path))?;
     let names: Vec<String> = entries
-        .map(|entry| entry.map(|entry| entry.file_name().to_string_lossy().into_owned()))
+        .map(|entry| entry.map(|entry| shown(&entry.file_name()).to_string()))
         .collect::<io::Result<_>>()
         .map_err(CacheDirError::io("list", path))?;
     match foreign_name(names.iter().map(String::as_str)) {

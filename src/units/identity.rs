@@ -85,7 +85,7 @@ impl fmt::Debug for ObjectName {
 
 impl fmt::Display for ObjectName {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}", self.0.escape_ascii())
+        super::shown_bytes(&self.0).fmt(f)
     }
 }
 

@@ -4,10 +4,12 @@ mod blocks;
 mod chunk;
 mod identity;
 mod range;
+mod shown;
 mod version;
 
 pub use blocks::BlockMask;
 pub use chunk::{BLOCKS_PER_CHUNK, BadChunkSize, ChunkSize};
 pub use identity::{BlobKey, FileKind, ObjectName, SlotId, Stamp, Tag, Uuid};
 pub use range::ByteRange;
+pub use shown::{Shown, shown, shown_bytes};
 pub use version::{Facts, Timestamp, Validator, ValidatorClass};

@@ -13,13 +13,16 @@ use super::{Vfs, carry_out, guarded};
 use crate::engine::BlobEvent;
 use crate::units::Facts;
 
-/// Tells the kernel that what it knows is outdated. Whatever is open stays open, and pages stay.
+/// Tells the kernel that what it knows is outdated. Whatever is open stays open.
 pub trait Invalidator: Send + Sync {
-    /// The attributes of an inode are to be asked for anew.
+    /// The attributes of an inode are to be asked for anew; its pages stay.
     fn forget_attributes(&self, ino: u64);
 
     /// A name in the directory `parent` is to be looked up anew, whether it led to an inode or not.
     fn forget_name(&self, parent: u64, name: &[u8], is_dir: bool);
+
+    /// The pages of an inode are to be read anew, mapped ones too. Waits for the reads that are filling some of them.
+    fn forget_pages(&self, ino: u64);
 }
 
 /// An inode as the table knows it: by the time that an event is taken its number may serve another one.

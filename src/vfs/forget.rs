@@ -1,4 +1,6 @@
-//! Forgetting metadata on request: what is known of names, attributes and listings counts no more, here and in the kernel,
+//! Forgetting on request. Of data, the pages of the kernel go after what is cached (see `request.rs`).
+//!
+//! Of metadata: what is known of names, attributes and listings counts no more, here and in the kernel,
 //! so that whoever asks next has the remote asked. Open files, what is cached of data and the inodes' numbers stay; where
 //! the remote cannot be asked, what was known is served as ever.
 //!
@@ -6,6 +8,7 @@
 //! to exist are noted here, a bounded number of them: beyond that, such an answer counts for a moment only.
 
 use std::collections::HashMap;
+use std::sync::Arc;
 use std::time::Duration;
 
 use parking_lot::Mutex;
@@ -93,6 +96,32 @@ impl Vfs {
             names
         };
         let _ = self.events.send(Event::Forget(names, Box::new(done)));
+    }
+
+    /// Has the kernel drop the pages that it holds of the inode `of`, or of every one; `done` is called when they are gone.
+    /// The kernel waits for reads that are filling such a page, and a read may wait for the remote: so this has a thread
+    /// of its own, which holds no lock, and the events' thread is not held up.
+    pub(super) fn forget_pages(
+        self: &Arc<Self>,
+        of: Option<u64>,
+        done: impl FnOnce() + Send + 'static,
+    ) {
+        let inodes = match of {
+            Some(ino) => vec![ino],
+            None => self.table.lock().current_files().collect(),
+        };
+        let vfs = Arc::clone(self);
+        let run = move || {
+            if let Some(kernel) = vfs.invalidator.get() {
+                inodes.into_iter().for_each(|ino| kernel.forget_pages(ino));
+            }
+            done();
+        };
+        // Without a thread nobody is told that the pages are gone: they are not.
+        let thread = std::thread::Builder::new().name("larder-pages".into());
+        if let Err(error) = thread.spawn(run) {
+            tracing::warn!("cannot have the kernel drop pages: {error}");
+        }
     }
 
     /// Tells the kernel to forget names and attributes. Called by the events' thread, under no lock.

@@ -43,7 +43,7 @@ pub use events::Invalidator;
 pub use files::{OpenFile, Opened};
 pub use guard::guarded;
 pub use names::{Looked, Statfs};
-pub use options::{BadTtl, MetadataTtl, VfsOptions};
+pub use options::{MetadataTtl, VfsOptions};
 pub use request::is_request;
 pub use rustix::io::Errno;
 

@@ -1,6 +1,5 @@
 //! What a mounted file system can be told.
 
-use std::str::FromStr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -14,52 +13,29 @@ pub enum MetadataTtl {
     Minimal,
     /// For ever: the remote never changes.
     Indefinite,
-    /// This many seconds.
-    Seconds(u64),
+    /// For this long.
+    For(Duration),
 }
 
-/// A time-to-live that cannot be read.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error(
-    "the metadata TTL {0:?} is not valid: give seconds (60s), minutes (5m), hours (2h), \"minimal\" or \"indefinite\""
-)]
-pub struct BadTtl(String);
-
 impl MetadataTtl {
+    /// For this many seconds.
+    pub fn seconds(seconds: u64) -> Self {
+        Self::For(Duration::from_secs(seconds))
+    }
+
     /// As a duration; "indefinite" is ten years.
     pub fn duration(self) -> Duration {
         match self {
             Self::Minimal => Duration::ZERO,
             Self::Indefinite => Duration::from_secs(10 * 365 * 24 * 3600),
-            Self::Seconds(seconds) => Duration::from_secs(seconds).min(Self::Indefinite.duration()),
+            Self::For(time) => time.min(Self::Indefinite.duration()),
         }
     }
 }
 
 impl Default for MetadataTtl {
     fn default() -> Self {
-        Self::Seconds(60)
-    }
-}
-
-impl FromStr for MetadataTtl {
-    type Err = BadTtl;
-
-    fn from_str(text: &str) -> Result<Self, BadTtl> {
-        let bad = || BadTtl(text.to_owned());
-        match text {
-            "minimal" => return Ok(Self::Minimal),
-            "indefinite" => return Ok(Self::Indefinite),
-            _ => {}
-        }
-        let (digits, scale) = match text.char_indices().last() {
-            Some((at, 's')) => (&text[..at], 1),
-            Some((at, 'm')) => (&text[..at], 60),
-            Some((at, 'h')) => (&text[..at], 3600),
-            _ => (text, 1),
-        };
-        let number: u64 = digits.parse().map_err(|_| bad())?;
-        number.checked_mul(scale).map(Self::Seconds).ok_or_else(bad)
+        Self::seconds(60)
     }
 }
 
@@ -84,22 +60,10 @@ mod tests {
     use super::*;
 
     #[test]
-    fn times_to_live_are_read_or_refused_with_a_sentence() {
-        let read = |text: &str| text.parse::<MetadataTtl>();
-        assert_eq!(read("60s"), Ok(MetadataTtl::Seconds(60)));
-        assert_eq!(read("7"), Ok(MetadataTtl::Seconds(7)));
-        assert_eq!(read("2h"), Ok(MetadataTtl::Seconds(7200)));
-        assert_eq!(read("minimal"), Ok(MetadataTtl::Minimal));
-        assert_eq!(read("indefinite"), Ok(MetadataTtl::Indefinite));
-        for bad in ["", "s", "-1s", "1d", "1.5s", "99999999999999999999h", "ü"] {
-            assert!(
-                read(bad).unwrap_err().to_string().contains("give seconds"),
-                "{bad}"
-            );
-        }
-        assert_eq!(
-            MetadataTtl::Seconds(u64::MAX).duration(),
-            MetadataTtl::Indefinite.duration()
-        );
+    fn no_time_to_live_is_longer_than_for_ever() {
+        let ttl = MetadataTtl::seconds;
+        assert_eq!(ttl(u64::MAX).duration(), MetadataTtl::Indefinite.duration());
+        assert_eq!(ttl(7).duration(), Duration::from_secs(7));
+        assert!(ttl(0).duration() == MetadataTtl::Minimal.duration());
     }
 }

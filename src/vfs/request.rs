@@ -6,12 +6,14 @@
 //!
 //! * `user.larder.scrub.start.RATE` begins a scrub of everything at RATE bytes a second (0: no limit),
 //!   `user.larder.scrub.stop` ends the one that is under way;
-//! * `user.larder.flush` drops everything that is cached; the answer says where to go on, if it was not all
+//! * `user.larder.flush` drops everything that is cached, and at the end the kernel's pages of every file; the answer
+//!   says where to go on, if it was not all
 //!   (`user.larder.flush.NEXT`);
 //! * `user.larder.flush.metadata` forgets names, attributes and listings;
 //! * `user.larder.set-size.BYTES` and `user.larder.set-free-space.RUN/CULL/STOP` (in parts per thousand) change the limits.
 //!
-//! On a file: `user.larder.evict`, and `user.larder.evict.NEXT`, drops what is cached of it.
+//! On a file: `user.larder.evict`, and `user.larder.evict.NEXT`, drops what is cached of it, and at the end the kernel's
+//! pages of it.
 //!
 //! What waits for the disk runs in the disk pool and is answered when it is done, or after a while with ETIMEDOUT.
 
@@ -21,7 +23,7 @@ use serde_json::{Value, json};
 
 use super::number::ROOT;
 use super::{Answer, Errno, Vfs, guarded};
-use crate::engine::{Cache, FreeSpace, LimitsError, LimitsView};
+use crate::engine::{Cache, Forgotten, FreeSpace, LimitsError, LimitsView};
 
 /// A request.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -113,10 +115,10 @@ impl Vfs {
                     // A directory, a link: there is nothing of it.
                     Err(_) => return tell(Some(json!({}))),
                 };
-                return cache.run_errand(move |_| shown(&blob.forget(from)), tell);
+                return self.drop_data(Some(ino), move |_| blob.forget(from), tell);
             }
             Asked::Flush(from) => {
-                return cache.run_errand(move |cache| shown(&cache.forget_all(from)), tell);
+                return self.drop_data(None, move |cache| cache.forget_all(from), tell);
             }
             Asked::FlushMetadata => {
                 let tell = cache.in_time(tell);
@@ -133,6 +135,28 @@ impl Vfs {
         }
         tell(Some(shown(&cache.stats().scrub)));
     }
+
+    /// Drops what is cached of the inode `of`, or of everything, and after the last piece the kernel's pages too: in that
+    /// order, so that no page is filled again from what is about to go.
+    fn drop_data(
+        self: &Arc<Self>,
+        of: Option<u64>,
+        drop_piece: impl FnOnce(&Arc<Cache>) -> Forgotten + Send + 'static,
+        tell: impl FnOnce(Option<Value>) + Send + 'static,
+    ) {
+        let (vfs, cache) = (Arc::clone(self), Arc::clone(self.source.cache()));
+        let tell = cache.in_time(tell);
+        let work = move |cache: &Arc<Cache>| {
+            let told = drop_piece(cache);
+            let answer = shown(&told);
+            match told.next {
+                Some(_) => tell(answer),
+                None => vfs.forget_pages(of, move || tell(answer)),
+            }
+        };
+        // The user is answered by the work itself, or when time is up.
+        cache.run_errand(work, drop);
+    }
 }
 
 fn shown(value: &impl serde::Serialize) -> Value {
@@ -146,7 +170,7 @@ fn failed(why: &dyn std::fmt::Display) -> Value {
 fn limits_shown(limits: Result<LimitsView, LimitsError>) -> Value {
     match limits {
         Ok(limits) => json!({
-            "capacity": limits.capacity,
+            "capacity_bytes": limits.capacity,
             "free_space": limits.free.to_string(),
             "used_bytes": limits.used_bytes,
             "pressure": limits.pressure,

@@ -1,4 +1,4 @@
-//! The extended attributes `user.larder.*`: what the cache knows of a file, as text.
+//! The extended attributes `user.larder.*`: what the cache knows of a file or a directory, as text.
 
 use std::sync::Arc;
 
@@ -15,6 +15,13 @@ const OF_FILES: [&str; 6] = [
     "user.larder.validator-class",
     "user.larder.settled",
 ];
+/// There where a listing is known: how many entries it has, how many seconds ago it was asked for, and how many more it is
+/// believed without asking again.
+const OF_LISTINGS: [&str; 3] = [
+    "user.larder.entries",
+    "user.larder.listing-age",
+    "user.larder.listing-ttl",
+];
 const OF_THE_ROOT: [&str; 2] = [STATS, CACHE_DIR];
 const STATS: &str = "user.larder.stats";
 const CACHE_DIR: &str = "user.larder.cache-dir";
@@ -23,6 +30,7 @@ impl Vfs {
     /// The names of an inode's extended attributes, each ended by a zero byte.
     pub fn xattr_names(&self, ino: u64) -> Answer<Vec<u8>> {
         let kind = self.kind(ino)?;
+        let of_listing = self.of_listing(ino).map(|_| OF_LISTINGS);
         let names: &[&str] = match kind {
             FileKind::File => &OF_FILES,
             FileKind::Dir if ino == ROOT => &OF_THE_ROOT,
@@ -30,6 +38,7 @@ impl Vfs {
         };
         Ok(names
             .iter()
+            .chain(of_listing.iter().flatten())
             .flat_map(|name| name.bytes().chain([0]))
             .collect())
     }
@@ -54,6 +63,13 @@ impl Vfs {
         if ino == ROOT && name == CACHE_DIR {
             return done(Ok(self.cache_dir.clone()));
         }
+        if let Some(at) = OF_LISTINGS.iter().position(|known| *known == name) {
+            let value = self
+                .of_listing(ino)
+                .and_then(|values| values.get(at).copied());
+            let text = value.map(|value| value.to_string().into_bytes());
+            return done(text.ok_or(Errno::NODATA));
+        }
         let known = OF_FILES.iter().find(|known| **known == name);
         let (FileKind::File, Some(&name)) = (kind, known) else {
             return done(Err(Errno::NODATA));
@@ -71,6 +87,15 @@ impl Vfs {
                 );
             });
         }));
+    }
+
+    /// The values of [`OF_LISTINGS`], in its order.
+    fn of_listing(&self, ino: u64) -> Option<[u64; 3]> {
+        let (now, table) = (self.now(), self.table.lock());
+        let listing = table.get(ino)?.listing.as_ref()?;
+        let age = now.saturating_sub(listing.at).as_secs();
+        let remaining = table.remaining(listing.at, now).as_secs();
+        Some([listing.len() as u64, age, remaining])
     }
 
     fn kind(&self, ino: u64) -> Answer<FileKind> {

@@ -305,7 +305,7 @@ fn a_later_mount_changes_the_size_and_keeps_what_fits() {
     assert!(cached.is_some_and(|bytes| bytes > 20 * MIB), "{cached:?}");
     read();
     rig.umount();
-    assert_eq!(number(&rig.stats(&cache), "capacity"), 24 * MIB);
+    assert_eq!(number(&rig.stats(&cache), "capacity_bytes"), 24 * MIB);
     // Larger again, and a size that cannot be.
     let said = with_size("2G");
     assert!(said.contains("larder resize"), "{said}");

@@ -42,7 +42,7 @@ type Wrap = Box<dyn FnOnce(Arc<dyn Remote>) -> Arc<dyn Remote>>;
 impl Default for Wish {
     fn default() -> Self {
         Self {
-            ttl: MetadataTtl::Seconds(60),
+            ttl: MetadataTtl::seconds(60),
             chunks: ChunkPolicy::Auto,
             capacity: 256 << 20,
             mountpoint: None,

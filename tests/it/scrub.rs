@@ -68,7 +68,7 @@ fn a_cut_is_scrubbed_and_healed() {
         (done.state, done.ended),
         (ScrubState::Idle, Some(ScrubEnd::Finished))
     );
-    assert!(done.last_finished_at.is_some() && done.done_bytes == done.total_bytes);
+    assert!(done.last_finish_timestamp_seconds.is_some() && done.done_bytes == done.total_bytes);
     assert!(done.dropped_slots > 0 && done.bad_blocks > 0, "{done:?}");
     assert!(done.checked_blocks > 0, "{done:?}");
     // What held is trusted now: the next daemon of this boot has nothing to suspect, and readers find all of it.

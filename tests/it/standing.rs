@@ -90,7 +90,7 @@ fn what_was_hot_before_a_restart_outlives_a_scan_after_it() {
             // What is to be kept over a kill has a second for it.
             if how != End::Close {
                 tick(&mut world, 20);
-                let written = world.daemon().cache.stats().standings_written;
+                let written = world.daemon().cache.stats().rank_writes;
                 assert_eq!(written, HOT as u64, "{how:?}");
             }
             end(&mut world, how);
@@ -99,7 +99,7 @@ fn what_was_hot_before_a_restart_outlives_a_scan_after_it() {
             // Nothing has changed for their sectors, however often they are read.
             read(&mut world, 0..HOT);
             tick(&mut world, 20);
-            assert_eq!(world.daemon().cache.stats().standings_written, 0);
+            assert_eq!(world.daemon().cache.stats().rank_writes, 0);
         }
     }
 }
@@ -110,7 +110,7 @@ fn what_was_read_once_goes_first_after_a_restart() {
     let mut world = world();
     read(&mut world, 0..HOT);
     tick(&mut world, 20);
-    assert_eq!(world.daemon().cache.stats().standings_written, 0);
+    assert_eq!(world.daemon().cache.stats().rank_writes, 0);
     end(&mut world, End::Close);
     read(&mut world, HOT..HOT + SCANNED);
     assert_eq!(missed(&mut world), HOT as u64);
@@ -132,7 +132,7 @@ fn what_a_kill_leaves_unwritten_is_forgotten() {
     let mut world = world();
     read(&mut world, 0..HOT);
     read_at_once(&mut world, 0..HOT);
-    assert_eq!(world.daemon().cache.stats().standings_written, 0);
+    assert_eq!(world.daemon().cache.stats().rank_writes, 0);
     end(&mut world, End::Kill);
     read(&mut world, HOT..HOT + SCANNED);
     assert_eq!(missed(&mut world), HOT as u64);
@@ -147,7 +147,7 @@ fn few_sectors_are_written_for_it() {
     let mut written = Vec::new();
     for _ in 0..20 {
         tick(&mut world, 1);
-        written.push(world.daemon().cache.stats().standings_written);
+        written.push(world.daemon().cache.stats().rank_writes);
     }
     assert_eq!(written.last(), Some(&(HOT as u64)));
     assert!(written[0] <= 8, "{written:?}");

@@ -83,7 +83,7 @@ pub(crate) struct Turnover {
 impl Turnover {
     pub(crate) fn add(&mut self, stats: &Stats) {
         self.culled += stats.slots_culled;
-        self.buried += stats.slots_buried;
+        self.buried += stats.slots_superseded;
         self.reused += stats.slots_reused;
         self.cut += stats.files_cut;
         self.unlinked += stats.files_unlinked;
@@ -389,7 +389,7 @@ impl World {
     fn limit_holds(&mut self) {
         let stats = self.daemon().cache.stats();
         let used = stats.index_bytes + self.store.allocated();
-        let holds = !self.accounted || used <= stats.capacity;
+        let holds = !self.accounted || used <= stats.capacity_bytes;
         assert!(holds, "{used} bytes are on disk: {stats:?}");
     }
 

@@ -2,6 +2,9 @@
 //! file's value, that to the environment's, and that to the command line's.
 
 use std::ffi::OsString;
+use std::fs::OpenOptions;
+use std::io::{self, Read};
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
 use clap::builder::OsStr;
@@ -11,6 +14,7 @@ use super::config::{FileConfig, is_settable};
 use super::{Cli, Command as Asked};
 use crate::cli::error::{Exit, Failure};
 use crate::engine::ChunkPolicy;
+use crate::units::shown;
 
 const MOUNT: &str = "mount";
 
@@ -96,13 +100,27 @@ fn config_file(args: &[OsString]) -> Option<PathBuf> {
 fn read(path: &Path) -> Result<FileConfig, Failure> {
     let usage = |sentence: String| Failure::new(Exit::Usage, sentence);
     let path = std::path::absolute(path)?;
-    let text = std::fs::read_to_string(&path).map_err(|error| {
+    let text = regular_text(&path).map_err(|error| {
         usage(format!(
             "cannot read the configuration file {}: {error}",
-            path.display()
+            shown(&path)
         ))
     })?;
     FileConfig::parse(&text, &path, &options_of_mount()).map_err(usage)
+}
+
+/// The text of a regular file: a pipe would be waited for, and be empty for the daemon, which reads the file too.
+fn regular_text(path: &Path) -> io::Result<String> {
+    let mut file = OpenOptions::new()
+        .read(true)
+        .custom_flags(libc::O_NONBLOCK)
+        .open(path)?;
+    if !file.metadata()?.is_file() {
+        return Err(io::Error::other("it is not a regular file"));
+    }
+    let mut text = String::new();
+    file.read_to_string(&mut text)?;
+    Ok(text)
 }
 
 #[cfg(test)]
@@ -150,14 +168,27 @@ mod tests {
         assert_eq!(args.chunk_size.choose(&name(b"d/a.y"), 1).bytes(), 4 << 20);
     }
 
-    #[test]
-    fn a_file_that_is_missing_is_named() {
-        let args = ["larder", "mount", "/a", "/b", "--config", "/no/such.toml"];
-        let args: Vec<OsString> = args.iter().map(Into::into).collect();
+    fn refused(file: &Path) -> String {
+        let args = ["larder", "mount", "/a", "/b", "--config"].map(OsString::from);
+        let args: Vec<OsString> = args.into_iter().chain([file.into()]).collect();
         let Misunderstood::File(failure) = parse(&args).unwrap_err() else {
             panic!("not the file's fault");
         };
         assert_eq!(failure.exit, Exit::Usage);
-        assert!(failure.sentence.contains("/no/such.toml"), "{failure}");
+        assert!(
+            failure.sentence.contains(file.to_str().unwrap()),
+            "{failure}"
+        );
+        failure.sentence
+    }
+
+    #[test]
+    fn a_file_that_is_missing_or_a_pipe_is_named() {
+        refused(Path::new("/no/such.toml"));
+        let dir = tempfile::tempdir().unwrap();
+        let pipe = dir.path().join("pipe");
+        let (fifo, mode) = (rustix::fs::FileType::Fifo, rustix::fs::Mode::RUSR);
+        rustix::fs::mknodat(rustix::fs::CWD, &pipe, fifo, mode, 0).unwrap();
+        assert!(refused(&pipe).contains("not a regular file"));
     }
 }

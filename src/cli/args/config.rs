@@ -11,6 +11,7 @@ use toml::{Table, Value};
 
 use crate::cli::quantity::parse_chunk_policy;
 use crate::engine::ChunkRule;
+use crate::units::shown;
 
 /// Options whose values are paths: relative ones start where the file is.
 const PATHS: &[&str] = &["cache-dir", "ca-file"];
@@ -34,7 +35,7 @@ struct Place<'a> {
 impl Place<'_> {
     fn wrong(&self, what: impl std::fmt::Display) -> String {
         let Self { file, key } = self;
-        format!("`{key}` in {}: {what}", file.display())
+        format!("`{key}` in {}: {what}", shown(file))
     }
 }
 
@@ -50,7 +51,7 @@ impl FileConfig {
             let line = error.span().map_or(1, |at| {
                 text.bytes().take(at.start).filter(|b| *b == b'\n').count() + 1
             });
-            let shown = file.display();
+            let shown = shown(file);
             // The error's own text would quote the line, and a line can hold a secret.
             format!("{shown} is not TOML, in line {line}: {}", error.message())
         })?;

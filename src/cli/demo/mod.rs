@@ -21,8 +21,9 @@ use self::stage::{Stage, Traffic};
 use super::args::DemoArgs;
 use super::error::Failure;
 use super::output::{bytes_bar, say};
-use super::quantity::{show_amount, show_rate, show_size, show_time};
+use super::quantity::{show_rate, show_size, show_time};
 use crate::engine::{Clock, SystemClock};
+use crate::units::shown;
 
 /// How many threads read the small files.
 const READERS: usize = 8;
@@ -56,7 +57,7 @@ pub(super) fn run(args: &DemoArgs) -> Result<(), Failure> {
     if args.keep {
         say!(
             "\nMounted at {}. Ctrl-C unmounts and removes everything.",
-            stage.mount_point().display()
+            shown(&stage.mount_point())
         )?;
         while !interrupted.load(Ordering::Relaxed) {
             std::thread::sleep(Duration::from_millis(100));
@@ -103,7 +104,7 @@ fn make_tree(stage: &Stage) -> Result<Tree, Failure> {
     }
     sample::write_oddities(&source, !stage.is_web()).map_err(|e| cannot_make(&source, &e))?;
     bar.finish_and_clear();
-    let amount = show_amount(total);
+    let amount = show_size(total);
     say!(
         "Sample tree: {entries} files from 0 bytes to {}, {amount} in total, and a sparse one of 100 GB{}.",
         show_size(stage.big),
@@ -128,7 +129,7 @@ fn make_tree(stage: &Stage) -> Result<Tree, Failure> {
 fn cannot_make(source: &Path, error: &std::io::Error) -> Failure {
     Failure::failed(format_args!(
         "cannot create the sample tree in {}: {error}",
-        source.display()
+        shown(source)
     ))
 }
 
@@ -248,7 +249,7 @@ impl Show<'_> {
             "{what:<44} {:>8} {rate:>10} {:>9} {:>11}  {}",
             show_time(time),
             spent.requests,
-            show_amount(spent.bytes),
+            show_size(spent.bytes),
             outcome.remark
         )
     }
@@ -277,7 +278,7 @@ fn list(stage: &Stage, expected: usize) -> Result<Outcome, Failure> {
     if !stage.is_web() {
         let target = std::fs::read_link(root.join(sample::LINK))?;
         if target != Path::new(sample::BIG) {
-            let how = format!("a link to {}", target.display());
+            let how = format!("a link to {}", shown(&target));
             return Err(wrong(&root.join(sample::LINK), &how));
         }
     }

@@ -9,6 +9,7 @@ use indicatif::ProgressBar;
 
 use super::sample::{PIECE, Sample, pieces};
 use crate::cli::error::Failure;
+use crate::units::shown;
 
 /// A sample with the checksums of its pieces.
 pub(super) struct Written {
@@ -29,7 +30,7 @@ pub(super) fn whole(
     let cannot = |e: std::io::Error| {
         Failure::failed(format_args!(
             "cannot read {} through the mount: {e}",
-            path.display()
+            shown(&path)
         ))
     };
     let file = File::open(&path).map_err(cannot)?;
@@ -105,7 +106,7 @@ pub(super) fn byte(path: &Path, offset: u64) -> Result<u8, Failure> {
 pub(super) fn wrong(path: &Path, how: &str) -> Failure {
     Failure::failed(format_args!(
         "{} is {how}: this is a bug in larder, please report it",
-        path.display()
+        shown(&path)
     ))
 }
 

@@ -18,6 +18,7 @@ use crate::cli::error::{Exit, Failure};
 use crate::cli::mounts;
 use crate::cli::quantity::show_size;
 use crate::cli::umount::wait_for_end;
+use crate::units::shown;
 
 /// The directory with the sample tree, within the demo's own.
 const SOURCE: &str = "slow-remote";
@@ -73,7 +74,7 @@ impl Stage {
         let cannot = |e: &dyn std::fmt::Display| {
             Failure::failed(format_args!(
                 "the demo cannot use {}: {e}; name another directory with --dir",
-                base.display()
+                shown(&base)
             ))
         };
         let base_full = base.canonicalize().map_err(|e| cannot(&e))?;
@@ -233,7 +234,7 @@ impl Stage {
         }
         match std::fs::remove_dir_all(&self.root) {
             Err(e) if e.kind() != std::io::ErrorKind::NotFound => Err(Failure::failed(
-                format_args!("cannot remove {}: {e}", self.root.display()),
+                format_args!("cannot remove {}: {e}", shown(&self.root)),
             )),
             _ => Ok(()),
         }

@@ -122,6 +122,11 @@ fn examine(options: &Options, talk: &mut Talk<'_>) -> Result<u8, Failure> {
     }
 }
 
+/// The command line, for whoever completes it.
+pub(super) fn command() -> clap::Command {
+    <Options as clap::CommandFactory>::command()
+}
+
 /// Checks a cache that can be read, and mends what is wanted. `frozen` says why nothing can be written, if so.
 fn examine_cache(
     options: &Options,

@@ -9,8 +9,10 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 
 use super::report::{Report, Terminal};
-use crate::cli::error::Failure;
+use crate::cli::error::{Exit, Failure};
 use crate::cli::given::{DAEMON, Given};
+use crate::cli::{log, mask};
+use crate::units::shown;
 
 /// The daemon's log within the cache directory.
 pub(super) const LOG_NAME: &str = "larder.log";
@@ -29,6 +31,9 @@ pub(super) fn start(given: &Given) -> Result<(), Failure> {
         .stdout(Stdio::piped())
         .spawn()
         .map_err(cannot)?;
+    // The daemon has inherited that its signals wait. Those that end this process may do so; the daemon then finds nobody
+    // to report to, and ends as well.
+    mask::unblock(&mask::ENDS);
     if let Some(pipe) = child.stdin.take() {
         // A daemon that ends before it has read them says so below.
         let _ = given.send(pipe);
@@ -73,37 +78,51 @@ fn ended_early(child: &mut Child) -> Failure {
     ))
 }
 
-/// Opens the daemon's log; it starts anew where it has grown too long.
-fn open_log(cache_dir: &Path) -> std::io::Result<File> {
+/// Opens the daemon's log, which starts anew where it has grown too long. Something else of its name is neither followed
+/// nor waited for, and refused.
+pub(super) fn open_log(cache_dir: &Path) -> Result<File, Failure> {
     let path = cache_dir.join(LOG_NAME);
-    let long = path
-        .symlink_metadata()
-        .is_ok_and(|meta| meta.len() > LOG_LEN_MAX);
+    let refuse = || {
+        let place = shown(&path);
+        Failure::new(
+            Exit::Cache,
+            format_args!("{place} is not a regular file, so larder cannot log to it: move it away"),
+        )
+    };
+    let cannot = |e: std::io::Error| {
+        let place = shown(&path);
+        Failure::new(
+            Exit::Cache,
+            format_args!("cannot open the log {place}: {e}"),
+        )
+    };
+    let before = path.symlink_metadata().ok();
+    if before.as_ref().is_some_and(|meta| !meta.is_file()) {
+        return Err(refuse());
+    }
     let log = OpenOptions::new()
         .append(true)
         .create(true)
         .mode(0o600)
-        .custom_flags(libc::O_NOFOLLOW)
-        .open(path)?;
-    if long {
-        log.set_len(0)?;
+        .custom_flags(libc::O_NOFOLLOW | libc::O_NONBLOCK)
+        .open(&path)
+        .map_err(cannot)?;
+    if !log.metadata().map_err(cannot)?.is_file() {
+        return Err(refuse());
+    }
+    if before.is_some_and(|meta| meta.len() > LOG_LEN_MAX) {
+        log.set_len(0).map_err(cannot)?;
     }
     Ok(log)
 }
 
 /// Lets go of the terminal and of the starter: a session of its own, the log for standard error, and nothing for
 /// standard output. From here on a report would go nowhere.
-pub(super) fn let_go(cache_dir: &Path) -> Result<(), Failure> {
-    let log = open_log(cache_dir).map_err(|e| {
-        Failure::failed(format_args!(
-            "cannot open {} in {}: {e}",
-            LOG_NAME,
-            cache_dir.display()
-        ))
-    })?;
+pub(super) fn let_go(log: &File) -> Result<(), Failure> {
     // This fails only for the leader of a process group, which then has a session or a group of its own already.
     let _ = rustix::process::setsid();
-    rustix::stdio::dup2_stderr(&log).map_err(std::io::Error::from)?;
+    log::goes_into_a_file();
+    rustix::stdio::dup2_stderr(log).map_err(std::io::Error::from)?;
     std::env::set_current_dir("/")?;
     Ok(())
 }
@@ -123,6 +142,32 @@ pub(super) fn close_pipes() -> Result<(), Failure> {
 mod tests {
     use super::*;
     use std::io::Write;
+
+    #[test]
+    fn what_is_no_file_is_refused_and_not_waited_for() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join(LOG_NAME);
+        let refused = || {
+            let failure = open_log(dir.path()).unwrap_err();
+            assert_eq!(failure.exit, Exit::Cache);
+            assert!(
+                failure.sentence.contains("is not a regular file"),
+                "{failure}"
+            );
+        };
+        rustix::fs::mknodat(
+            rustix::fs::CWD,
+            &path,
+            rustix::fs::FileType::Fifo,
+            rustix::fs::Mode::RUSR | rustix::fs::Mode::WUSR,
+            0,
+        )
+        .unwrap();
+        refused();
+        std::fs::remove_file(&path).unwrap();
+        std::os::unix::fs::symlink("elsewhere", &path).unwrap();
+        refused();
+    }
 
     #[test]
     fn a_long_log_starts_anew() {

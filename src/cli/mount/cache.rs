@@ -3,42 +3,69 @@
 use std::path::Path;
 use std::sync::Arc;
 
+use super::background::LOG_NAME;
 use super::report::{Report, Reporter};
 use crate::cli::args::MountArgs;
 use crate::cli::error::{Exit, Failure};
-use crate::cli::quantity::{show_amount, show_size};
+use crate::cli::quantity::show_size;
 use crate::engine::{Cache, LimitsError, OpenError};
-use crate::storage::{CacheDir, CacheDirError, CreateOptions};
+use crate::storage::{Before, CacheDir, CacheDirError, CreateOptions};
+use crate::units::shown;
 
 /// The size of a new cache when nobody says.
 const DEFAULT_SIZE: u64 = 10 << 30;
 
-/// Opens the cache directory, or makes it, and tells the user which of the two and how large it is.
-pub(super) fn open(
+/// Opens the cache directory, or makes it, and tells the user which of the two and how large it is. `use_it` is what it is
+/// for; where that fails, a cache that was made for it is removed again.
+pub(super) fn with_one<T>(
     args: &MountArgs,
     dir: &Path,
     reporter: &mut Reporter,
-) -> Result<Arc<CacheDir>, Failure> {
+    use_it: impl FnOnce(Arc<CacheDir>, &mut Reporter) -> Result<T, Failure>,
+) -> Result<T, Failure> {
+    let before = Before::look(dir, &[LOG_NAME]);
+    let (cache, made) = open(args, dir, reporter)?;
+    let used =
+        tell_of(args, &cache, made, reporter).and_then(|()| use_it(Arc::clone(&cache), reporter));
+    if used.is_err() && made {
+        before.restore(&cache);
+    }
+    used
+}
+
+/// Opens the cache directory, or makes it; whether it was made.
+fn open(
+    args: &MountArgs,
+    dir: &Path,
+    reporter: &mut Reporter,
+) -> Result<(Arc<CacheDir>, bool), Failure> {
     let options = CreateOptions {
         capacity: args.cache_size.unwrap_or(DEFAULT_SIZE),
         slots: args.slots,
         files: args.files,
     };
-    let (mut made, mut unheard) = (false, None);
+    let mut made = false;
     let cache = CacheDir::open_or_create(dir, &options, &mut |progress| {
         made = true;
         let (done, total) = (progress.done, progress.total);
-        unheard = reporter.tell(Report::Progress { done, total }).err();
+        // Where nobody hears it, the next report says so.
+        let _ = reporter.tell(Report::Progress { done, total });
     })
     .map_err(|error| failure(&error))?;
-    if let Some(failure) = unheard {
-        return Err(failure);
-    }
-    reporter.tell(Report::Note(note(&cache, made)))?;
-    if let Some(ignored) = ignored(args, &cache).filter(|_| !made) {
+    Ok((Arc::new(cache), made))
+}
+
+fn tell_of(
+    args: &MountArgs,
+    cache: &CacheDir,
+    made: bool,
+    reporter: &mut Reporter,
+) -> Result<(), Failure> {
+    reporter.tell(Report::Note(note(cache, made)))?;
+    if let Some(ignored) = ignored(args, cache).filter(|_| !made) {
         reporter.tell(Report::Note(ignored))?;
     }
-    Ok(Arc::new(cache))
+    Ok(())
 }
 
 /// What the user reads of the cache.
@@ -47,8 +74,8 @@ fn note(cache: &CacheDir, made: bool) -> String {
     format!(
         "cache: {} at {}, index {}, {}",
         show_size(superblock.capacity),
-        cache.path().display(),
-        show_amount(superblock.geometry.index_len()),
+        shown(cache.path()),
+        show_size(superblock.geometry.index_len()),
         if made { "new" } else { "kept" }
     )
 }
@@ -68,12 +95,15 @@ pub(super) fn apply_size(args: &MountArgs, cache: &Cache) -> Result<Option<Strin
     })?;
     let over = limits.used_bytes.saturating_sub(size);
     let mut sentence = format!(
-        "cache: it may take {} from now on, instead of {}",
+        "cache: its size limit is {} from now on; it was {}",
         show_size(size),
         show_size(was)
     );
     if over > 0 {
-        let less = format!("; it gives {} back in the background", show_amount(over));
+        let less = format!(
+            "; it gives {} back to the disk in the background",
+            show_size(over)
+        );
         sentence.push_str(&less);
     }
     if let Some(note) = limits.note {
@@ -95,10 +125,10 @@ fn ignored(args: &MountArgs, cache: &CacheDir) -> Option<String> {
     let asked: Vec<&str> = [slots, files].into_iter().flatten().collect();
     (!asked.is_empty()).then(|| {
         format!(
-            "cache: its index was made for other numbers, {} is not applied (larder resize {}, while it is not mounted, \
-             changes them)",
+            "cache: {} is not applied, because this cache has an index already (`larder resize {}` makes another one, while \
+             the cache is not mounted)",
             asked.join(" and "),
-            cache.path().display()
+            shown(cache.path())
         )
     })
 }
@@ -123,7 +153,7 @@ pub(in crate::cli) fn failure(error: &CacheDirError) -> Failure {
 pub(in crate::cli) fn engine_failure(dir: &Path, error: &OpenError) -> Failure {
     Failure::new(
         Exit::Cache,
-        format_args!("cannot open the cache in {}: {error}", dir.display()),
+        format_args!("cannot open the cache in {}: {error}", shown(dir)),
     )
 }
 
@@ -146,7 +176,8 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let mut quiet = Reporter::Terminal(super::super::report::Terminal::new());
         let small = args(&["--cache-size", "16M"]);
-        let cache = open(&small, dir.path(), &mut quiet).unwrap();
+        let (cache, made) = open(&small, dir.path(), &mut quiet).unwrap();
+        assert!(made);
         assert!(note(&cache, true).ends_with(", new"));
         assert!(note(&cache, true).contains("16.0 MiB"));
         assert_eq!(ignored(&small, &cache), None);

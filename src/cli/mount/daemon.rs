@@ -5,23 +5,21 @@
 //! what lies beneath; and at the end the mount goes first and the lock of the cache last, so that whoever finds the cache
 //! unlocked finds it closed.
 
+use std::fs::File;
 use std::io;
-use std::path::PathBuf;
 use std::sync::Arc;
 use std::thread::{Builder, JoinHandle};
 use std::time::Duration;
 
 use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, bounded};
-use serde_json::Value;
 
-use super::counted::Counted;
-use super::exposition::{About, exposition};
 use super::memory::{self, Budget};
 use super::metrics;
 use super::origin::{Looked, Opened};
 use super::plan::Plan;
 use super::report::{Report, Reporter};
 use super::signals::Held;
+use super::told::Told;
 use super::{background, cache, origin};
 use crate::cli::args::MountArgs;
 use crate::cli::error::{Exit, Failure};
@@ -29,6 +27,7 @@ use crate::engine::{Cache, Config, DiskPool, Ground, Network, Shares, SystemCloc
 use crate::fuse::{FuseMount, MountError, MountSettings, Unmounter};
 use crate::remote::{HttpMemory, Remote, Room};
 use crate::storage::{CacheDir, HostIdentity};
+use crate::units::shown;
 use crate::vfs::{Vfs, VfsOptions};
 
 /// How often the engine is told that time passes; it asks for 100 ms at most.
@@ -47,7 +46,12 @@ type Text = Arc<dyn Fn() -> String + Send + Sync>;
 
 /// Mounts, tells the reporter, and serves until the mount ends. A failure after the mount has answered is logged: by then
 /// nobody waits for it.
-pub(super) fn run(args: &MountArgs, plan: &Plan, reporter: &mut Reporter) -> Result<(), Failure> {
+pub(super) fn run(
+    args: &MountArgs,
+    plan: &Plan,
+    signals: &Held,
+    reporter: &mut Reporter,
+) -> Result<(), Failure> {
     let metrics = args
         .metrics
         .as_deref()
@@ -65,83 +69,87 @@ pub(super) fn run(args: &MountArgs, plan: &Plan, reporter: &mut Reporter) -> Res
     let network = Arc::new(Network::new(args.timeout, REMOTE_THREADS)?);
     let mut notes = plan.notes.clone();
     let looked = origin::look(args, plan, &network, web, &mut notes)?;
-    let disk = cache::open(args, &plan.cache_dir, reporter)?;
-    let slots = disk.superblock().geometry.n_slots();
-    let shares = budget.share(u64::from(slots))?;
-    listings.narrow(shares.listings);
-    for note in &notes {
-        reporter.tell(Report::Note(note.clone()))?;
-    }
-    let memory = Memory { shares, listings };
-    let daemon = Daemon::open(args, plan, (disk, network, memory), looked)?;
-    if let Some(sentence) = daemon.cache.last_stop().sentence() {
-        reporter.tell(Report::Note(format!("cache: {sentence}")))?;
-    }
-    if let Some(bound) = &metrics {
-        let address = bound.address()?;
-        reporter.tell(Report::Note(format!("metrics: http://{address}/metrics")))?;
-    }
-    let served = mount_and_serve(&daemon, args, plan, reporter, (&notes, metrics));
-    // A mount that failed leaves a closed cache as well.
-    daemon.close();
-    if served.is_ok() {
-        tracing::info!("unmounted {}", plan.dir.display());
-    }
-    served
+    cache::with_one(args, &plan.cache_dir, reporter, |disk, reporter| {
+        let slots = disk.superblock().geometry.n_slots();
+        let shares = budget.share(u64::from(slots))?;
+        listings.narrow(shares.listings);
+        for note in &notes {
+            reporter.tell(Report::Note(note.clone()))?;
+        }
+        let memory = Memory { shares, listings };
+        let daemon = Daemon::open(args, plan, (disk, network, memory), looked)?;
+        if let Some(sentence) = daemon.cache.last_stop().sentence() {
+            reporter.tell(Report::Note(format!("cache: {sentence}")))?;
+        }
+        if let Some(bound) = &metrics {
+            let address = bound.address()?;
+            reporter.tell(Report::Note(format!("metrics: http://{address}/metrics")))?;
+        }
+        let served = mount_and_serve(&daemon, args, plan, (signals, reporter), (&notes, metrics));
+        // A mount that failed leaves a closed cache as well.
+        daemon.close();
+        if served.is_ok() {
+            tracing::info!("unmounted {}", shown(&plan.dir));
+        }
+        served
+    })
 }
 
 fn mount_and_serve(
     daemon: &Daemon,
     args: &MountArgs,
     plan: &Plan,
-    reporter: &mut Reporter,
+    (signals, reporter): (&Held, &mut Reporter),
     (notes, metrics): (&[String], Option<metrics::Bound>),
 ) -> Result<(), Failure> {
     if let Some(sentence) = cache::apply_size(args, &daemon.cache)? {
         reporter.tell(Report::Note(sentence))?;
     }
     let _ticker = Ticker::start(Arc::clone(&daemon.cache))?;
-    let stats = stats(
-        Arc::clone(&daemon.cache),
-        Arc::clone(&daemon.origin.remote),
-        plan,
-    );
+    let (cache, remote) = (&daemon.cache, &daemon.origin.remote);
+    let told = Arc::new(Told::new(Arc::clone(cache), Arc::clone(remote), plan));
+    let (for_stats, for_metrics) = (Arc::clone(&told), Arc::clone(&told));
+    let stats: Text = Arc::new(move || for_stats.json());
     let vfs = daemon.view(args, plan, &stats)?;
-    let signals = Held::new()?;
+    told.of(&vfs);
+    let log = match reporter {
+        Reporter::Starter => Some(background::open_log(&plan.cache_dir)?),
+        Reporter::Terminal(_) => None,
+    };
+    signals.hold_all();
     let mount = FuseMount::mount(&vfs, &settings(args, plan)).map_err(|e| mount_failure(&e))?;
     // It only informs: a cache disk that fails does not end a mount.
     if let Err(error) = daemon.disk.set_mounts(std::slice::from_ref(&plan.dir)) {
         tracing::warn!("cannot write into the lock file what is mounted: {error}");
     }
-    announce(plan, reporter)?;
-    for note in notes {
-        tracing::warn!("{note}");
+    announce(plan, log.as_ref(), reporter)?;
+    if log.is_some() {
+        // The terminal has heard all that.
+        tracing::info!("mounted {} at {}", plan.origin, shown(&plan.dir));
+        notes.iter().for_each(|note| tracing::warn!("{note}"));
+        let stop = daemon.cache.last_stop().sentence();
+        stop.iter()
+            .for_each(|sentence| tracing::info!("cache: {sentence}"));
     }
-    if let Some(sentence) = daemon.cache.last_stop().sentence() {
-        tracing::info!("{sentence}");
-    }
-    let text = daemon.metrics(&vfs, plan);
+    let text: Text = Arc::new(move || for_metrics.exposition());
     let _metrics = metrics.map(|bound| bound.serve(text)).transpose()?;
-    serve(mount, signals, vfs, stats)
+    serve(mount, signals, &vfs, &stats)
 }
 
-/// Tells that the mount answers; in the background, lets go of terminal and starter.
-fn announce(plan: &Plan, reporter: &mut Reporter) -> Result<(), Failure> {
-    let background = matches!(reporter, Reporter::Starter);
-    if background {
-        background::let_go(&plan.cache_dir)?;
-    } else {
-        reporter.tell(Report::Note(format!(
+/// Tells that the mount answers; in the background, where there is a log, lets go of terminal and starter.
+fn announce(plan: &Plan, log: Option<&File>, reporter: &mut Reporter) -> Result<(), Failure> {
+    match log {
+        Some(log) => background::let_go(log)?,
+        None => reporter.tell(Report::Note(format!(
             "mounted {} at {}: Ctrl-C unmounts",
             plan.origin,
-            plan.dir.display()
-        )))?;
+            shown(&plan.dir)
+        )))?,
     }
     reporter.tell(Report::Ready)?;
-    if background {
+    if log.is_some() {
         background::close_pipes()?;
     }
-    tracing::info!("mounted {} at {}", plan.origin, plan.dir.display());
     Ok(())
 }
 
@@ -149,7 +157,7 @@ fn settings(args: &MountArgs, plan: &Plan) -> MountSettings {
     let processors = std::thread::available_parallelism().map_or(2, usize::from);
     MountSettings {
         mountpoint: plan.dir.clone(),
-        fsname: plan.origin.to_string(),
+        fsname: plan.origin.source(),
         threads: args.threads.map_or(processors.clamp(2, 16), usize::from),
         allow_other: args.allow_other,
         options: args.options.clone(),
@@ -165,18 +173,21 @@ fn mount_failure(error: &MountError) -> Failure {
 }
 
 /// Serves until somebody unmounts, or a signal asks for the end.
-fn serve(mount: FuseMount, signals: Held, vfs: Arc<Vfs>, stats: Text) -> Result<(), Failure> {
+fn serve(mount: FuseMount, signals: &Held, vfs: &Arc<Vfs>, stats: &Text) -> Result<(), Failure> {
     let unmounter = mount.unmounter();
     let (ended, end) = bounded(1);
     Builder::new()
         .name("larder-session".into())
         .spawn(move || drop(ended.send(mount.join())))?;
-    let (ask, handle) = signals.listen(vfs, stats)?;
-    let result = crossbeam_channel::select! {
-        recv(end) -> result => result.unwrap_or(Ok(())),
-        recv(ask) -> _ => end_mount(&unmounter, &end),
+    let result = loop {
+        crossbeam_channel::select! {
+            recv(end) -> result => break result.unwrap_or(Ok(())),
+            recv(signals.came) -> signal => match signal {
+                Ok(signal) if !signals.is_end(signal, vfs, || stats()) => {}
+                _ => break end_mount(&unmounter, &end),
+            },
+        }
     };
-    handle.close();
     if let Err(error) = result {
         tracing::warn!("the session with the kernel ended with an error: {error}");
     }
@@ -280,26 +291,6 @@ impl Daemon {
         .map_err(|e| origin::failure(plan, &e))
     }
 
-    /// What Prometheus is given.
-    fn metrics(&self, vfs: &Arc<Vfs>, plan: &Plan) -> Text {
-        let (cache, remote) = (Arc::clone(&self.cache), Arc::clone(&self.origin.remote));
-        let (vfs, origin) = (Arc::clone(vfs), plan.origin.to_string());
-        let [mount_point, cache_dir] =
-            [&plan.dir, &plan.cache_dir].map(|path| path.to_string_lossy().into_owned());
-        Arc::new(move || {
-            let (inodes, open_files) = vfs.held();
-            let about = About {
-                remote: origin.clone(),
-                mount_point: mount_point.clone(),
-                cache_dir: cache_dir.clone(),
-                questions: remote.questions(),
-                inodes: inodes as u64,
-                open_files: open_files as u64,
-            };
-            exposition(&cache.stats(), &about)
-        })
-    }
-
     /// Flushes, syncs and marks the cache as closed. A disk that hangs must not keep the daemon alive for ever.
     fn close(self) {
         let (done, closed) = bounded(1);
@@ -368,28 +359,4 @@ impl Drop for Ticker {
             let _ = thread.join();
         }
     }
-}
-
-/// What the mount's root answers as its counters: the engine's, and who serves what.
-fn stats(cache: Arc<Cache>, remote: Arc<Counted>, plan: &Plan) -> Text {
-    let text = |path: &PathBuf| Value::from(path.to_string_lossy());
-    let about = [
-        ("pid", Value::from(std::process::id())),
-        ("remote", Value::from(plan.origin.to_string())),
-        ("mount_point", text(&plan.dir)),
-        ("cache_dir", text(&plan.cache_dir)),
-    ];
-    Arc::new(move || {
-        let mut all = serde_json::Map::new();
-        all.extend(
-            about
-                .iter()
-                .map(|(name, value)| ((*name).to_owned(), value.clone())),
-        );
-        if let Ok(Value::Object(counters)) = serde_json::to_value(cache.stats()) {
-            all.extend(counters);
-        }
-        all.insert("remote_questions".into(), remote.questions().into());
-        Value::Object(all).to_string()
-    })
 }

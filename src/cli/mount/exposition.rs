@@ -1,109 +1,67 @@
 //! The counters in Prometheus' text format, version 0.0.4. Pure.
 //!
-//! Names and sentences are those of the fields of [`Stats`]: a new counter appears by itself. A counter ends in `_total`,
-//! bytes and seconds are in the name.
+//! A metric is called what `larder stats --json` calls the field, with `larder_` before it; the parts of an object are
+//! joined by `_`. A counter has `_total` behind it; a word is the label `is` of a metric with `_info` behind it. What is no
+//! measure is a label of `larder_mount_info`.
 
 use std::fmt::Write;
 
 use serde_json::Value;
 
-use crate::engine::Stats;
+use super::told::{LABELS, fields};
+use crate::engine::{Field, FieldKind};
+use crate::units::shown;
 
 /// The media type of the format.
 pub(super) const MEDIA_TYPE: &str = "text/plain; version=0.0.4; charset=utf-8";
 
-/// What is served, and what the engine does not count.
-pub(super) struct About {
-    /// What is mounted, where, and in which directory its cache is. None of them holds a secret.
-    pub remote: String,
-    pub mount_point: String,
-    pub cache_dir: String,
-    /// Questions to the remote.
-    pub questions: u64,
-    /// Inodes that the kernel knows, and open files.
-    pub inodes: u64,
-    pub open_files: u64,
-}
-
-/// The text.
-pub(super) fn exposition(stats: &Stats, about: &About) -> String {
+/// The text for what `larder stats --json` says.
+pub(super) fn exposition(values: &Value) -> String {
     let mut text = String::new();
-    for metric in stats.metrics() {
-        let name = named(metric.name, metric.is_counter);
-        let kind = if metric.is_counter { COUNTER } else { GAUGE };
-        one(&mut text, &name, kind, metric.help, "", metric.value);
-    }
-    for (name, help, value) in [
-        (
-            "remote_questions_total",
-            "Questions to the remote about names, facts and listings.",
-            about.questions,
-        ),
-        ("inodes", "Inodes that the kernel knows.", about.inodes),
-        ("open_files", "Open files.", about.open_files),
-    ] {
-        let kind = if name.ends_with("_total") {
-            COUNTER
-        } else {
-            GAUGE
-        };
-        one(&mut text, &format!("larder_{name}"), kind, help, "", value);
-    }
-    let fields = serde_json::to_value(stats).unwrap_or_default();
-    for (name, help) in Stats::states() {
-        state(&mut text, &format!("larder_{name}"), help, &fields[name]);
-    }
-    let served = labels(&[
-        ("remote", &about.remote),
-        ("mount_point", &about.mount_point),
-        ("cache_dir", &about.cache_dir),
-        ("version", env!("CARGO_PKG_VERSION")),
-    ]);
-    let help = "What is mounted, where, with which cache, by which version of larder.";
-    one(&mut text, "larder_mount_info", GAUGE, help, &served, 1);
+    fields().for_each(|field| metric(&mut text, "larder", field, &values[field.name]));
+    let about: Vec<(&str, String)> = LABELS
+        .iter()
+        .map(|label| (*label, as_text(&values[label])))
+        .collect();
+    let help = "What is mounted, where, with which cache, by which version and process of larder.";
+    let about = labels(&about);
+    one(&mut text, "larder_mount_info", GAUGE, help, &about, 1);
     text
 }
 
 const COUNTER: &str = "counter";
 const GAUGE: &str = "gauge";
 
-/// A field that is no number: a word becomes a label, and each part of an object a metric of its own.
-fn state(text: &mut String, name: &str, help: &str, value: &Value) {
-    match value {
-        Value::Object(parts) => {
-            for (part, value) in parts {
-                let help = format!(
-                    "{} ({})",
-                    help.trim_end_matches('.'),
-                    part.replace('_', " ")
-                );
-                let part = match part.strip_suffix("_at") {
-                    Some(part) => format!("{part}_timestamp_seconds"),
-                    None => part.clone(),
-                };
-                state(text, &format!("{name}_{part}"), &format!("{help}."), value);
+/// One field, or each part of a group. What there is none of has no sample.
+fn metric(text: &mut String, before: &str, field: &Field, value: &Value) {
+    let name = format!("{before}_{}", field.name);
+    match (field.kind, number(value)) {
+        (FieldKind::Group(parts), _) => {
+            for part in parts {
+                metric(text, &name, part, &value[part.name]);
             }
         }
-        Value::String(word) => {
-            let labels = labels(&[("is", word)]);
-            one(text, &format!("{name}_info"), GAUGE, help, &labels, 1);
+        (FieldKind::Word, _) if value.is_string() => {
+            let word = labels(&[("is", as_text(value))]);
+            one(text, &format!("{name}_info"), GAUGE, field.help, &word, 1);
         }
-        Value::Bool(yes) => one(text, name, GAUGE, help, "", u64::from(*yes)),
-        Value::Number(number) => {
-            let number = number.as_u64().unwrap_or_default();
-            one(text, name, GAUGE, help, "", number);
+        (FieldKind::Counter, Some(number)) => {
+            let name = format!("{name}_total");
+            one(text, &name, COUNTER, field.help, "", number);
         }
-        // What there is none of has no sample.
-        Value::Null | Value::Array(_) => {}
+        (FieldKind::Gauge, Some(number)) => one(text, &name, GAUGE, field.help, "", number),
+        _ => {}
     }
 }
 
-/// The full name of a field.
-fn named(field: &str, is_counter: bool) -> String {
-    match field {
-        "capacity" => "larder_capacity_bytes".to_owned(),
-        field if is_counter => format!("larder_{field}_total"),
-        field => format!("larder_{field}"),
+fn number(value: &Value) -> Option<u64> {
+    value.as_u64().or_else(|| value.as_bool().map(u64::from))
+}
+
+fn as_text(value: &Value) -> String {
+    match value {
+        Value::String(text) => text.clone(),
+        other => other.to_string(),
     }
 }
 
@@ -116,13 +74,11 @@ fn one(text: &mut String, name: &str, kind: &str, help: &str, labels: &str, valu
     );
 }
 
-/// Labels with their braces; values may hold anything.
-fn labels(pairs: &[(&str, &str)]) -> String {
+/// Labels with their braces. Values may hold anything: they are made fit for people first, then for the format.
+fn labels(pairs: &[(&str, String)]) -> String {
     let escaped = |value: &str| {
-        value
-            .replace('\\', "\\\\")
-            .replace('"', "\\\"")
-            .replace('\n', "\\n")
+        let value = shown(value).to_string();
+        value.replace('\\', "\\\\").replace('"', "\\\"")
     };
     let pairs: Vec<String> = pairs
         .iter()
@@ -133,45 +89,90 @@ fn labels(pairs: &[(&str, &str)]) -> String {
 
 #[cfg(test)]
 mod tests {
+    use super::super::told::Served;
     use super::*;
+    use crate::engine::Stats;
+    use serde_json::json;
+    use std::collections::BTreeSet;
 
-    #[test]
-    fn every_number_is_there_with_its_sentence_and_its_kind() {
+    fn values() -> Value {
         let stats = Stats {
             hit_bytes: 42,
-            capacity: 7,
+            capacity_bytes: 7,
             ..Stats::default()
         };
-        let about = About {
-            remote: "https://h/a\"b\\c\nd".into(),
-            mount_point: "/mnt".into(),
-            cache_dir: "/c".into(),
-            questions: 3,
-            inodes: 1,
-            open_files: 0,
-        };
-        let text = exposition(&stats, &about);
+        let mut all = json!({
+            "remote": "https://h/a\"b\\c\nd\u{1b}", "mount_point": "/mnt", "cache_dir": "/c", "version": "1", "pid": 3,
+        });
+        for part in [
+            serde_json::to_value(stats),
+            serde_json::to_value(Served::default()),
+        ] {
+            let Ok(Value::Object(part)) = part else {
+                panic!("no object")
+            };
+            all.as_object_mut().unwrap().extend(part);
+        }
+        all
+    }
+
+    /// What each value of the JSON has to be called.
+    fn expected(
+        before: &str,
+        name: &str,
+        value: &Value,
+        fields: &[&Field],
+        all: &mut BTreeSet<String>,
+    ) {
+        let field = fields.iter().find(|field| field.name == name);
+        let field = field.unwrap_or_else(|| panic!("{name} is in no list"));
+        let full = format!("{before}_{name}");
+        match (field.kind, value) {
+            (FieldKind::Group(parts), Value::Object(values)) => {
+                let parts: Vec<&Field> = parts.iter().collect();
+                for (name, value) in values {
+                    expected(&full, name, value, &parts, all);
+                }
+            }
+            (_, Value::Null) => {}
+            (FieldKind::Word, _) => drop(all.insert(format!("{full}_info"))),
+            (FieldKind::Counter, _) => drop(all.insert(format!("{full}_total"))),
+            _ => drop(all.insert(full)),
+        }
+    }
+
+    #[test]
+    fn both_have_the_same_names() {
+        let (values, fields) = (values(), fields().collect::<Vec<_>>());
+        let mut wanted = BTreeSet::from(["larder_mount_info".to_owned()]);
+        for (name, value) in values.as_object().unwrap() {
+            if !LABELS.contains(&name.as_str()) {
+                expected("larder", name, value, &fields, &mut wanted);
+            }
+        }
+        let text = exposition(&values);
+        let types = text.lines().filter_map(|l| l.strip_prefix("# TYPE "));
+        let names: Vec<&str> = types.filter_map(|l| l.split(' ').next()).collect();
+        let found: BTreeSet<String> = names.iter().map(|&name| name.to_owned()).collect();
+        assert_eq!(found, wanted);
+        assert_eq!(found.len(), names.len(), "a name twice");
+    }
+
+    #[test]
+    fn the_text_is_as_prometheus_wants_it() {
+        let text = exposition(&values());
         for line in [
             "# TYPE larder_hit_bytes_total counter\nlarder_hit_bytes_total 42\n",
             "# TYPE larder_capacity_bytes gauge\nlarder_capacity_bytes 7\n",
-            "larder_remote_questions_total 3\n",
+            "# TYPE larder_disk_outages_total counter\nlarder_disk_outages_total 0\n",
+            "larder_disk_full 0\n",
+            "larder_remote_questions_total 0\n",
             "larder_last_stop_info{is=\"new\"} 1\n",
             "larder_scrub_state_info{is=\"idle\"} 1\n",
-            "# HELP larder_scrub_bad_blocks The scrub that is under way, or the last one (bad blocks).\n",
-            "remote=\"https://h/a\\\"b\\\\c\\nd\",mount_point=\"/mnt\"",
+            "# HELP larder_scrub_bad_blocks Blocks that the scrub found damaged and dropped.\n",
+            "remote=\"https://h/a\\\"b\\\\\\\\c\\\\nd\\\\u{1b}\",mount_point=\"/mnt\"",
         ] {
             assert!(text.contains(line), "no {line:?} in:\n{text}");
         }
-        for metric in stats.metrics() {
-            let name = named(metric.name, metric.is_counter);
-            assert!(
-                text.contains(&format!("# HELP {name} {}\n", metric.help)),
-                "{name}"
-            );
-        }
-        assert_eq!(
-            text.matches("# HELP ").count(),
-            text.matches("# TYPE ").count()
-        );
     }
 }

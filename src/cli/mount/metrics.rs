@@ -1,8 +1,11 @@
 //! `--metrics ADDR`: a small web server that gives a mount's counters to Prometheus.
 //!
-//! It has a thread of its own, takes a handful of connections at a time and one question on each, and ends a connection
-//! that takes long: whatever is done to it, the mount goes on as ever. It ends when it is dropped.
+//! It has a thread of its own and answers one question on each connection. Nobody waits for others: every connection is
+//! taken at once, and where too many are open the oldest of them is ended, which is the one that had the most time. A
+//! connection that takes long is ended as well. So whatever is done to it, the mount goes on as ever. It ends when it is
+//! dropped.
 
+use std::collections::VecDeque;
 use std::convert::Infallible;
 use std::io;
 use std::net::{SocketAddr, TcpListener};
@@ -16,14 +19,15 @@ use hyper::header::{ALLOW, CONTENT_TYPE, HeaderValue};
 use hyper::service::service_fn;
 use hyper::{Method, Request, Response, StatusCode};
 use hyper_util::rt::TokioIo;
+use tokio::net::TcpStream;
 use tokio::runtime::{Builder, Runtime};
-use tokio::sync::Semaphore;
+use tokio::task::JoinHandle;
 
 use super::exposition::MEDIA_TYPE;
 use crate::cli::error::Failure;
 
-/// How many connections are served at a time; further ones wait.
-const CONNECTIONS: usize = 8;
+/// How many connections are open at a time: each takes a file descriptor, which the mount needs too.
+const CONNECTIONS: usize = 32;
 /// How long one connection may take, from its first byte to its last.
 const PATIENCE: Duration = Duration::from_secs(10);
 
@@ -83,28 +87,34 @@ impl Drop for Server {
 }
 
 async fn accept(listener: tokio::net::TcpListener, text: Text) {
-    let places = Arc::new(Semaphore::new(CONNECTIONS));
-    while let Ok(place) = Arc::clone(&places).acquire_owned().await {
+    let mut open = VecDeque::<JoinHandle<()>>::new();
+    loop {
         let Ok((stream, _)) = listener.accept().await else {
             // No descriptors, for instance: it passes.
             tokio::time::sleep(Duration::from_millis(100)).await;
             continue;
         };
-        let text = Arc::clone(&text);
-        tokio::spawn(async move {
-            let serve = service_fn(|request| {
-                let answer = answer(&request, &text);
-                async { Ok::<_, Infallible>(answer) }
-            });
-            let mut http = hyper::server::conn::http1::Builder::new();
-            let served = http
-                .keep_alive(false)
-                .serve_connection(TokioIo::new(stream), serve);
-            if let Ok(Err(error)) = tokio::time::timeout(PATIENCE, served).await {
-                tracing::debug!("a connection for metrics ended: {error}");
-            }
-            drop(place);
-        });
+        open.retain(|connection| !connection.is_finished());
+        if open.len() >= CONNECTIONS
+            && let Some(oldest) = open.pop_front()
+        {
+            oldest.abort();
+        }
+        open.push_back(tokio::spawn(serve(stream, Arc::clone(&text))));
+    }
+}
+
+async fn serve(stream: TcpStream, text: Text) {
+    let serve = service_fn(|request| {
+        let answer = answer(&request, &text);
+        async { Ok::<_, Infallible>(answer) }
+    });
+    let mut http = hyper::server::conn::http1::Builder::new();
+    let served = http
+        .keep_alive(false)
+        .serve_connection(TokioIo::new(stream), serve);
+    if let Ok(Err(error)) = tokio::time::timeout(PATIENCE, served).await {
+        tracing::debug!("a connection for metrics ended: {error}");
     }
 }
 
@@ -151,9 +161,14 @@ mod tests {
         let bound = Bound::take("127.0.0.1:0").unwrap();
         let at = bound.address().unwrap();
         let _server = bound.serve(Arc::new(|| "larder_x 1\n".to_owned())).unwrap();
-        let idle: Vec<TcpStream> = (1..CONNECTIONS)
+        // More than are served at a time, and each begins a question that it never ends.
+        let idle: Vec<TcpStream> = (0..2 * CONNECTIONS)
             .map(|_| TcpStream::connect(at).unwrap())
             .collect();
+        for mut stream in &idle {
+            // One that was ended to make room takes no more.
+            let _ = stream.write_all(b"GET /met");
+        }
         let good = ask(at, "GET /metrics HTTP/1.1\r\nHost: x\r\n\r\n");
         assert!(good.starts_with("HTTP/1.1 200 OK\r\n"), "{good}");
         assert!(
@@ -168,7 +183,12 @@ mod tests {
         );
         assert!(post.starts_with("HTTP/1.1 405"), "{post}");
         assert!(ask(at, "nonsense\r\n\r\n").contains("400"));
-        drop(idle);
+        // The oldest were ended to make room, long before their time was up; the youngest are still waited for.
+        assert_eq!((&idle[0]).read(&mut [0]).unwrap_or(0), 0);
+        let youngest = idle.last().unwrap();
+        youngest.set_nonblocking(true).unwrap();
+        let waits = (&*youngest).read(&mut [0]).unwrap_err();
+        assert_eq!(waits.kind(), io::ErrorKind::WouldBlock);
     }
 
     #[test]

@@ -121,7 +121,7 @@ pub(super) fn failure(plan: &Plan, error: &RemoteError) -> Failure {
             format!("{cannot}: the server refuses this user name and password")
         }
         (Origin::Web(_), RemoteError::Forbidden) => format!(
-            "{cannot}: the server refuses it without a password (put one into ~/.netrc, or give a --header that lets in)"
+            "{cannot}: the server wants a password: put it into ~/.netrc, or send what the server wants with --header"
         ),
         (Origin::Web(_), RemoteError::NotFound) => {
             format!("{cannot}: the server has nothing there")

@@ -8,13 +8,14 @@ use std::path::{Path, PathBuf};
 
 use super::owner;
 use super::web::{WebOrigin, readable_by_others};
-use crate::fuse::{MountError, can_mount, check_options, is_daemon_gone};
+use crate::fuse::{MountError, can_mount, check_options, check_place, is_daemon_gone};
 use crate::vfs::Owner;
 
 use crate::cli::args::MountArgs;
 use crate::cli::error::{Exit, Failure};
 use crate::cli::mounts;
-use crate::cli::secret::shown;
+use crate::cli::secret::masked;
+use crate::units::shown;
 
 /// Errors where this machine, or this user on it, cannot use FUSE at all.
 pub(in crate::cli) fn need_fuse() -> Result<(), Failure> {
@@ -32,8 +33,18 @@ pub(super) enum Origin {
 impl fmt::Display for Origin {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Dir(path) => path.display().fmt(f),
+            Self::Dir(path) => shown(path).fmt(f),
             Self::Web(web) => web.url.fmt(f),
+        }
+    }
+}
+
+impl Origin {
+    /// As programs are told of it: the source of the mount.
+    pub(super) fn source(&self) -> String {
+        match self {
+            Self::Dir(path) => path.to_string_lossy().into_owned(),
+            Self::Web(web) => web.url.to_string(),
         }
     }
 }
@@ -71,12 +82,13 @@ impl Plan {
             .as_ref()
             .filter(|file| !args.header.is_empty() && readable_by_others(file))
         {
-            let shown = file.display();
+            let shown = shown(file);
             notes.push(format!(
                 "note: other users can read the headers in {shown}: `chmod 600 {shown}`"
             ));
         }
         let dir = resolve_mount_point(&args.dir)?;
+        check_place(&dir, &args.options).map_err(|error| Failure::new(Exit::Mount, error))?;
         let cache_dir = match &args.cache_dir {
             Some(dir) => dir.clone(),
             None => {
@@ -100,8 +112,8 @@ impl Plan {
                 Exit::Cache,
                 format_args!(
                     "the cache directory {} lies within the mount point {}: choose another --cache-dir",
-                    cache_dir.display(),
-                    dir.display()
+                    shown(&cache_dir),
+                    shown(&dir)
                 ),
             ));
         }
@@ -140,7 +152,7 @@ fn resolve_remote(args: &MountArgs, notes: &mut Vec<String>) -> Result<Origin, F
                 format_args!(
                     "cannot mount the remote {}: not yet, larder mounts local directories and web servers \
                  (http://, https://) in this version",
-                    shown(remote)
+                    masked(remote)
                 ),
             ))
         }
@@ -169,7 +181,7 @@ fn is_scheme(bytes: &[u8]) -> bool {
 /// The directory of this path.
 fn resolve_directory(path: &OsStr) -> Result<PathBuf, Failure> {
     let refuse = |why: &dyn fmt::Display| {
-        let shown = path.to_string_lossy();
+        let shown = shown(path);
         Failure::new(
             Exit::Remote,
             format_args!("cannot mount the remote {shown}: {why}"),
@@ -191,7 +203,7 @@ fn resolve_directory(path: &OsStr) -> Result<PathBuf, Failure> {
 
 /// The directory to mount at. A dead mount point is one: mounting clears it.
 fn resolve_mount_point(dir: &Path) -> Result<PathBuf, Failure> {
-    let shown = dir.display();
+    let shown = shown(dir);
     let refuse = |why: &dyn std::fmt::Display| {
         Failure::new(Exit::Mount, format_args!("cannot mount at {shown}: {why}"))
     };
@@ -206,7 +218,7 @@ fn resolve_mount_point(dir: &Path) -> Result<PathBuf, Failure> {
         looked => match (mounts::larder_at(&full)?, looked) {
             (Some(mount), _) => Err(refuse(&format_args!(
                 "larder has {} mounted there already (`larder umount {shown}` ends it)",
-                mount.source.to_string_lossy()
+                self::shown(&mount.source)
             ))),
             (None, Err(e)) => Err(refuse(&e)),
             (None, Ok(_)) => Ok(full),

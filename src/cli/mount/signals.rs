@@ -1,59 +1,78 @@
 //! What the daemon does on a signal: SIGINT and SIGTERM unmount, SIGHUP has metadata asked for anew, SIGUSR1 puts the
 //! counters into the log. A SIGHUP of a terminal that was closed is an unmount.
+//!
+//! They are held from the start (see `mask`). SIGINT and SIGTERM end a daemon at once as long as it has mounted nothing;
+//! from then on every signal waits until somebody acts on it.
 
 use std::fs::File;
 use std::sync::Arc;
 use std::thread::Builder;
 
-use crossbeam_channel::{Receiver, bounded};
-use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM, SIGUSR1};
-use signal_hook::iterator::{Handle, Signals};
+use crossbeam_channel::{Receiver, unbounded};
+use parking_lot::Mutex;
+use signal_hook::consts::{SIGHUP, SIGUSR1};
+use signal_hook::iterator::Signals;
 
+use crate::cli::error::Exit;
+use crate::cli::mask;
 use crate::cli::stats::summary;
 use crate::vfs::Vfs;
 
-/// Signals, held until somebody listens.
+/// Signals, held until somebody acts on them.
 pub(super) struct Held {
-    signals: Signals,
+    /// Those that came.
+    pub(super) came: Receiver<i32>,
+    /// Nothing is mounted yet.
+    starting: Arc<Mutex<bool>>,
     /// There is a terminal, whose end would be that of a mount in the foreground.
     on_terminal: bool,
 }
 
 impl Held {
-    /// From here on a signal is no end of the process.
+    /// From here on a signal is no end of the process, but for those that mean it, and one thread alone takes them. To be
+    /// called before other threads are started.
     pub(super) fn new() -> std::io::Result<Self> {
+        mask::block(&mask::ACTED_ON);
+        let mut signals = Signals::new(mask::ACTED_ON)?;
+        let starting = Arc::new(Mutex::new(true));
+        let (tell, came) = unbounded();
+        let is_starting = Arc::clone(&starting);
+        let run = move || {
+            mask::unblock(&mask::ACTED_ON);
+            for signal in &mut signals {
+                // Held over the exit: either nothing is mounted then, or whoever mounts hears of it.
+                let starting = is_starting.lock();
+                if *starting && mask::ENDS.contains(&signal) {
+                    eprintln!("larder: stopped before anything was mounted");
+                    std::process::exit(Exit::Failed.code().into());
+                }
+                let _ = tell.send(signal);
+            }
+        };
+        Builder::new().name("larder-signals".into()).spawn(run)?;
         Ok(Self {
-            signals: Signals::new([SIGINT, SIGTERM, SIGHUP, SIGUSR1])?,
+            came,
+            starting,
             on_terminal: has_terminal(),
         })
     }
 
-    /// Acts on signals from now on. What comes out is told when one asks for the end; the handle ends the listening.
-    pub(super) fn listen(
-        self,
-        vfs: Arc<Vfs>,
-        stats: Arc<dyn Fn() -> String + Send + Sync>,
-    ) -> std::io::Result<(Receiver<()>, Handle)> {
-        let Self {
-            mut signals,
-            on_terminal,
-        } = self;
-        let handle = signals.handle();
-        let (asked, ask) = bounded::<()>(1);
-        let run = move || {
-            for signal in &mut signals {
-                match signal {
-                    SIGUSR1 => tell(&stats()),
-                    SIGHUP if !on_terminal || has_terminal() => forget(&vfs),
-                    _ => {
-                        tracing::info!("signal {signal}: unmounting");
-                        let _ = asked.try_send(());
-                    }
-                }
+    /// Something is about to be mounted: from now on every signal waits.
+    pub(super) fn hold_all(&self) {
+        *self.starting.lock() = false;
+    }
+
+    /// Acts on a signal; whether it asks for the end.
+    pub(super) fn is_end(&self, signal: i32, vfs: &Vfs, stats: impl FnOnce() -> String) -> bool {
+        match signal {
+            SIGUSR1 => tell(&stats()),
+            SIGHUP if !self.on_terminal || has_terminal() => forget(vfs),
+            _ => {
+                tracing::info!("signal {signal}: unmounting");
+                return true;
             }
-        };
-        Builder::new().name("larder-signals".into()).spawn(run)?;
-        Ok((ask, handle))
+        }
+        false
     }
 }
 

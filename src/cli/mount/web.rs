@@ -13,8 +13,9 @@ use crate::cli::args::MountArgs;
 use crate::cli::error::{Exit, Failure};
 use crate::cli::given::variable;
 use crate::cli::netrc;
-use crate::cli::secret::{Hidden, shown};
+use crate::cli::secret::{Hidden, masked};
 use crate::remote::Credentials;
+use crate::units::{shown, shown_bytes};
 use crate::vfs::Owner;
 
 /// A web server, and whom it is asked as.
@@ -91,7 +92,7 @@ type User = (Vec<u8>, Option<Vec<u8>>);
 /// The URL without its user information, and that.
 fn parse(remote: &OsStr) -> Result<(Url, Option<User>), Failure> {
     let refuse = |why: &dyn std::fmt::Display| {
-        let sentence = format!("cannot mount the remote {}: {why}", shown(remote));
+        let sentence = format!("cannot mount the remote {}: {why}", masked(remote));
         Failure::new(Exit::Remote, sentence)
     };
     let text = remote
@@ -125,7 +126,7 @@ fn header(given: &Hidden) -> Result<(HeaderName, HeaderValue), Failure> {
         refuse("--header takes 'Name: value', and one that was given has no colon".into())
     })?;
     let (name, value) = bytes.split_at(colon);
-    let shown = String::from_utf8_lossy(name);
+    let shown = shown_bytes(name);
     let own = OWN_HEADERS
         .iter()
         .find(|own| own.as_bytes().eq_ignore_ascii_case(name));
@@ -158,7 +159,7 @@ fn netrc_login(
     let Some(path) = named.or_else(home) else {
         return Ok(None);
     };
-    let shown = path.display();
+    let shown = shown(&path);
     let file = match std::fs::read(&path) {
         Ok(file) => file,
         Err(e) if !is_named && e.kind() == std::io::ErrorKind::NotFound => return Ok(None),

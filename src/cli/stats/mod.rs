@@ -14,14 +14,16 @@ pub(super) use self::summary::summary;
 use super::args::StatsArgs;
 use super::error::{Exit, Failure};
 use super::output::say;
-use super::quantity::{show_amount, show_size};
+use super::quantity::show_size;
 use super::{control, mounts};
+use crate::engine::{Unit, unit_of};
 use crate::format::{Geometry, SECTOR_LEN, Sector, SegmentHeader, Session, SessionState};
 use crate::storage::{CacheDir, Storage};
+use crate::units::shown;
 
 /// Runs the command.
 pub(super) fn run(args: &StatsArgs) -> Result<(), Failure> {
-    let shown = args.path.display();
+    let shown = shown(&args.path);
     let path = mounts::full_path(&args.path)
         .map_err(|e| Failure::failed(format_args!("cannot look at {shown}: {e}")))?;
     let mount = control::mount_of(&path)?;
@@ -29,7 +31,7 @@ pub(super) fn run(args: &StatsArgs) -> Result<(), Failure> {
         let mount = mount.ok_or_else(|| {
             Failure::new(
                 Exit::Usage,
-                format_args!("nothing happens in {shown}, which nobody uses: leave --interval out"),
+                format_args!("no daemon uses the cache in {shown}, so that nothing happens in it: leave --interval out"),
             )
         })?;
         return watch::run(args, &mount, interval);
@@ -52,13 +54,13 @@ fn at_rest(path: &Path) -> Result<Value, Failure> {
     let cache = CacheDir::open_unlocked(path).map_err(|e| {
         Failure::new(
             Exit::Cache,
-            format_args!("{e} ({} is no larder mount either)", path.display()),
+            format_args!("{e} ({} is not a larder mount either)", shown(path)),
         )
     })?;
     let cannot = |e: io::Error| {
         Failure::new(
             Exit::Cache,
-            format_args!("cannot read the index in {}: {e}", path.display()),
+            format_args!("cannot read the index in {}: {e}", shown(path)),
         )
     };
     let superblock = cache.superblock();
@@ -81,7 +83,7 @@ fn at_rest(path: &Path) -> Result<Value, Failure> {
             SessionState::Open => "not closed: its daemon died",
         }),
         "uuid": superblock.uuid.to_string(),
-        "capacity": superblock.capacity,
+        "capacity_bytes": superblock.capacity,
         "used_bytes": index + bytes,
         "index_bytes": index,
         "slots": geometry.n_slots(),
@@ -97,7 +99,10 @@ fn at_rest(path: &Path) -> Result<Value, Failure> {
 
 fn describe_session(session: Session, stats: &mut Map<String, Value>) {
     stats.insert("mounts_so_far".into(), session.epoch.into());
-    stats.insert("last_mount_at".into(), session.started_at.into());
+    stats.insert(
+        "last_mount_timestamp_seconds".into(),
+        session.started_at.into(),
+    );
     stats.insert("last_pid".into(), session.pid.into());
 }
 
@@ -116,7 +121,15 @@ fn session(cache: &CacheDir) -> io::Result<Option<Session>> {
 }
 
 /// What a reader wants to see first.
-const FIRST: &[&str] = &["remote", "mount_point", "cache_dir", "state", "pid", "uuid"];
+const FIRST: &[&str] = &[
+    "remote",
+    "mount_point",
+    "cache_dir",
+    "version",
+    "state",
+    "pid",
+    "uuid",
+];
 
 /// Shows the counters one a line.
 fn show(stats: &Value) -> Result<(), Failure> {
@@ -145,7 +158,7 @@ fn flatten(prefix: &str, value: &Value, lines: &mut Vec<(String, String)>) {
                 flatten(&format!("{prefix}{separator}{name}"), value, lines);
             }
         }
-        Value::String(text) => lines.push((prefix.to_owned(), text.clone())),
+        Value::String(text) => lines.push((prefix.to_owned(), shown(text).to_string())),
         Value::Number(number) => {
             let shown = number
                 .as_u64()
@@ -159,7 +172,10 @@ fn flatten(prefix: &str, value: &Value, lines: &mut Vec<(String, String)>) {
         Value::Array(values) => {
             let parts: Vec<String> = values
                 .iter()
-                .map(|v| v.as_str().map_or_else(|| v.to_string(), str::to_owned))
+                .map(|v| {
+                    v.as_str()
+                        .map_or_else(|| v.to_string(), |text| shown(text).to_string())
+                })
                 .collect();
             lines.push((prefix.to_owned(), parts.join(", ")));
         }
@@ -169,14 +185,15 @@ fn flatten(prefix: &str, value: &Value, lines: &mut Vec<(String, String)>) {
 
 /// What a number means to a person, if its name tells.
 fn explain(name: &str, number: u64) -> Option<String> {
-    match name {
-        "capacity" => Some(show_size(number)),
-        name if name.ends_with("bytes") => Some(show_amount(number)),
-        name if name.ends_with("_at") => UNIX_EPOCH
+    match unit_of(name) {
+        Unit::Things => None,
+        Unit::Bytes => Some(show_size(number)),
+        Unit::BytesPerSecond if number == 0 => Some("no limit".to_owned()),
+        Unit::BytesPerSecond => Some(format!("{}/s", show_size(number))),
+        Unit::Moment => UNIX_EPOCH
             .checked_add(Duration::from_secs(number))
             .and_then(|at| at.elapsed().ok())
             .map(|ago| format!("{} ago", rough(ago))),
-        _ => None,
     }
 }
 
@@ -215,7 +232,7 @@ mod tests {
         drop(CacheDir::open_or_create(dir.path(), &options, &mut |_| {}).unwrap());
         let stats = at_rest(dir.path()).unwrap();
         assert_eq!(stats["state"], "never used");
-        assert_eq!(stats["capacity"], 16 << 20);
+        assert_eq!(stats["capacity_bytes"], 16 << 20);
         assert_eq!(
             (&stats["slots_used"], &stats["slots"]),
             (&json!(0), &json!(128))
@@ -241,17 +258,17 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let failure = run(&args(dir.path())).unwrap_err();
         assert_eq!(failure.exit, Exit::Cache);
-        assert!(failure.sentence.contains("no larder mount either"));
+        assert!(failure.sentence.contains("not a larder mount either"));
     }
 
     #[test]
     fn counters_become_lines() {
         let mut lines = Vec::new();
-        let stats = json!({"hits": 3, "remote_bytes": 1_000_000, "cull": {"runs": 1}, "mounts": ["/a", "/b"]});
+        let stats = json!({"hits": 3, "remote_bytes": 1 << 20, "cull": {"runs": 1}, "mounts": ["/a", "/b"]});
         flatten("", &stats, &mut lines);
         let line = |name: &str| lines.iter().find(|(n, _)| n == name).unwrap().1.clone();
         assert_eq!(line("hits"), "3");
-        assert_eq!(line("remote_bytes"), "1000000 (1.0 MB)");
+        assert_eq!(line("remote_bytes"), "1048576 (1.0 MiB)");
         assert_eq!(line("cull.runs"), "1");
         assert_eq!(line("mounts"), "/a, /b");
         assert_eq!(rough(Duration::from_secs(90_000)), "25 h");

@@ -4,11 +4,12 @@
 
 use serde_json::Value;
 
-use crate::cli::quantity::{show_amount, show_size};
+use crate::cli::quantity::show_size;
+use crate::units::shown;
 
 /// The block; what the daemon does not tell is shown as nothing.
 pub(in crate::cli) fn summary(stats: &Value) -> String {
-    let text = |name: &str| stats[name].as_str().unwrap_or("?");
+    let text = |name: &str| shown(stats[name].as_str().unwrap_or("?")).to_string();
     let pid = stats["pid"].as_u64().unwrap_or_default();
     let mut lines = vec![
         (
@@ -24,7 +25,7 @@ pub(in crate::cli) fn summary(stats: &Value) -> String {
     ];
     lines.extend(counted(stats));
     lines.push(("disk", disk(stats)));
-    lines.push(("last stop", text("last_stop").to_owned()));
+    lines.push(("last stop", text("last_stop")));
     lines.push(("scrub", scrub(&stats["scrub"])));
     let shown = lines
         .iter()
@@ -36,36 +37,40 @@ pub(in crate::cli) fn summary(stats: &Value) -> String {
 fn counted(stats: &Value) -> [(&'static str, String); 6] {
     let n = |name: &str| stats[name].as_u64().unwrap_or_default();
     let (hit, missed) = (n("hit_bytes"), n("miss_bytes"));
-    let chunks = format!("{} of {} places hold one", n("slots_used"), n("slots"));
+    let chunks = format!(
+        "{} cached; there is room for {}",
+        n("slots_used"),
+        n("slots")
+    );
     let hits = format!(
-        "{} of {} that were read; {} came from the remote for readers",
+        "{} of the {} that programs read came from the cache; {} came from the remote",
         show_ratio(hit, missed),
-        show_amount(hit + missed),
-        show_amount(missed)
+        show_size(hit + missed),
+        show_size(missed)
     );
     let reads = format!(
-        "{} answered at once, {} waited, {} asked of the remote because the disk was slow, {} timed out",
+        "{} answered at once, {} waited for the disk or the remote, {} sent to the remote because the disk was slow, {} timed out",
         n("reads_inline"),
         n("reads_waited"),
         n("reads_hedged"),
         n("reads_timed_out")
     );
     let remote = format!(
-        "{} in {} fetches, {} of them failed; {} questions about names and facts",
-        show_amount(n("remote_bytes")),
+        "{} in {} fetches, of which {} failed; {} requests for names and attributes",
+        show_size(n("remote_bytes")),
         n("remote_requests"),
         n("remote_errors"),
         n("remote_questions")
     );
     let culling = format!(
-        "{} chunks culled, {} of old versions dropped, {} on request; {} took over a file in place",
+        "{} chunks evicted for others, {} because their file has changed, {} on request; {} chunk files reused",
         n("slots_culled"),
-        n("slots_buried"),
+        n("slots_superseded"),
         n("slots_evicted"),
         n("slots_reused")
     );
     let files = format!(
-        "{} created, {} unlinked, {} cut",
+        "{} chunk files created, {} deleted, {} shortened",
         n("files_created"),
         n("files_unlinked"),
         n("files_cut")
@@ -82,10 +87,13 @@ fn counted(stats: &Value) -> [(&'static str, String); 6] {
 
 fn cache(stats: &Value) -> String {
     let n = |name: &str| stats[name].as_u64().unwrap_or_default();
-    let (used, capacity) = (n("used_bytes"), n("capacity"));
+    let (used, capacity) = (n("used_bytes"), n("capacity_bytes"));
     let reserved = match n("reserved_bytes") {
         0 => String::new(),
-        bytes => format!(", {} reserved for fills under way", show_size(bytes)),
+        bytes => format!(
+            ", {} reserved for writes that are under way",
+            show_size(bytes)
+        ),
     };
     format!(
         "{} of {} ({}){reserved}; index {}; in {}",
@@ -93,7 +101,7 @@ fn cache(stats: &Value) -> String {
         show_size(capacity),
         show_ratio(used, capacity.saturating_sub(used)),
         show_size(n("index_bytes")),
-        stats["cache_dir"].as_str().unwrap_or("?")
+        shown(stats["cache_dir"].as_str().unwrap_or("?"))
     )
 }
 
@@ -109,42 +117,67 @@ fn memory(stats: &Value) -> String {
     )
 }
 
-/// How the cache disk is: what it is judged to be, and what went wrong on it.
+/// How the cache disk is, and what went wrong on it.
 fn disk(stats: &Value) -> String {
     let n = |name: &str| stats[name].as_u64().unwrap_or_default();
-    let mut parts = Vec::new();
-    for (name, value) in stats["disk"].as_object().into_iter().flatten() {
-        let name = name.replace('_', " ");
-        match value {
-            Value::String(state) => parts.push(format!("{name}: {state}")),
-            Value::Bool(true) => parts.push(name),
-            Value::Number(count) if count.as_u64() != Some(0) => {
-                parts.push(format!("{count} {name}"))
-            }
-            _ => {}
-        }
+    let disk = &stats["disk"];
+    let state = |side: &str| disk[side].as_str().unwrap_or("?").to_owned();
+    let (reading, writing) = (state("reading"), state("writing"));
+    let mut parts = vec![match (reading.as_str(), writing.as_str()) {
+        ("well", "well") => "works".to_owned(),
+        _ if reading == writing => not_well(&reading).to_owned(),
+        _ => format!(
+            "reads: {}, writes: {}",
+            not_well(&reading),
+            not_well(&writing)
+        ),
+    }];
+    if disk["full"] == true {
+        parts.push("is full".to_owned());
     }
     match stats["pressure"].as_str() {
         None | Some("none") => {}
-        Some(pressure) => parts.push(format!("short of free space: {pressure}")),
+        Some(pressure) => parts.push(format!("short of free space ({pressure})")),
     }
-    parts.push(format!("{} failures", n("disk_errors")));
-    parts.push(format!("{} blocks did not hold", n("blocks_bad")));
-    parts.push(format!("{} fills were dropped", n("fills_dropped")));
+    for (count, what) in [
+        (n("disk_errors"), "operations failed"),
+        (n("blocks_bad"), "blocks were damaged and fetched again"),
+        (n("fills_dropped"), "writes were skipped"),
+        (
+            disk["outages"].as_u64().unwrap_or_default(),
+            "outages so far",
+        ),
+    ] {
+        if count > 0 {
+            parts.push(format!("{count} {what}"));
+        }
+    }
     parts.join(", ")
+}
+
+/// A state of the disk as the counters have it, in plain words.
+fn not_well(state: &str) -> &str {
+    match state {
+        "well" => "work",
+        "failing" => "fail",
+        "hung" => "get no answer",
+        "read-only" => "find it read-only",
+        "vanished" => "find the cache directory gone",
+        other => other,
+    }
 }
 
 fn scrub(scrub: &Value) -> String {
     let n = |name: &str| scrub[name].as_u64().unwrap_or_default();
     let found = format!(
-        "{} blocks hold, {} did not",
+        "{} blocks were good, {} damaged",
         n("checked_blocks"),
         n("bad_blocks")
     );
     match scrub["state"].as_str() {
         Some("idle") => match scrub["ended"].as_str() {
             None => "none so far".to_owned(),
-            Some(ended) => format!("the last one: {ended}; {found}"),
+            Some(ended) => format!("the last one {}; {found}", how_ended(ended)),
         },
         Some(state) => format!(
             "{state}: {} of {}; {found}",
@@ -152,6 +185,15 @@ fn scrub(scrub: &Value) -> String {
             show_size(n("total_bytes"))
         ),
         None => "?".to_owned(),
+    }
+}
+
+fn how_ended(ended: &str) -> &str {
+    match ended {
+        "finished" => "went through everything",
+        "stopped" => "was stopped",
+        "disk-failed" => "gave up because the disk failed",
+        other => other,
     }
 }
 
@@ -172,7 +214,7 @@ mod tests {
     #[test]
     fn a_block_says_what_matters() {
         let stats = json!({
-            "remote": "/data", "mount_point": "/mnt/fast", "cache_dir": "/c", "pid": 7, "capacity": 1 << 30,
+            "remote": "/data", "mount_point": "/mnt/fast", "cache_dir": "/c", "pid": 7, "capacity_bytes": 1 << 30,
             "used_bytes": 1 << 28, "reserved_bytes": 4 << 20, "index_bytes": 1 << 20, "slots": 100, "slots_used": 40,
             "hit_bytes": 973, "miss_bytes": 27, "slots_culled": 5, "last_stop": "clean", "pressure": "culling",
             "disk": {"reading": "well", "writing": "hung", "full": false, "outages": 2, "io_errors": 0},
@@ -182,17 +224,19 @@ mod tests {
         for words in [
             "/data at /mnt/fast, process 7",
             "256.0 MiB of 1.0 GiB (25.0 %), 4.0 MiB reserved",
-            "40 of 100 places",
-            "97.3 % of 1.0 kB",
-            "5 chunks culled",
-            "disk       2 outages, reading: well, writing: hung, short of free space: culling, 0 failures",
+            "chunks     40 cached; there is room for 100",
+            "97.3 % of the 1000 B",
+            "5 chunks evicted for others",
+            "disk       reads: work, writes: get no answer, short of free space (culling), 2 outages so far\n",
             "last stop  clean",
-            "running: 1.0 KiB of 4.0 KiB; 3 blocks hold",
+            "running: 1.0 KiB of 4.0 KiB; 3 blocks were good, 0 damaged",
         ] {
             assert!(block.contains(words), "no {words:?} in:\n{block}");
         }
         // A daemon that tells less is shown as far as it does.
-        assert!(summary(&json!({})).contains("- of 0 B"));
+        assert!(summary(&json!({})).contains("- of the 0 B"));
+        let well = json!({"disk": {"reading": "well", "writing": "well", "full": false}});
+        assert!(summary(&well).contains("\ndisk       works\n"));
     }
 
     #[test]

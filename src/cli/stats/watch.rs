@@ -11,11 +11,11 @@ use crate::cli::error::Failure;
 use crate::cli::mounts;
 use crate::cli::output::say;
 use crate::cli::quantity::{show_rate, show_size};
-use crate::engine::{Clock, Stats, SystemClock};
+use crate::engine::{Clock, FieldKind, Stats, SystemClock};
 
 /// After so many lines the titles are shown again.
 const TITLES_EVERY: u64 = 20;
-const TITLES: &str = "       read   hit %     remote  fetches/s  waits/s  culled/s  reused/s        used  disk errors";
+const TITLES: &str = "       read   hit %     remote  fetches/s  waits/s  evicted/s reused/s        used  disk errors";
 
 /// Shows the mount's rates until the count is reached; errors when the mount is gone.
 pub(super) fn run(args: &StatsArgs, mount: &Path, interval: Duration) -> Result<(), Failure> {
@@ -76,13 +76,12 @@ fn line(before: &Value, now: &Value, time: Duration) -> String {
 
 /// The rates of all counters, and everything as it stands.
 fn as_json(before: &Value, now: &Value, time: Duration) -> Value {
-    let metrics = Stats::default().metrics();
-    let rates: Map<String, Value> = metrics
+    let rates: Map<String, Value> = Stats::FIELDS
         .iter()
-        .filter(|metric| metric.is_counter)
-        .map(|metric| {
-            let more = grown(before, now, metric.name);
-            (metric.name.to_owned(), per_second(more, time).into())
+        .filter(|field| field.kind == FieldKind::Counter)
+        .map(|field| {
+            let more = grown(before, now, field.name);
+            (field.name.to_owned(), per_second(more, time).into())
         })
         .collect();
     let more = |name: &str| grown(before, now, name);
@@ -105,9 +104,9 @@ mod tests {
 
     #[test]
     fn a_line_fits_its_titles() {
-        let before = json!({"hit_bytes": 1_000_000, "remote_requests": 1, "reads_waited": 900});
+        let before = json!({"hit_bytes": 1 << 20, "remote_requests": 1, "reads_waited": 900});
         let now = json!({
-            "hit_bytes": 19_000_000, "miss_bytes": 2_000_000, "remote_bytes": 4_000_000, "remote_requests": 5,
+            "hit_bytes": 19 << 20, "miss_bytes": 2 << 20, "remote_bytes": 4 << 20, "remote_requests": 5,
             "used_bytes": 1 << 30, "reads_waited": 4,
         });
         let time = Duration::from_secs(2);
@@ -116,12 +115,12 @@ mod tests {
         assert_eq!(
             fields,
             [
-                "10", "MB/s", "90.0", "2.0", "MB/s", "2", "2", "0", "0", "1.0", "GiB", "0"
+                "10", "MiB/s", "90.0", "2.0", "MiB/s", "2", "2", "0", "0", "1.0", "GiB", "0"
             ]
         );
         assert_eq!(line.len(), TITLES.len());
         let all = as_json(&before, &now, time);
-        assert_eq!(all["per_second"]["hit_bytes"], 9_000_000.0);
+        assert_eq!(all["per_second"]["hit_bytes"], f64::from(9 << 20));
         assert_eq!(all["hit_ratio"], 0.9);
         assert_eq!(as_json(&now, &now, time)["hit_ratio"], Value::Null);
     }

@@ -173,6 +173,13 @@ impl<C: Kept> Table<C> {
         })
     }
 
+    /// The files whose version is the current one of their name. What others are read from, the remote has no more.
+    pub(super) fn current_files(&self) -> impl Iterator<Item = u64> {
+        let is_one = |inode: &Inode<C>| inode.facts.kind == FileKind::File && !inode.superseded;
+        let files = self.inodes.iter().filter(move |(_, inode)| is_one(inode));
+        files.map(|(ino, _)| *ino)
+    }
+
     /// For how long evidence of `at` still counts.
     pub(super) fn remaining(&self, at: Duration, now: Duration) -> Duration {
         match self.is_forgotten(at) {

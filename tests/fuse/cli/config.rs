@@ -51,7 +51,7 @@ fn the_command_line_goes_before_the_environment_and_that_before_the_file() {
         assert!(output.status.success(), "{}", stderr(&output));
         let stats = rig.stats(&rig.mnt());
         assert_eq!(stats["cache_dir"], rig.path("from-file").to_str().unwrap());
-        let at_rest = || rig.stats(&rig.path("from-file"))["capacity"].clone();
+        let at_rest = || rig.stats(&rig.path("from-file"))["capacity_bytes"].clone();
         assert_eq!(chunk_size(&rig, "data"), "1048576");
         assert_eq!(chunk_size(&rig, "hello"), "65536");
         let table = fs::read_to_string("/proc/self/mountinfo").unwrap();

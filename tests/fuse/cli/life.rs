@@ -234,3 +234,91 @@ fn a_daemon_in_the_background_holds_no_terminal_and_logs_to_the_cache() {
     assert_eq!(mode & 0o777, 0o700);
     rig.umount();
 }
+
+#[test]
+fn a_signal_does_not_end_a_mount_that_is_starting() {
+    for signal in [Signal::HUP, Signal::USR1].into_iter().cycle().take(10) {
+        let rig = Rig::new();
+        let mut command = rig.mount_command();
+        let starter = command.stdout(Stdio::piped()).stderr(Stdio::piped());
+        let mut starter = starter.spawn().unwrap();
+        // From the first moment at which there is a daemon.
+        let daemon = loop {
+            if let Some(child) = child_of(starter.id()) {
+                break child;
+            }
+            assert!(starter.try_wait().unwrap().is_none(), "no daemon was seen");
+        };
+        kill_process(daemon, signal).unwrap();
+        let output = starter.wait_with_output().unwrap();
+        assert!(output.status.success(), "{signal:?}: {}", stderr(&output));
+        assert_eq!(rig.daemon(), daemon);
+        rig.umount();
+    }
+}
+
+fn child_of(pid: u32) -> Option<Pid> {
+    let children = fs::read_to_string(format!("/proc/{pid}/task/{pid}/children")).ok()?;
+    Pid::from_raw(children.split_whitespace().next()?.parse().ok()?)
+}
+
+#[test]
+fn the_terminal_hears_plain_sentences_and_the_log_has_times() {
+    let rig = Rig::new();
+    rig.mount();
+    kill_process(rig.daemon(), Signal::KILL).unwrap();
+    wait_until("the mount is dead", || fs::read_dir(rig.mnt()).is_err());
+    let again = run(&mut rig.mount_command());
+    let said = stderr(&again) + &String::from_utf8_lossy(&again.stdout);
+    assert!(
+        said.contains("cleared the dead mount point") && !said.contains("INFO"),
+        "{said}"
+    );
+    assert!(said.contains("MiB") && !said.contains(" MB"), "{said}");
+    rig.umount();
+    let log = fs::read_to_string(rig.cache().join("larder.log")).unwrap();
+    let stamped = |line: &&str| line.starts_with("20") && line.contains(" INFO ");
+    assert!(log.lines().filter(stamped).count() >= 2, "{log}");
+    assert!(!log.contains('\u{1b}'), "{log:?}");
+}
+
+#[test]
+fn bash_completes_mount_points_and_cachefsck() {
+    let rig = Rig::new();
+    rig.mount();
+    let script = |program: &str| {
+        let output = run(larder().args(["completions", "bash", program]));
+        assert!(output.status.success(), "{}", stderr(&output));
+        String::from_utf8(output.stdout).unwrap()
+    };
+    let complete = |program: &str, words: &str| {
+        let ask = format!(
+            "{}\nCOMP_WORDS=({program} {words}); COMP_CWORD=$((${{#COMP_WORDS[@]}} - 1))\n\
+             f=$(complete -p {program}); f=${{f##*-F }}; f=${{f%% *}}\n\
+             $f {program} \"${{COMP_WORDS[COMP_CWORD]}}\" \"${{COMP_WORDS[COMP_CWORD-1]}}\"\n\
+             printf '%s\\n' \"${{COMPREPLY[@]}}\"",
+            script(program)
+        );
+        let output = run(std::process::Command::new("bash").args(["--norc", "-c", &ask]));
+        String::from_utf8(output.stdout).unwrap()
+    };
+    let mnt = rig.mnt();
+    let mnt = mnt.to_str().unwrap();
+    let front = &mnt[..mnt.len() - 1];
+    let all = complete("larder", &format!("umount {front}"));
+    assert_eq!(all.lines().collect::<Vec<_>>(), [mnt]);
+    assert!(
+        complete("larder", "umount ''")
+            .lines()
+            .any(|line| line == mnt)
+    );
+    assert!(
+        complete("larder", &format!("stats {front}"))
+            .lines()
+            .any(|line| line == mnt)
+    );
+    assert!(complete("larder", "umo").contains("umount"));
+    assert!(complete("larder", "umount --la").contains("--lazy"));
+    assert!(complete("cachefsck", "--sal").contains("--salvage"));
+    rig.umount();
+}

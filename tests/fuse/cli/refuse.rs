@@ -84,11 +84,59 @@ fn a_mount_point_that_is_none_is_refused() {
     };
     mount_at(&rig.path("absent"), &["absent", "mkdir -p"]);
     mount_at(&rig.remote().join("hello"), &["hello", "not a directory"]);
+    fs::create_dir_all(rig.path("full/kept")).unwrap();
+    mount_at(&rig.path("full"), &["not empty", "kept", "-o nonempty"]);
     assert!(!rig.cache().exists(), "a refused mount made a cache");
     let mut command = larder();
     command.arg("mount").args([rig.remote(), rig.mnt()]);
     command.arg("--cache-dir").arg(rig.mnt().join("cache"));
     refused(&mut command, 3, &["within the mount point", "--cache-dir"]);
+}
+
+#[test]
+fn what_a_mount_point_holds_is_covered_only_on_request() {
+    let rig = Rig::new();
+    fs::write(rig.mnt().join("covered"), "x").unwrap();
+    refused(&mut rig.mount_command(), 5, &["not empty", "covered"]);
+    let output = run(rig.mount_command().args(["-o", "nonempty"]));
+    assert!(output.status.success());
+    assert!(rig.mnt().join("hello").exists() && !rig.mnt().join("covered").exists());
+    rig.umount();
+    assert!(rig.mnt().join("covered").exists());
+}
+
+#[test]
+fn a_log_that_is_no_file_is_refused_at_once_and_leaves_what_was_there() {
+    let rig = Rig::new();
+    rig.mount();
+    rig.umount();
+    let log = rig.cache().join("larder.log");
+    fs::remove_file(&log).unwrap();
+    assert!(
+        run(std::process::Command::new("mkfifo").arg(&log))
+            .status
+            .success()
+    );
+    refused(
+        &mut rig.mount_command(),
+        3,
+        &["larder.log", "not a regular file"],
+    );
+    assert!(!rig.is_mounted() && rig.cache().join("index.larder").exists());
+    // In a place where there was no cache, none is left.
+    for name in ["index.larder", "LOCK"] {
+        fs::remove_file(rig.cache().join(name)).unwrap();
+    }
+    refused(
+        &mut rig.mount_command(),
+        3,
+        &["larder.log", "not a regular file"],
+    );
+    let left: Vec<_> = fs::read_dir(rig.cache())
+        .unwrap()
+        .map(|e| e.unwrap().file_name())
+        .collect();
+    assert_eq!(left, ["larder.log"]);
 }
 
 #[test]
@@ -172,6 +220,6 @@ fn a_file_elsewhere_has_no_info() {
     refused(
         larder().arg("stats").arg(rig.remote()),
         3,
-        &["no larder mount either"],
+        &["not a larder mount either"],
     );
 }

@@ -51,7 +51,7 @@ fn a_scrub_heals_a_mount_and_a_cache_at_rest() {
         chunk_files(&rig.cache().join("chunks")).len() == 1
             && rig.stats(&rig.mnt())["blocks_filled"].as_u64().unwrap() >= 48
     });
-    assert!(scrub(&[], &rig.mnt()).contains("nothing was wrong"));
+    assert!(scrub(&[], &rig.mnt()).contains("nothing is damaged"));
     assert_eq!(damage(&rig, 2), 1);
     let told: Value = serde_json::from_str(&scrub(&["--json"], &rig.mnt())).unwrap();
     assert_eq!(
@@ -60,7 +60,7 @@ fn a_scrub_heals_a_mount_and_a_cache_at_rest() {
     );
     assert_eq!(told["state"], "idle");
     // By the cache's name the same daemon is asked.
-    assert!(scrub(&[], &rig.cache()).contains("nothing was wrong"));
+    assert!(scrub(&[], &rig.cache()).contains("nothing is damaged"));
     assert_eq!(fs::read(rig.mnt().join("data")).unwrap(), right);
     assert!(scrub(&["--stop"], &rig.mnt()).contains("no scrub is under way"));
     scrub(&["--rate", "1K", "-b"], &rig.mnt());
@@ -72,7 +72,7 @@ fn a_scrub_heals_a_mount_and_a_cache_at_rest() {
     // The kernel has all of the file, so that nobody has asked for the block that was forgotten.
     damage(&rig, 4);
     assert!(scrub(&[], &rig.cache()).contains("1 did not and were forgotten"));
-    assert!(scrub(&[], &rig.cache()).contains("nothing was wrong"));
+    assert!(scrub(&[], &rig.cache()).contains("nothing is damaged"));
     refused(
         larder().arg("scrub").arg("-b").arg(rig.cache()),
         2,

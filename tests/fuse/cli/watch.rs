@@ -1,5 +1,6 @@
 //! Watching and minding a mount by the program: stats, metrics, evict, flush, signals.
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::io::{Read, Write};
 use std::net::TcpStream;
@@ -114,6 +115,94 @@ fn flush_drops_everything_and_the_cache_goes_on() {
     );
 }
 
+/// Reads all of an open file.
+fn all_of(file: &fs::File) -> Vec<u8> {
+    let mut bytes = vec![0; usize::try_from(file.metadata().unwrap().len()).unwrap()];
+    std::os::unix::fs::FileExt::read_exact_at(file, &mut bytes, 0).unwrap();
+    bytes
+}
+
+#[test]
+fn flush_and_evict_take_the_pages_of_the_kernel_too() {
+    for command in ["flush", "evict"] {
+        let rig = Rig::settled();
+        rig.mount();
+        read_and_keep(&rig, "data");
+        let open = fs::File::open(rig.mnt().join("data")).unwrap();
+        assert!(all_of(&open) == pattern(3 << 20));
+        let fetched = |rig: &Rig| rig.stats(&rig.mnt())["remote_bytes"].as_u64().unwrap();
+        let before = fetched(&rig);
+        // What is read again comes from the kernel.
+        assert!(all_of(&open) == pattern(3 << 20));
+        assert_eq!(fetched(&rig), before);
+        let of = if command == "flush" {
+            rig.mnt()
+        } else {
+            rig.mnt().join("data")
+        };
+        said(larder().arg(command).arg(of));
+        assert!(all_of(&open) == pattern(3 << 20));
+        assert!(
+            fetched(&rig) - before >= 3 << 20,
+            "{command}: all of it was asked for anew"
+        );
+        drop(open);
+        rig.umount();
+    }
+}
+
+#[test]
+fn names_are_shown_so_that_a_terminal_is_not_told_what_to_do() {
+    let rig = Rig::new();
+    let dir = rig.remote().join("bad\u{1b}[31m\u{7}\nname ü");
+    fs::create_dir(&dir).unwrap();
+    fs::write(dir.join("f"), "x").unwrap();
+    rig.mount();
+    let shown = "bad\\u{1b}[31m\\u{7}\\nname ü";
+    let on_mount = rig.mnt().join(dir.file_name().unwrap());
+    for command in ["evict", "info"] {
+        let told = said(larder().arg(command).arg(&on_mount));
+        assert!(told.contains(shown) && !told.contains('\u{1b}'), "{told:?}");
+    }
+    let gone = refused(
+        larder().arg("evict").arg(on_mount.join("gone")),
+        1,
+        &[shown],
+    );
+    assert!(
+        !gone.contains('\u{1b}') && gone.lines().count() == 1,
+        "{gone:?}"
+    );
+    rig.umount();
+}
+
+#[test]
+fn a_directory_is_described_as_far_as_it_is_known() {
+    let rig = Rig::new();
+    fs::create_dir(rig.remote().join("d")).unwrap();
+    fs::write(rig.remote().join("d/f"), "x").unwrap();
+    rig.mount();
+    let info = || said(larder().arg("info").arg(rig.mnt().join("d")));
+    let has = |told: &str, words: &[&str]| {
+        let fields: Vec<Vec<&str>> = told
+            .lines()
+            .map(|l| l.split_whitespace().collect())
+            .collect();
+        assert!(
+            fields.iter().any(|line| line.starts_with(words)),
+            "{words:?} in {told}"
+        );
+    };
+    has(&info(), &["entries", "not", "known:"]);
+    fs::read_dir(rig.mnt().join("d")).unwrap().count();
+    let told = info();
+    has(&told, &["kind", "directory"]);
+    has(&told, &["entries", "1"]);
+    has(&told, &["listing-age"]);
+    has(&told, &["listing-ttl"]);
+    rig.umount();
+}
+
 #[test]
 fn set_size_holds_at_once_and_after_the_next_mount() {
     const MIB: u64 = 1 << 20;
@@ -130,7 +219,7 @@ fn set_size_holds_at_once_and_after_the_next_mount() {
     wait_until("the cache has given back", || {
         rig.stats(&rig.mnt())["used_bytes"].as_u64().unwrap() <= 16 * MIB
     });
-    assert_eq!(rig.stats(&rig.mnt())["capacity"], 16 * MIB);
+    assert_eq!(rig.stats(&rig.mnt())["capacity_bytes"], 16 * MIB);
     assert!(fs::read(rig.mnt().join("data")).unwrap() == pattern(24 << 20));
     let mut command = larder();
     command.arg("set-size").arg(rig.mnt()).arg("1K");
@@ -145,7 +234,7 @@ fn set_size_holds_at_once_and_after_the_next_mount() {
     let mut command = larder();
     command.arg("set-size").arg(rig.cache()).arg("2M");
     refused(&mut command, 1, &["not a larder mount"]);
-    assert_eq!(rig.stats(&rig.cache())["capacity"], 16 * MIB);
+    assert_eq!(rig.stats(&rig.cache())["capacity_bytes"], 16 * MIB);
 }
 
 #[test]
@@ -190,7 +279,7 @@ fn sigusr1_puts_the_counters_into_the_log() {
     wait_until("the log has the counters", || {
         let text = fs::read_to_string(&log).unwrap();
         text.contains("SIGUSR1")
-            && text.contains("3.1 MB that were read")
+            && text.contains("of the 3.0 MiB that programs read")
             && text.contains("last stop")
     });
     assert!(rig.is_mounted());
@@ -205,7 +294,7 @@ fn stats_are_a_block_then_every_counter_or_a_line_each_time() {
     let told = said(larder().arg("stats").arg(rig.mnt()));
     for words in [
         "of 64.0 MiB",
-        "places hold one",
+        "there is room for",
         "files",
         "remote_bytes",
         "slots_evicted",
@@ -267,6 +356,19 @@ fn sample(line: &str) -> Option<(String, f64)> {
     Some((bare.to_owned(), value.parse().unwrap()))
 }
 
+/// The names of all values in a JSON object, those of its parts joined. What there is none of has no metric.
+fn leaves(name: &str, value: &Value, all: &mut BTreeSet<String>) {
+    match value {
+        Value::Object(parts) => {
+            for (part, value) in parts {
+                leaves(&format!("{name}_{part}"), value, all);
+            }
+        }
+        Value::Null => {}
+        _ => drop(all.insert(name.to_owned())),
+    }
+}
+
 #[test]
 fn prometheus_is_given_what_the_counters_say() {
     let rig = Rig::settled();
@@ -291,19 +393,25 @@ fn prometheus_is_given_what_the_counters_say() {
         ("larder_remote_bytes_total", "remote_bytes"),
         ("larder_blocks_filled_total", "blocks_filled"),
         ("larder_used_bytes", "used_bytes"),
-        ("larder_capacity_bytes", "capacity"),
+        ("larder_capacity_bytes", "capacity_bytes"),
         ("larder_remote_questions_total", "remote_questions"),
     ] {
         assert_eq!(of(metric), stats[field].as_f64().unwrap(), "{metric}");
     }
-    // Every number that larder stats has is there, whatever it is called.
+    let labels = ["remote", "mount_point", "cache_dir", "version", "pid"];
+    let mut wanted: BTreeSet<String> = ["larder_mount_info".to_owned()].into();
     for (field, value) in stats.as_object().unwrap() {
-        let known = ["pid"].contains(&field.as_str());
-        if value.is_u64() && !known {
-            let named = |n: &str| n.starts_with(&format!("larder_{field}"));
-            assert!(samples.iter().any(|(n, _)| named(n)), "{field} is missing");
+        if !labels.contains(&field.as_str()) {
+            leaves(&format!("larder_{field}"), value, &mut wanted);
         }
     }
+    let ends = ["_total", "_info"];
+    let found = samples.iter().map(|(name, _)| {
+        let bare = ends.iter().find_map(|end| name.strip_suffix(end));
+        let is_mount = name == "larder_mount_info";
+        bare.filter(|_| !is_mount).unwrap_or(name).to_owned()
+    });
+    assert_eq!(found.collect::<BTreeSet<_>>(), wanted);
     let heads = body.lines().filter(|l| l.starts_with("# TYPE")).count();
     assert_eq!(heads, samples.len(), "one metric, one type");
     let mount = format!("mount_point=\"{}\"", rig.mnt().display());
@@ -313,6 +421,7 @@ fn prometheus_is_given_what_the_counters_say() {
     let held: Vec<TcpStream> = (0..64)
         .map(|_| TcpStream::connect(address).unwrap())
         .collect();
+    assert!(get(address, "/metrics").0.starts_with("HTTP/1.1 200"));
     assert_eq!(
         fs::read(rig.mnt().join("hello")).unwrap(),
         b"hello, larder\n"

@@ -289,7 +289,7 @@ fn n8_a_listing_holds_for_the_ttl() {
     }
     drop((held, mounted));
     fs::remove_file(stage.origin("d/new")).unwrap();
-    let mounted = with_ttl(&stage, MetadataTtl::Seconds(1));
+    let mounted = with_ttl(&stage, MetadataTtl::seconds(1));
     assert_eq!(fs::read_dir(mounted.path("d")).unwrap().count(), 0);
     fs::write(stage.origin("d/new"), b"new").unwrap();
     wait_until("the listing is out of date", || {

@@ -61,7 +61,7 @@ fn v2_a_change_is_a_new_inode() {
 fn v3_an_open_after_the_ttl_is_current() {
     let stage = Stage::new();
     fs::write(stage.origin("f"), "one").unwrap();
-    let mounted = with_ttl(&stage, MetadataTtl::Seconds(1));
+    let mounted = with_ttl(&stage, MetadataTtl::seconds(1));
     assert_eq!(fs::read(mounted.path("f")).unwrap(), b"one");
     replace(&stage.origin("f"), b"two");
     pause(1200);
@@ -124,7 +124,7 @@ fn v6_an_open_file_stays_or_is_stale() {
 fn v7_a_stale_open_is_repeated() {
     let stage = Stage::new();
     fs::write(stage.origin("f"), content(1, LONG)).unwrap();
-    let mounted = with_ttl(&stage, MetadataTtl::Seconds(1000));
+    let mounted = with_ttl(&stage, MetadataTtl::seconds(1000));
     let file = File::open(mounted.path("f")).unwrap();
     let mut byte = [0];
     file.read_exact_at(&mut byte, 0).unwrap();
