@@ -40,7 +40,6 @@ fn blob() -> BlobRecord {
         kind: BlobKind::File,
         chunk: ChunkSize::DEFAULT,
         validator_class: 2,
-        pin_priority: 0,
         flags: 0,
         stamp: Stamp::new(3, 8),
         key: blob_key(UUID, "bench:", "", &ObjectName::new(*b"a/b")),
@@ -57,10 +56,8 @@ fn blob() -> BlobRecord {
         validated_at: 1_700_000_000,
         heap_head: None,
         pack: None,
-        overlay: 0,
         name: b"a/b".as_slice().into(),
         validator: vec![2; 41].into(),
-        xattrs: Box::default(),
         link: Box::default(),
     }
 }

@@ -247,7 +247,6 @@ fn blob_record(
         kind: BlobKind::File,
         chunk,
         validator_class: ValidatorClass::Strong as u8,
-        pin_priority: 0,
         flags: 0,
         stamp: Stamp::default(),
         key,
@@ -264,10 +263,8 @@ fn blob_record(
         validated_at: 0,
         heap_head: None,
         pack: None,
-        overlay: 0,
         name: name.as_bytes().into(),
         validator: encode_validator(validator).into(),
-        xattrs: Box::default(),
         link: Box::default(),
     }
 }

@@ -60,7 +60,8 @@ enum Way {
 
 /// The bytes of a version from `from` on.
 fn bytes(version: usize, len: usize, from: usize) -> Vec<u8> {
-    let byte = |at: usize| (version * 101 + at * 7 + at / 251) as u8 | 1;
+    // Never zero, which is what padding consists of.
+    let byte = |at: usize| 1 + u8::try_from((version * 101 + at * 7 + at / 251) % 255).unwrap();
     (from.min(len)..len).map(byte).collect()
 }
 

@@ -43,7 +43,7 @@ impl Group {
         };
         let made = groups.lines().find_map(of);
         if made.is_none() {
-            println!("no control group can be made here: the bound is measured alone");
+            eprintln!("no control group can be made here: the bound is measured alone");
         }
         Self(made)
     }
@@ -139,7 +139,7 @@ fn four_at_once(rig: &Rig, remote: &str, names: &[String]) {
         assert_eq!(rig.daemon(), pid, "it lives");
         let (peak, shared) = (status(rig, "VmHWM"), status(rig, "RssFile"));
         let anon = peak.saturating_sub(shared);
-        println!("limit {limit}: at most {anon} of {budget}");
+        eprintln!("limit {limit}: at most {anon} of {budget}");
         assert!(anon <= budget + SLACK, "{anon} of {budget}");
         rig.umount();
         fs::remove_dir_all(rig.cache()).unwrap();
