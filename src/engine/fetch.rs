@@ -265,7 +265,7 @@ impl FetchJob {
         };
         let range = ByteRange::at(start, bytes.len() as u64);
         let blocks = plan.chunk.blocks_of(range);
-        let (mut landed, mut asked) = (false, Vec::new());
+        let (mut landed, mut asked, mut missed) = (false, Vec::new(), 0);
         {
             let mut flight = self.blob.flight.lock();
             for block in blocks {
@@ -279,6 +279,10 @@ impl FetchJob {
                 if landing == Landing::Asked {
                     asked.push(block);
                 }
+                // What an open has fetched its reader counts.
+                if landing == Landing::Asked || !self.opens {
+                    missed += span.len();
+                }
             }
             if landed {
                 self.blob.bind(&mut flight);
@@ -287,7 +291,7 @@ impl FetchJob {
                 }
             }
         }
-        self.blob.cache().counters.miss_bytes.add(range.len());
+        self.blob.cache().counters.miss_bytes.add(missed);
         // A reader who has his answer may close the cache: the fill is on its way before.
         if self.keep && landed {
             let budget = match self.whole {

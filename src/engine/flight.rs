@@ -53,9 +53,9 @@ pub(super) enum Stage {
 /// What became of a block that came.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) enum Landing {
-    /// Somebody waited for it.
+    /// A read waited for it.
     Asked,
-    /// Nobody did, yet: it was read ahead.
+    /// None did, yet: it was read ahead, or for an open.
     Ahead,
     /// It was not on its way by this job.
     Unwanted,
@@ -148,9 +148,11 @@ impl Flight {
         if entry.job != job || !matches!(entry.stage, Stage::Awaited) {
             return Landing::Unwanted;
         }
-        let landing = match entry.waiters.is_empty() {
-            true => Landing::Ahead,
-            false => Landing::Asked,
+        // An open reads nothing: its bytes are ahead of the reads that follow.
+        let asked = entry.waiters.iter().any(|op| op.opens_within.is_none());
+        let landing = match asked {
+            false => Landing::Ahead,
+            true => Landing::Asked,
         };
         for op in entry.waiters.drain(..) {
             op.land(span, bytes, answers);

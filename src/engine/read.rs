@@ -2,6 +2,7 @@
 
 use std::ops::Range;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use bytes::Bytes;
 
@@ -32,6 +33,8 @@ pub struct Reader {
     ahead: Mutex<Readahead>,
     /// The first bytes of a version that is not settled, as the open found them: they are kept nowhere else.
     first: Bytes,
+    /// So many of the first bytes were fetched for this reader's open, and were not read yet: they are no hits.
+    fetched: AtomicU64,
 }
 
 impl Reader {
@@ -40,6 +43,7 @@ impl Reader {
             blob,
             ahead: Mutex::default(),
             first: Bytes::new(),
+            fetched: AtomicU64::new(0),
         }
     }
 
@@ -50,6 +54,7 @@ impl Reader {
         if !fetched.is_empty() {
             // Whoever reads on from there is a sequential reader.
             reader.note(fetched, reader.blob.facts().size);
+            reader.fetched = AtomicU64::new(fetched.end);
         }
         if !reader.blob.is_settled() {
             reader.first = first;
@@ -73,13 +78,15 @@ impl Reader {
         let plan = self.blob.plan()?;
         let range = ByteRange::at(offset, buf.len() as u64).clip(ByteRange::new(0, plan.size));
         let buf = buf.get_mut(..offset_in(range, range.end))?;
-        if let Some(first) = self.of_first(range) {
-            buf.copy_from_slice(&first);
-            return Some(buf.len());
+        match self.of_first(range) {
+            Some(first) => buf.copy_from_slice(&first),
+            None => self.blob.copy_now(&plan, range, buf)?,
         }
-        self.blob.copy_now(&plan, range, buf)?;
-        self.blob.cache().counters.reads_inline.add(1);
-        self.blob.cache().counters.hit_bytes.add(range.len());
+        let missed = self.take_fetched(range);
+        let counters = &self.blob.cache().counters;
+        counters.reads_inline.add(1);
+        counters.miss_bytes.add(missed);
+        counters.hit_bytes.add(range.len() - missed);
         if let Some(ahead) = self.note(range, plan.size) {
             self.blob.get(None, Some(ahead), Index::Trusted);
         }
@@ -94,6 +101,7 @@ impl Reader {
         if inside.is_empty() {
             return done(Ok(Bytes::new()));
         }
+        cache.counters.miss_bytes.add(self.take_fetched(inside));
         if let Some(first) = self.of_first(inside) {
             return done(Ok(first));
         }
@@ -117,6 +125,18 @@ impl Reader {
             self.first
                 .slice(offset_in(whole, range.start)..offset_in(whole, range.end))
         })
+    }
+
+    /// How many bytes of a read were fetched for the open; they count once.
+    fn take_fetched(&self, range: ByteRange) -> u64 {
+        let fetched = self.fetched.load(Ordering::Relaxed);
+        if range.start >= fetched {
+            return 0;
+        }
+        if range.end >= fetched {
+            self.fetched.store(0, Ordering::Relaxed);
+        }
+        range.end.min(fetched) - range.start
     }
 
     fn note(&self, range: ByteRange, size: u64) -> Option<ByteRange> {

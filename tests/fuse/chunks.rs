@@ -87,7 +87,8 @@ fn every_chunk_size_gives_the_same_bytes_on_one_cache() {
         let mounted = mount(&stage, size, SlowSettings::default());
         let cost = one_byte(&stage, &mounted, size);
         assert!(
-            cost > 0 && cost <= (size / 64).max(4096),
+            // Its own block, and the first one, which the open asks for.
+            cost > 0 && cost <= 2 * (size / 64).max(4096),
             "chunks of {size}: {cost} for one byte"
         );
         let before = mounted.fetched();

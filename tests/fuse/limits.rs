@@ -68,8 +68,13 @@ impl SmallDisk {
 
     /// Another program takes all but so many bytes.
     fn hog(&self, name: &str, but: u64) {
-        let len = self.free().saturating_sub(but).to_string();
+        let len = self.free().saturating_sub(but);
         let path = self.path(name);
+        if len == 0 {
+            // There is nothing left to take.
+            return fs::write(path, "").unwrap();
+        }
+        let len = len.to_string();
         tool(
             "fallocate",
             "util-linux",

@@ -188,6 +188,7 @@ fn a_mount_over_its_own_origin_shows_the_origin() {
     fs::write(stage.origin("file"), b"beneath").unwrap();
     let mounted = stage.mount(Wish {
         mountpoint: Some(stage.origin("")),
+        options: vec!["nonempty".to_owned()],
         ..Wish::default()
     });
     assert_eq!(fs::read(mounted.path("file")).unwrap(), b"beneath");

@@ -38,7 +38,7 @@ fn every_size_is_read_as_it_is_cold_warm_and_after_a_remount() {
 }
 
 #[test]
-fn one_byte_of_a_huge_sparse_file_costs_one_block() {
+fn one_byte_of_a_huge_sparse_file_costs_its_block_and_the_first() {
     let stage = Stage::new();
     let size = 100 << 30;
     let file = File::create(stage.origin("huge")).unwrap();
@@ -52,7 +52,7 @@ fn one_byte_of_a_huge_sparse_file_costs_one_block() {
     file.read_exact_at(&mut byte, size / 2).unwrap();
     assert_eq!(byte, *b"x");
     assert!(
-        mounted.fetched() <= 64 << 10,
+        mounted.fetched() <= 2 * (64 << 10),
         "{} bytes for one",
         mounted.fetched()
     );

@@ -11,7 +11,7 @@ mod facts;
 mod fetch;
 mod settle;
 
-use std::ffi::OsStr;
+use std::ffi::{CString, OsStr};
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
@@ -177,7 +177,8 @@ impl Tree {
             .file_systems
             .traits(&stat, || Ok(fd))
             .map_err(remote_error)?;
-        let facts = facts::facts(&stat, traits).ok_or(RemoteError::WrongKind)?;
+        let mut facts = facts::facts(&stat, traits).ok_or(RemoteError::WrongKind)?;
+        show_length(&mut facts, || rustix::fs::readlinkat(fd, c"", Vec::new()));
         Ok((facts, traits))
     }
 
@@ -231,7 +232,11 @@ impl Tree {
             Ok(stat) => {
                 let open = || beneath::open(dir, name, OFlags::PATH);
                 let traits = self.file_systems.traits(&stat, open);
-                facts::facts(&stat, traits.map_err(remote_error)?)
+                let mut facts = facts::facts(&stat, traits.map_err(remote_error)?);
+                if let Some(facts) = &mut facts {
+                    show_length(facts, || rustix::fs::readlinkat(dir, name, Vec::new()));
+                }
+                facts
             }
             Err(Errno::NOENT) => None,
             Err(error) => {
@@ -263,6 +268,14 @@ impl Tree {
             total_files: stat.f_files,
             free_files: stat.f_ffree,
         })
+    }
+}
+
+/// Some file systems (/proc among them) say 0 of every symbolic link. The kernel cuts the targets that it keeps at the size
+/// that it was shown, so the target's own length is shown.
+fn show_length(facts: &mut Facts, target: impl FnOnce() -> Result<CString, Errno>) {
+    if facts.kind == FileKind::Symlink && facts.size == 0 {
+        facts.size = target().map_or(0, |target| target.as_bytes().len() as u64);
     }
 }
 

@@ -62,7 +62,7 @@ fn a_scrub_heals_a_mount_and_a_cache_at_rest() {
     // By the cache's name the same daemon is asked.
     assert!(scrub(&[], &rig.cache()).contains("nothing is damaged"));
     assert_eq!(fs::read(rig.mnt().join("data")).unwrap(), right);
-    assert!(scrub(&["--stop"], &rig.mnt()).contains("no scrub is under way"));
+    assert!(scrub(&["--stop"], &rig.mnt()).contains("no scrub is running"));
     scrub(&["--rate", "1K", "-b"], &rig.mnt());
     assert!(scrub(&["--stop"], &rig.mnt()).contains("is stopped"));
     let stats = rig.stats(&rig.mnt());
@@ -71,7 +71,7 @@ fn a_scrub_heals_a_mount_and_a_cache_at_rest() {
     rig.umount();
     // The kernel has all of the file, so that nobody has asked for the block that was forgotten.
     damage(&rig, 4);
-    assert!(scrub(&[], &rig.cache()).contains("1 did not and were forgotten"));
+    assert!(scrub(&[], &rig.cache()).contains("1 were damaged"));
     assert!(scrub(&[], &rig.cache()).contains("nothing is damaged"));
     refused(
         larder().arg("scrub").arg("-b").arg(rig.cache()),

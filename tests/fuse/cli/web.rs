@@ -208,7 +208,7 @@ fn a_server_that_refuses_or_is_not_there_leaves_no_cache_behind() {
     refused(
         &mut mount(&rig, &origin.url()),
         6,
-        &["without a password", "netrc"],
+        &["wants a password", "netrc"],
     );
     let gone = ["http://127.0.0.1:1/", "cannot be reached"];
     refused(mount(&rig, gone[0]).args(["--timeout", "1s"]), 6, &gone);

@@ -307,6 +307,9 @@ fn f7_a_waiting_reader_can_be_killed() {
     for name in ["other", "more", "most"] {
         wait_until("the readers wait", || asked_for(&mood, name));
     }
+    // The opens, which ask first, are over.
+    let waits = || mounted.cache.stats().reads_waited;
+    wait_until("they wait in their reads", || waits() >= 3);
     [&plain, &catching, &killed].into_iter().for_each(interrupt);
     let status = plain.wait().unwrap();
     assert_eq!(status.signal(), Some(libc::SIGINT), "{status}");

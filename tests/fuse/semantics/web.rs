@@ -515,7 +515,7 @@ fn w15_one_who_is_to_wait_holds_up_no_other() {
     for name in ["cached", "f", "told", "waits"] {
         origin.put(name, Object::seeded(1, LEN as u64));
     }
-    mount(&rig, &origin.url(), &[]);
+    mount(&rig, &origin.url(), &["--timeout", "40s"]);
     let read = |name: &str| fs::read(rig.mnt().join(name));
     assert!(read("cached").unwrap() == bytes(&origin));
     let told = |seconds| Fault::Status(429, Some(seconds));

@@ -44,7 +44,8 @@ async fn one_who_was_told_to_wait_holds_up_no_other() {
 #[tokio::test]
 async fn one_who_cannot_wait_so_long_is_told_at_once_and_again_without_a_question() {
     let origin = busy_once("429 Too Many Requests", &[LATER, "Content-Length: 0"]).await;
-    let remote = origin.remote();
+    // Less than the server asks for.
+    let remote = origin.remote_at("", Duration::from_secs(50));
     for _ in 0..3 {
         let error = remote.stat(&name("told")).await.unwrap_err();
         assert!(
