@@ -37,7 +37,7 @@ counters! {
     reads_inline,
     /// Reads that had to wait for the disk or the remote.
     reads_waited,
-    /// Bytes given to readers from the cache.
+    /// Bytes given to readers from the cache, those that were read ahead included.
     hit_bytes,
     /// Bytes given to readers as they came from the remote.
     miss_bytes,

@@ -31,7 +31,8 @@ impl From<RemoteError> for ReadError {
         match error {
             RemoteError::NotFound => Self::NotFound,
             RemoteError::Forbidden => Self::Forbidden,
-            RemoteError::Changed(_) => Self::Stale,
+            // What is no file any more has no more bytes of this version.
+            RemoteError::Changed(_) | RemoteError::WrongKind => Self::Stale,
             RemoteError::TimedOut => Self::TimedOut,
             other => Self::Remote(other.to_string()),
         }

@@ -2,7 +2,7 @@
 
 use std::collections::VecDeque;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use super::sync::Mutex;
 use super::{Cache, FetchJob};
@@ -61,6 +61,8 @@ impl Drop for Budget {
 /// Bounds the memory of fetches in flight: what does not fit waits, in order.
 pub(super) struct Gate {
     limit: u64,
+    /// Bytes that open files hold for their first reads.
+    held: AtomicU64,
     state: Mutex<GateState>,
 }
 
@@ -78,6 +80,7 @@ impl Gate {
     pub(super) fn new(limit: u64) -> Self {
         Self {
             limit,
+            held: AtomicU64::new(0),
             state: Mutex::default(),
         }
     }
@@ -85,6 +88,16 @@ impl Gate {
     /// The bytes of all fetches in flight.
     pub(super) fn in_flight(&self) -> u64 {
         self.state.lock().in_flight
+    }
+
+    /// Counts bytes that an open file holds until its first read. Whether they may be: all of them take an eighth of the
+    /// memory at most. In any case [`Gate::let_go`] takes them back.
+    pub(super) fn hold(&self, bytes: u64) -> bool {
+        self.held.fetch_add(bytes, Ordering::Relaxed) + bytes <= self.limit / 8
+    }
+
+    pub(super) fn let_go(&self, bytes: u64) {
+        self.held.fetch_sub(bytes, Ordering::Relaxed);
     }
 
     /// Whether a fetch of so many bytes could start now; readahead does not wait for room.

@@ -6,6 +6,11 @@
 
 use bytes::{Bytes, BytesMut};
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use super::Cache;
+use super::op::offset_in;
 use super::sync::Mutex;
 use crate::units::{ByteRange, ChunkSize, Facts, FileKind, Validator};
 
@@ -78,6 +83,64 @@ impl Head {
     /// Whether these are all the bytes of `range`.
     pub(super) fn holds(&self, range: ByteRange) -> bool {
         range.end <= self.bytes.len() as u64
+    }
+}
+
+/// The first bytes of an object for the reader whose open has fetched them. Those of a settled version are on their way to
+/// the cache, too, and are held for the first read alone; those of any other are kept nowhere else.
+#[derive(Default)]
+pub(super) struct First {
+    /// How many there are; 0 once they were let go.
+    len: AtomicU64,
+    held: Mutex<Option<Held>>,
+}
+
+struct Held {
+    bytes: Bytes,
+    settled: bool,
+    cache: Arc<Cache>,
+}
+
+impl First {
+    /// Holds `bytes`, unless all that is held takes an eighth of the memory for fetches already.
+    pub(super) fn hold(cache: &Arc<Cache>, bytes: Bytes, settled: bool) -> Self {
+        let len = bytes.len() as u64;
+        let held = Held {
+            bytes,
+            settled,
+            cache: Arc::clone(cache),
+        };
+        match cache.gate.hold(len) {
+            true => Self {
+                len: AtomicU64::new(len),
+                held: Mutex::new(Some(held)),
+            },
+            false => Self::default(),
+        }
+    }
+
+    /// The bytes of `range`, where they are held.
+    pub(super) fn take(&self, range: ByteRange) -> Option<Bytes> {
+        if range.is_empty() || range.start >= self.len.load(Ordering::Relaxed) {
+            return None;
+        }
+        let mut held = self.held.lock();
+        let first = held.as_ref()?;
+        let whole = ByteRange::at(0, first.bytes.len() as u64);
+        let part = offset_in(whole, range.start)..offset_in(whole, range.end);
+        let bytes = (range.end <= whole.end).then(|| first.bytes.slice(part));
+        if first.settled {
+            self.len.store(0, Ordering::Relaxed);
+            drop(held.take());
+        }
+        bytes
+    }
+}
+
+impl Drop for Held {
+    fn drop(&mut self) {
+        let len = self.bytes.len() as u64;
+        self.cache.gate.let_go(len);
     }
 }
 

@@ -2,13 +2,13 @@
 
 use std::ops::Range;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 
 use bytes::Bytes;
 
 use super::blob::{Blob, Plan};
 use super::fetch::FetchJob;
 use super::flight::{Flight, JobId, block_span};
+use super::head::First;
 use super::op::{Answers, ReadOp, offset_in};
 use super::readahead::Readahead;
 use super::slot::Slot;
@@ -31,10 +31,8 @@ pub(super) enum Index {
 pub struct Reader {
     blob: Arc<Blob>,
     ahead: Mutex<Readahead>,
-    /// The first bytes of a version that is not settled, as the open found them: they are kept nowhere else.
-    first: Bytes,
-    /// So many of the first bytes were fetched for this reader's open, and were not read yet: they are no hits.
-    fetched: AtomicU64,
+    /// The first bytes, as the open has fetched them.
+    first: First,
 }
 
 impl Reader {
@@ -42,8 +40,7 @@ impl Reader {
         Self {
             blob,
             ahead: Mutex::default(),
-            first: Bytes::new(),
-            fetched: AtomicU64::new(0),
+            first: First::default(),
         }
     }
 
@@ -54,10 +51,7 @@ impl Reader {
         if !fetched.is_empty() {
             // Whoever reads on from there is a sequential reader.
             reader.note(fetched, reader.blob.facts().size);
-            reader.fetched = AtomicU64::new(fetched.end);
-        }
-        if !reader.blob.is_settled() {
-            reader.first = first;
+            reader.first = First::hold(reader.blob.cache(), first, reader.blob.is_settled());
         }
         reader
     }
@@ -78,15 +72,18 @@ impl Reader {
         let plan = self.blob.plan()?;
         let range = ByteRange::at(offset, buf.len() as u64).clip(ByteRange::new(0, plan.size));
         let buf = buf.get_mut(..offset_in(range, range.end))?;
-        match self.of_first(range) {
-            Some(first) => buf.copy_from_slice(&first),
-            None => self.blob.copy_now(&plan, range, buf)?,
-        }
-        let missed = self.take_fetched(range);
         let counters = &self.blob.cache().counters;
+        match self.first.take(range) {
+            Some(first) => {
+                buf.copy_from_slice(&first);
+                counters.miss_bytes.add(range.len());
+            }
+            None => {
+                self.blob.copy_now(&plan, range, buf)?;
+                counters.hit_bytes.add(range.len());
+            }
+        }
         counters.reads_inline.add(1);
-        counters.miss_bytes.add(missed);
-        counters.hit_bytes.add(range.len() - missed);
         if let Some(ahead) = self.note(range, plan.size) {
             self.blob.get(None, Some(ahead), Index::Trusted);
         }
@@ -101,8 +98,8 @@ impl Reader {
         if inside.is_empty() {
             return done(Ok(Bytes::new()));
         }
-        cache.counters.miss_bytes.add(self.take_fetched(inside));
-        if let Some(first) = self.of_first(inside) {
+        if let Some(first) = self.first.take(inside) {
+            cache.counters.miss_bytes.add(inside.len());
             return done(Ok(first));
         }
         cache.counters.reads_waited.add(1);
@@ -115,28 +112,6 @@ impl Reader {
         cache.deadlines.watch(&self.blob, &op);
         let ahead = self.note(inside, size);
         self.blob.begin(op, ahead);
-    }
-
-    /// The bytes of `range`, where the open has fetched them for this reader alone.
-    fn of_first(&self, range: ByteRange) -> Option<Bytes> {
-        let whole = ByteRange::at(0, self.first.len() as u64);
-        let inside = !range.is_empty() && range.clip(whole) == range;
-        inside.then(|| {
-            self.first
-                .slice(offset_in(whole, range.start)..offset_in(whole, range.end))
-        })
-    }
-
-    /// How many bytes of a read were fetched for the open; they count once.
-    fn take_fetched(&self, range: ByteRange) -> u64 {
-        let fetched = self.fetched.load(Ordering::Relaxed);
-        if range.start >= fetched {
-            return 0;
-        }
-        if range.end >= fetched {
-            self.fetched.store(0, Ordering::Relaxed);
-        }
-        range.end.min(fetched) - range.start
     }
 
     fn note(&self, range: ByteRange, size: u64) -> Option<ByteRange> {

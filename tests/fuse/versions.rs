@@ -283,3 +283,32 @@ fn a_handle_on_an_older_listing_leaves_the_newer_ones_alone() {
     assert_eq!(names(newer), ["a", "b"]);
     assert_eq!(names(fs::read_dir(mounted.path("d")).unwrap()), ["a", "b"]);
 }
+
+/// What was a file when it was shown may be a directory when it is opened, or the other way round: the open finds what is
+/// there.
+#[test]
+fn a_name_that_changes_its_kind_between_stat_and_open_is_opened_as_what_it_is() {
+    let stage = Stage::new();
+    fs::write(stage.origin("file"), "file").unwrap();
+    fs::create_dir(stage.origin("dir")).unwrap();
+    fs::write(stage.origin("dir/in"), "in").unwrap();
+    let mounted = stage.mount(Wish {
+        ttl: MetadataTtl::Indefinite,
+        ..Wish::default()
+    });
+    assert!(fs::metadata(mounted.path("file")).unwrap().is_file());
+    assert!(fs::metadata(mounted.path("dir")).unwrap().is_dir());
+    fs::rename(stage.origin("file"), stage.origin("away")).unwrap();
+    fs::rename(stage.origin("dir"), stage.origin("file")).unwrap();
+    fs::rename(stage.origin("away"), stage.origin("dir")).unwrap();
+    let opened = File::open(mounted.path("file")).unwrap();
+    assert!(opened.metadata().unwrap().is_dir());
+    assert_eq!(fs::read_dir(mounted.path("file")).unwrap().count(), 1);
+    assert_eq!(
+        fs::read_dir(mounted.path("dir"))
+            .unwrap_err()
+            .raw_os_error(),
+        Some(libc::ENOTDIR)
+    );
+    assert_eq!(fs::read(mounted.path("dir")).unwrap(), b"file");
+}

@@ -76,7 +76,7 @@ fn a_scrub_heals_a_mount_and_a_cache_at_rest() {
     refused(
         larder().arg("scrub").arg("-b").arg(rig.cache()),
         2,
-        &["nobody uses", "--no-wait"],
+        &["no daemon uses", "--no-wait"],
     );
     refused(larder().arg("scrub").arg(rig.remote()), 3, &["cache"]);
     assert_eq!(rig.stats(&rig.cache())["state"], "closed cleanly");
