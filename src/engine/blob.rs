@@ -4,9 +4,7 @@
 //!
 //! * From the first byte served on, a blob serves one version and no other, until it is dropped (decision 12). `bound`
 //!   is set with the flight locked, before the byte is handed out; the binding changes only with the flight locked and
-//!   `bound` clear.
-//! * A blob that served nothing goes over to another version only where stat(2) shows the same for both: whoever was shown
-//!   a size or a time is never given bytes of a version that has another.
+//!   `bound` clear, and only to a version of which stat(2) shows the same.
 //! * Bytes of a version that is not settled are never recorded as present.
 
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -36,7 +34,7 @@ const REFUTED: Duration = Duration::ZERO;
 /// What becomes of a blob behind its owner's back.
 #[derive(Clone, Debug)]
 pub enum BlobEvent {
-    /// The first fetch found another version than the facts said, of which stat(2) shows the same: the blob serves that one.
+    /// The first fetch found another version, of which stat(2) shows the same: the blob serves that one.
     Rebound(Box<Facts>),
     /// The remote has a newer version: what is not cached can no longer be read.
     Superseded,
@@ -188,7 +186,7 @@ impl Blob {
         Reader::new(Arc::clone(self))
     }
 
-    /// A reader for the open that has fetched the `first` bytes ([`super::Opening::Fetched`]).
+    /// A reader for the open that has fetched the `first` bytes.
     pub fn reader_from(self: &Arc<Self>, first: Bytes) -> Reader {
         Reader::opened(Arc::clone(self), first)
     }
@@ -445,8 +443,8 @@ impl Blob {
         }
     }
 
-    /// The remote has another version than the one that was asked for. A blob that served nothing yet takes the new one
-    /// on if stat(2) shows the same for both, and its readers begin again; any other is superseded.
+    /// The remote has another version than was asked for. A blob that served nothing yet takes it on if stat(2) shows the
+    /// same for both, and its readers begin again; any other is superseded.
     pub(super) fn changed(self: &Arc<Self>, facts: &Facts) {
         let ops = {
             let mut flight = self.flight.lock();

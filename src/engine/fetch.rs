@@ -143,8 +143,8 @@ impl FetchJob {
         self
     }
 
-    /// The bytes wanted. Where no version is ([`FetchJob::bound`]), they may reach beyond the object's end: an object that is
-    /// being opened may have grown.
+    /// The bytes wanted. Where no version is ([`FetchJob::bound`]), they may reach beyond the object's end: an object
+    /// that is being opened may have grown.
     pub fn range(&self) -> ByteRange {
         match self.opens && self.range.end == self.plan.size && self.bound().is_none() {
             true => ByteRange::new(0, self.range.end.max(FIRST_READ)),
@@ -157,8 +157,8 @@ impl FetchJob {
         Arc::clone(&self.delivered)
     }
 
-    /// The version that the bytes must be of, where one is known. An object that is being opened may have another one than
-    /// was shown, which is found out by its answer; only of one without a validator the answer would not tell.
+    /// The version that the bytes must be of, where one is known. An object that is being opened may have another one
+    /// than was shown, which its answer tells; only that of one without a validator does not.
     pub fn bound(&self) -> Option<Validator> {
         match (self.plan.validator(), &self.target) {
             (Some(known), _) if self.opens && !matches!(known, Validator::Stamp(_)) => None,
@@ -276,12 +276,14 @@ impl FetchJob {
                 }
                 let landing = flight.land((block, span), *job, &part, self.keep, &mut answers);
                 landed |= landing != Landing::Unwanted;
-                if landing == Landing::Asked {
-                    asked.push(block);
-                }
-                // What an open has fetched its reader counts.
-                if landing == Landing::Asked || !self.opens {
-                    missed += span.len();
+                match landing {
+                    Landing::Asked => {
+                        asked.push(block);
+                        missed += span.len();
+                    }
+                    // Its reader counts it.
+                    Landing::Opened => asked.push(block),
+                    Landing::Ahead | Landing::Unwanted => {}
                 }
             }
             if landed {

@@ -55,7 +55,9 @@ pub(super) enum Stage {
 pub(super) enum Landing {
     /// A read waited for it.
     Asked,
-    /// None did, yet: it was read ahead, or for an open.
+    /// An open did, whose reader gets it.
+    Opened,
+    /// None did, yet: it was read ahead.
     Ahead,
     /// It was not on its way by this job.
     Unwanted,
@@ -148,11 +150,11 @@ impl Flight {
         if entry.job != job || !matches!(entry.stage, Stage::Awaited) {
             return Landing::Unwanted;
         }
-        // An open reads nothing: its bytes are ahead of the reads that follow.
-        let asked = entry.waiters.iter().any(|op| op.opens_within.is_none());
-        let landing = match asked {
-            false => Landing::Ahead,
-            true => Landing::Asked,
+        let opens = entry.waiters.iter().map(|op| op.opens_within.is_some());
+        let landing = match opens.reduce(|all, opens| all && opens) {
+            None => Landing::Ahead,
+            Some(true) => Landing::Opened,
+            Some(false) => Landing::Asked,
         };
         for op in entry.waiters.drain(..) {
             op.land(span, bytes, answers);

@@ -1,7 +1,7 @@
 //! Requests about directories: opendir, readdir, releasedir.
 //!
-//! A handle keeps the listing that it was opened on, so that a directory that changes meanwhile is read as it was. The kernel
-//! keeps one cache of entries for all handles of a directory: only one listing at a time may go into it.
+//! A handle keeps the listing that it was opened on, so that a directory that changes meanwhile is read as it was. The
+//! kernel keeps one cache of entries for all handles of a directory: only one listing at a time may go into it.
 
 use std::sync::Arc;
 use std::time::Duration;

@@ -57,11 +57,11 @@ fn an_answer_of_a_version_given_up_is_nobodys() {
     let mut first = world.daemon().fetcher.take(&mut rng).unwrap();
     let old = Arc::clone(world.origin.objects[object].now());
     first.version(&old.facts, true).unwrap();
-    world
-        .origin
-        .replace_with_len(object, 150_000, &mut rng.fork());
-    let facts = world.origin.objects[object].now().facts.clone();
-    // Another fetch of the same blob hears of the new version.
+    // Another fetch of the same blob hears of a new version, of which stat(2) shows the same.
+    let facts = Facts {
+        validator: Some(Validator::Strong(b"another".as_slice().into())),
+        ..world.origin.objects[object].now().facts.clone()
+    };
     world.read(handle, ByteRange::new(100_000, 101_000));
     let second = world.daemon().fetcher.take(&mut rng).unwrap();
     second.finish(Err(larder::remote::RemoteError::Changed(Box::new(facts))));

@@ -125,6 +125,8 @@ pub(crate) struct World {
     pub(crate) handles: Vec<Option<Handle>>,
     pending: Vec<Pending>,
     streams: Vec<Stream>,
+    /// Half of the readers open what they read, and read on while the open is under way.
+    opens: bool,
     boot: u8,
     setup: Setup,
     /// Errors of the origin were injected since the last quiet moment.
@@ -154,7 +156,10 @@ impl World {
                 origin.replace_with_len(object, len, &mut rng);
             }
         }
-        Self::over(Arc::new(store), origin, rng, setup, 1)
+        Self {
+            opens: true,
+            ..Self::over(Arc::new(store), origin, rng, setup, 1)
+        }
     }
 
     /// A world that goes on from this disk, in the boot of this number.
@@ -174,6 +179,7 @@ impl World {
             handles: Vec::new(),
             pending: Vec::new(),
             streams: Vec::new(),
+            opens: false,
             boot,
             setup,
             origin_failed: false,
@@ -203,7 +209,7 @@ impl World {
     /// system does.
     fn hold(&mut self, object: usize, blob: Arc<Blob>, shown: Facts) -> usize {
         let opening = Arc::<Mutex<_>>::default();
-        if self.rng.chance(128) {
+        if self.opens && self.rng.chance(128) {
             let place = Arc::clone(&opening);
             blob.open(move |came| *place.lock() = Some(came));
         }

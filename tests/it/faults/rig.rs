@@ -146,8 +146,8 @@ impl Mount {
         })
     }
 
-    /// Opens an object that was shown with these facts, as the file system does: where its first fetch finds another version,
-    /// that one is opened.
+    /// Opens an object that was shown with these facts, as the file system does: where its first fetch finds another
+    /// version, that one is opened.
     pub(crate) async fn open_shown(&self, name: &str, facts: &Facts) -> Result<Open, String> {
         let mut open = self.open(name, facts, true).ok_or("it is no file")?;
         loop {
