@@ -11,8 +11,6 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
-use bytes::Bytes;
-
 use super::belief::confirms;
 use super::flight::Flight;
 use super::head::Heads;
@@ -143,11 +141,15 @@ impl Blob {
     /// among them. The first open that finds the version settled drops them, so the opens after it may keep theirs; an
     /// open of pages that were right all along must not wait for a fetch that is filling one of them.
     pub fn keeps_pages(&self) -> bool {
-        let provisional = self.provisional.load(Ordering::Acquire);
+        let provisional = self.is_provisional();
         if provisional && self.is_settled() {
             self.provisional.store(false, Ordering::Release);
         }
         !provisional
+    }
+
+    pub(super) fn is_provisional(&self) -> bool {
+        self.provisional.load(Ordering::Acquire)
     }
 
     /// Called before provisional bytes are handed out.
@@ -184,11 +186,6 @@ impl Blob {
     /// A reader with a readahead of its own: one per open handle.
     pub fn reader(self: &Arc<Self>) -> Reader {
         Reader::new(Arc::clone(self))
-    }
-
-    /// A reader for the open that has fetched the `first` bytes.
-    pub fn reader_from(self: &Arc<Self>, first: Bytes) -> Reader {
-        Reader::opened(Arc::clone(self), first)
     }
 
     /// Calls back with what is known of the blob, after a look into the index where that is needed.

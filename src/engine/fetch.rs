@@ -137,9 +137,9 @@ impl FetchJob {
         &self.blob.name
     }
 
-    /// The same fetch for an object that is being opened, of which nothing was served yet.
+    /// The same fetch for an object that is being opened.
     pub(super) fn opening(mut self) -> Self {
-        self.opens = self.range.start == 0 && !self.blob.is_bound();
+        self.opens = self.range.start == 0;
         self
     }
 
@@ -340,7 +340,7 @@ impl Sink for FetchJob {
                 Err(error) => {
                     let asked = self.range();
                     let shown = self.blob.facts().shows_the_same_as(facts);
-                    let welcome = self.opens && !self.blob.is_bound() && !shown;
+                    let welcome = self.opens && (self.blob.is_bound() || !shown);
                     let head = welcome.then(|| Receiving::new(facts, settled, asked.end));
                     self.receiving = Some(head.flatten().ok_or(error)?);
                     self.range = asked.clip(ByteRange::new(0, facts.size));

@@ -7,11 +7,11 @@
 use bytes::{Bytes, BytesMut};
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
-use super::Cache;
 use super::op::offset_in;
 use super::sync::Mutex;
+use super::{Blob, Cache};
 use crate::units::{ByteRange, ChunkSize, Facts, FileKind, Validator};
 
 /// What the kernel asks for in one request when it begins to read a file: a file of so many bytes comes whole at its open.
@@ -38,6 +38,10 @@ pub struct Head {
 /// The heads that a blob has to do with.
 #[derive(Default)]
 pub(super) struct Heads {
+    /// How often a user has had dropped what is held of them.
+    pub(super) dropped: AtomicU64,
+    /// The next open is to ask the remote although the blob has served bytes.
+    pub(super) asks: AtomicBool,
     /// Its own, until it is opened.
     pub(super) own: Mutex<Option<Head>>,
     /// That of the version which its first fetch found in its stead.
@@ -98,16 +102,20 @@ pub(super) struct First {
 struct Held {
     bytes: Bytes,
     settled: bool,
+    /// What [`Heads::dropped`] was.
+    dropped: u64,
     cache: Arc<Cache>,
 }
 
 impl First {
     /// Holds `bytes`, unless all that is held takes an eighth of the memory for fetches already.
-    pub(super) fn hold(cache: &Arc<Cache>, bytes: Bytes, settled: bool) -> Self {
-        let len = bytes.len() as u64;
+    pub(super) fn hold(blob: &Blob, bytes: Bytes) -> Self {
+        let (cache, len) = (blob.cache(), bytes.len() as u64);
         let held = Held {
             bytes,
-            settled,
+            // Where provisional bytes were handed out, these may be among them.
+            settled: blob.is_settled() && !blob.is_provisional(),
+            dropped: blob.heads.dropped.load(Ordering::Acquire),
             cache: Arc::clone(cache),
         };
         match cache.gate.hold(len) {
@@ -119,21 +127,37 @@ impl First {
         }
     }
 
-    /// The bytes of `range`, where they are held.
-    pub(super) fn take(&self, range: ByteRange) -> Option<Bytes> {
+    /// The bytes of `range`, where they are held. Those that were not settled are given out only until the version is: from
+    /// then on the cache has it, and pages that later opens keep must not come from here.
+    pub(super) fn take(&self, range: ByteRange, blob: &Blob) -> Option<Bytes> {
         if range.is_empty() || range.start >= self.len.load(Ordering::Relaxed) {
             return None;
         }
         let mut held = self.held.lock();
         let first = held.as_ref()?;
+        let outdated = first.dropped != blob.heads.dropped.load(Ordering::Acquire)
+            || !first.settled && blob.is_settled();
         let whole = ByteRange::at(0, first.bytes.len() as u64);
         let part = offset_in(whole, range.start)..offset_in(whole, range.end);
-        let bytes = (range.end <= whole.end).then(|| first.bytes.slice(part));
-        if first.settled {
+        let inside = !outdated && range.end <= whole.end;
+        let bytes = inside.then(|| first.bytes.slice(part));
+        if inside && !first.settled {
+            blob.note_provisional();
+        }
+        if outdated || first.settled {
             self.len.store(0, Ordering::Relaxed);
             drop(held.take());
         }
         bytes
+    }
+}
+
+impl Blob {
+    /// Drops what open files hold of the first bytes, because a user has had the cached data dropped: what is read next
+    /// comes from the remote, and the next open asks it.
+    pub fn drop_heads(&self) {
+        self.heads.dropped.fetch_add(1, Ordering::AcqRel);
+        self.heads.asks.store(true, Ordering::Release);
     }
 }
 

@@ -6,6 +6,7 @@
 //! waits in it cannot be killed.
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -13,9 +14,8 @@ use bytes::Bytes;
 use super::fetch::FetchJob;
 use super::head::{Head, first_bytes};
 use super::op::{Answers, ReadOp};
-use super::read::Index;
 use super::slots::Lookup;
-use super::{Blob, Job, Lane, ReadDone, ReadError, Source};
+use super::{Blob, Job, Lane, ReadDone, ReadError, Reader, Source};
 use crate::remote::{RemoteError, Sink};
 use crate::units::ObjectName;
 
@@ -47,12 +47,16 @@ impl Source {
 }
 
 impl Blob {
-    /// Finds out whether the remote still has the version that was shown, if nothing was served of it yet and the cache does
-    /// not have its first bytes. Calls `done` once, at once or later, on any thread.
+    /// Finds out whether the remote still has the version that was shown, if the cache does not have its first bytes: where
+    /// nothing was served of it yet, where nothing is kept of it because it is not settled, and where a user has had it
+    /// dropped. What else was served may have left the cache, and be in the kernel's. Calls `done` once, at once or later,
+    /// on any thread.
     pub fn open(self: &Arc<Self>, done: impl FnOnce(Opening) + Send + 'static) {
         let cache = self.cache();
         let size = self.facts().size;
-        if self.is_bound() || size == 0 {
+        let asks =
+            !self.is_bound() || !self.is_settled() || self.heads.asks.load(Ordering::Acquire);
+        if !asks || size == 0 || self.is_bound() && self.has_first() == Some(true) {
             return done(Opening::Unasked);
         }
         let blob = Arc::clone(self);
@@ -62,7 +66,7 @@ impl Blob {
         let op = ReadOp::new(first_bytes(size, chunk), size, now, answered);
         let op = Arc::new(op.of_an_open(PATIENCE));
         cache.deadlines.watch(self, &op);
-        if self.plan().is_some() || !self.disk_answers() {
+        if !self.disk_answers() {
             return self.open_planned(op);
         }
         let (blob, waiting) = (Arc::clone(self), Arc::clone(&op));
@@ -73,10 +77,18 @@ impl Blob {
         }
     }
 
+    /// A reader for the open that has fetched the `first` bytes.
+    pub fn reader_from(self: &Arc<Self>, first: Bytes) -> Reader {
+        Reader::opened(Arc::clone(self), first)
+    }
+
     fn opening_of(&self, answer: Result<Bytes, ReadError>) -> Opening {
         match answer {
             Ok(bytes) if bytes.is_empty() => Opening::Unasked,
-            Ok(bytes) => Opening::Fetched(bytes),
+            Ok(bytes) => {
+                self.heads.asks.store(false, Ordering::Release);
+                Opening::Fetched(bytes)
+            }
             Err(ReadError::Stale) => Opening::Changed(self.heads.next.lock().take()),
             Err(ReadError::TimedOut) => Opening::Unasked,
             // What is cached of it stays readable.
@@ -87,10 +99,13 @@ impl Blob {
         }
     }
 
-    /// Waits for the disk, unless the plan is known or the disk does not answer.
+    /// Waits for the disk, unless that does not answer.
     fn open_planned(self: &Arc<Self>, op: Arc<ReadOp>) {
         self.resolve();
-        if self.has_first() {
+        if let Some(plan) = self.plan().filter(|_| self.disk_answers()) {
+            self.load_slots(&plan, first_bytes(plan.size, plan.chunk));
+        }
+        if self.has_first() == Some(true) {
             self.bind(&mut self.flight.lock());
             let mut answers = Answers::default();
             op.answer(Ok(Bytes::new()), &mut answers);
@@ -103,21 +118,14 @@ impl Blob {
         }
     }
 
-    /// Whether the cache has the first block of the version that the blob is planned for.
-    fn has_first(&self) -> bool {
-        let Some((plan, tag)) = self
-            .plan()
-            .and_then(|plan| Some((plan.clone(), plan.tag()?)))
-        else {
-            return false;
-        };
-        let first = first_bytes(plan.size, plan.chunk);
-        if self.disk_answers() && self.load_slots(&plan, first) == Index::Silent {
-            return false;
-        }
+    /// Whether the cache has the first block of the version that the blob is planned for; `None` where that is not known
+    /// without waiting for the disk.
+    fn has_first(&self) -> Option<bool> {
+        let tag = self.plan()?.tag()?;
         match self.cache().slots.find_now(tag, 0) {
-            Lookup::Found(slot) => slot.state.lock().present.has(0),
-            Lookup::Absent | Lookup::Unloaded => false,
+            Lookup::Found(slot) => Some(slot.state.lock().present.has(0)),
+            Lookup::Absent => Some(false),
+            Lookup::Unloaded => None,
         }
     }
 

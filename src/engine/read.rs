@@ -51,7 +51,7 @@ impl Reader {
         if !fetched.is_empty() {
             // Whoever reads on from there is a sequential reader.
             reader.note(fetched, reader.blob.facts().size);
-            reader.first = First::hold(reader.blob.cache(), first, reader.blob.is_settled());
+            reader.first = First::hold(&reader.blob, first);
         }
         reader
     }
@@ -73,7 +73,7 @@ impl Reader {
         let range = ByteRange::at(offset, buf.len() as u64).clip(ByteRange::new(0, plan.size));
         let buf = buf.get_mut(..offset_in(range, range.end))?;
         let counters = &self.blob.cache().counters;
-        match self.first.take(range) {
+        match self.first.take(range, &self.blob) {
             Some(first) => {
                 buf.copy_from_slice(&first);
                 counters.miss_bytes.add(range.len());
@@ -98,7 +98,7 @@ impl Reader {
         if inside.is_empty() {
             return done(Ok(Bytes::new()));
         }
-        if let Some(first) = self.first.take(inside) {
+        if let Some(first) = self.first.take(inside, &self.blob) {
             cache.counters.miss_bytes.add(inside.len());
             return done(Ok(first));
         }

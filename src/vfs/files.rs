@@ -118,9 +118,9 @@ impl Vfs {
             }
             inode.opens += 1;
         }
+        let reader = blob.reader_from(first);
         let keep_cache = blob.keeps_pages();
         let handle = self.handle();
-        let reader = blob.reader_from(first);
         let file = Arc::new(OpenFile { which, reader });
         self.files.write().insert(handle, file);
         Ok(Opened { handle, keep_cache })

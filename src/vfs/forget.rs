@@ -110,6 +110,12 @@ impl Vfs {
             Some(ino) => vec![ino],
             None => self.table.lock().current_files().collect(),
         };
+        for ino in &inodes {
+            let cell = self.table.lock().get(*ino).map(|i| Arc::clone(&i.cell));
+            if let Some(blob) = cell.as_ref().and_then(|cell| cell.get()) {
+                blob.drop_heads();
+            }
+        }
         let vfs = Arc::clone(self);
         let run = move || {
             if let Some(kernel) = vfs.invalidator.get() {

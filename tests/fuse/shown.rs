@@ -10,13 +10,14 @@ use std::os::fd::AsRawFd;
 use std::os::unix::fs::{FileExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::time::{Duration, SystemTime};
 
 use larder::testing::Rng;
 use larder::vfs::MetadataTtl;
 
-use super::cli::rig::Rig;
+use super::cli::rig::{Rig, larder, run, stderr, wait_until};
 use super::mounted::{Mounted, Stage, Wish};
-use super::web::files::{ago, mount, replace};
+use super::web::files::{ago, attribute, mount, replace};
 use super::web::servers::{HTML, JSON, Server};
 
 /// Old and new sizes: across the kernel's pages, what is asked for at an open, and larder's blocks.
@@ -375,4 +376,81 @@ fn a_file_that_changes_its_length_all_the_time() {
     readers_beside_a_writer(&Place::settled(MetadataTtl::Minimal));
     readers_beside_a_writer(&Place::young(&strict));
     readers_beside_a_writer(&Place::web("nginx, JSON", JSON, &strict));
+}
+
+/// One after the other, with nothing beside it: a file of which nothing is kept, because it is young, is read in each of its
+/// versions.
+#[test]
+fn a_young_file_is_read_after_each_change() {
+    let more = ["--metadata-ttl", "indefinite"];
+    for place in [Place::young(&more), Place::web("nginx, JSON", JSON, &more)] {
+        for version in 0..20 {
+            let text = format!("version {version}");
+            // Ahead of the clock, so that it stays young.
+            let when = ago(0) + Duration::from_secs(100 + version);
+            replace(&place.origin.join("f"), text.as_bytes(), when);
+            let read = fs::read_to_string(place.mnt.join("f"));
+            assert_eq!(read.unwrap(), text, "{}", place.what);
+        }
+    }
+}
+
+/// Overwrites a file in a way that nginx does not tell: with the same size and time.
+fn overwrite(path: &Path, bytes: &[u8], when: SystemTime) {
+    fs::write(path, bytes).unwrap();
+    let file = File::options().write(true).open(path).unwrap();
+    file.set_modified(when).unwrap();
+}
+
+/// What an open has fetched of a young version is for its own handle, and for no longer than the version is young: nothing
+/// of it comes into the pages that later opens read.
+#[test]
+fn the_first_bytes_of_an_open_do_not_outlive_the_version_that_they_were_of() {
+    const LEN: usize = 8000;
+    let more = ["--metadata-ttl", "indefinite"];
+    let place = Place::web("nginx, JSON", JSON, &more);
+    let (origin, path) = (place.origin.join("f"), place.mnt.join("f"));
+    let (old, new) = (bytes(1, LEN, 0), bytes(2, LEN, 0));
+    // For two seconds after that it is young.
+    let when = ago(0) + Duration::from_secs(8);
+    overwrite(&origin, &old, when);
+    let early = File::open(&path).unwrap();
+    assert!(pread(&early, 0).unwrap() == old);
+    overwrite(&origin, &new, when);
+    wait_until("the new bytes are kept", || {
+        assert!(fs::read(&path).unwrap().len() == LEN);
+        attribute(&path, "cached-bytes") == LEN.to_string()
+    });
+    assert!(fs::read(&path).unwrap() == new);
+    // As memory pressure does it.
+    rustix::fs::fadvise(&early, 0, None, rustix::fs::Advice::DontNeed).unwrap();
+    let _ = pread(&early, 0);
+    for _ in 0..2 {
+        assert!(
+            fs::read(&path).unwrap() == new,
+            "old bytes came into the pages"
+        );
+    }
+}
+
+/// What is held for a handle goes with the cached data that a user has had dropped.
+#[test]
+fn what_an_open_has_fetched_is_flushed_too() {
+    const LEN: usize = 8000;
+    let place = Place::web("nginx, JSON", JSON, &[]);
+    let (origin, path) = (place.origin.join("f"), place.mnt.join("f"));
+    let (old, new) = (bytes(1, LEN, 0), bytes(2, LEN, 0));
+    overwrite(&origin, &old, ago(3600));
+    let early = File::open(&path).unwrap();
+    overwrite(&origin, &new, ago(3600));
+    // The same second, whatever the clock says.
+    let when = early.metadata().unwrap().modified().unwrap();
+    overwrite(&origin, &new, when);
+    wait_until("nothing of it is cached any more", || {
+        let output = run(larder().arg("flush").arg(&place.mnt));
+        assert!(output.status.success(), "{}", stderr(&output));
+        attribute(&path, "cached-bytes") == "0"
+    });
+    assert!(pread(&early, 0).unwrap() == new);
+    assert!(fs::read(&path).unwrap() == new);
 }
