@@ -41,7 +41,10 @@ pub(super) fn run(args: &InfoArgs) -> Result<(), Failure> {
     if meta.is_dir() {
         say!("  {:<20}directory", "kind")?;
         if !names.iter().any(|name| name == ENTRIES) {
-            say!("  {:<20}not known: nobody has listed it lately", "entries")?;
+            say!(
+                "  {:<20}unknown: the directory was not listed lately",
+                "entries"
+            )?;
         }
     }
     for name in names {

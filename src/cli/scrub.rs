@@ -33,7 +33,7 @@ pub(super) fn run(args: &ScrubArgs) -> Result<(), Failure> {
         None if args.no_wait => Err(Failure::new(
             Exit::Usage,
             format_args!(
-                "no daemon uses the cache in {shown}, so that this command has to do the scrub itself: leave --no-wait out"
+                "no daemon uses the cache in {shown}, so this command must do the scrub itself: leave --no-wait out"
             ),
         )),
         None => at_rest(args, &path),
@@ -178,7 +178,7 @@ fn summary(scrub: &ScrubStats) -> String {
         (0, 0) => format!("{good} blocks were checked: nothing is damaged"),
         _ => format!(
             "{good} blocks are good; {bad} were damaged, and {dropped} chunks could not be trusted. They were dropped and \
-             are fetched again when somebody reads them"
+             are fetched again when they are read"
         ),
     }
 }

@@ -126,7 +126,7 @@ impl Cache {
                     let Walk { files, removed, .. } = *walk;
                     if removed > 0 {
                         tracing::info!(
-                            "the chunk files are counted: of {files} the index did not know {removed}, which were removed"
+                            "the chunk files were counted: {removed} of {files} were not in the index and were removed"
                         );
                     }
                 }

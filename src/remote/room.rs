@@ -87,7 +87,7 @@ impl Room {
         let units = u32::try_from(bytes.div_ceil(UNIT)).ok();
         units.filter(|_| bytes <= most).ok_or_else(|| {
             RemoteError::NoMemory(format!(
-                "its listing takes more than the {} MiB of memory that one listing may have: a larger --memory gives it more",
+                "the listing takes more than the {} MiB of memory that one listing may use: give a larger --memory",
                 most >> 20
             ))
         })

@@ -126,7 +126,7 @@ impl Vfs {
         // Without a thread nobody is told that the pages are gone: they are not.
         let thread = std::thread::Builder::new().name("larder-pages".into());
         if let Err(error) = thread.spawn(run) {
-            tracing::warn!("cannot have the kernel drop pages: {error}");
+            tracing::warn!("cannot make the kernel drop pages: {error}");
         }
     }
 

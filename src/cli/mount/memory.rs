@@ -69,12 +69,12 @@ impl Budget {
             Self::Given(bytes) => Failure::new(
                 Exit::Usage,
                 format_args!(
-                    "--memory {} is too little: this mount needs {least}M at least{index}",
+                    "--memory {} is too small: this mount needs at least {least}M{index}",
                     show_size(*bytes)
                 ),
             ),
             Self::Half { limit, of } => Failure::failed(format_args!(
-                "{of} is {}, and this mount needs {least}M of memory at least{index}",
+                "{of} is {}, but this mount needs at least {least}M of memory{index}",
                 show_size(*limit)
             )),
         })

@@ -31,7 +31,7 @@ pub(super) fn run(args: &StatsArgs) -> Result<(), Failure> {
         let mount = mount.ok_or_else(|| {
             Failure::new(
                 Exit::Usage,
-                format_args!("no daemon uses the cache in {shown}, so that nothing happens in it: leave --interval out"),
+                format_args!("no daemon uses the cache in {shown}, so its counters do not change: leave --interval out"),
             )
         })?;
         return watch::run(args, &mount, interval);

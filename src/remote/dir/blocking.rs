@@ -30,13 +30,13 @@ pub(super) async fn blocking<T: Send + 'static>(
             Ok(result) => return result,
             Err(error) => {
                 return Err(RemoteError::Unreachable(format!(
-                    "a question to the directory broke off: {error}"
+                    "a request to the directory was aborted: {error}"
                 )));
             }
         }
         if !TOLD.swap(true, Ordering::Relaxed) {
             tracing::warn!(
-                "larder has no file descriptor left: its questions to the remote wait for one (a higher `ulimit -n` \
+                "larder has no file descriptor left: its requests to the remote wait for one (a higher `ulimit -n` \
                 gives it more)"
             );
         }

@@ -94,7 +94,7 @@ impl Pacer {
             return Ok(now);
         }
         let late = || {
-            let why = "it answers 429 Too Many Requests, and so is asked slowly: this request's turn did not come in time";
+            let why = "the server answered 429 Too Many Requests, so larder slows down: this request did not start before its timeout";
             RemoteError::Unreachable(why.into())
         };
         let in_line = tokio::time::timeout_at(deadline, self.turn.lock()).await;
@@ -160,7 +160,7 @@ pub(super) async fn wait(
     if Instant::now() + rest >= deadline {
         let seconds = rest.as_secs_f64().ceil();
         return Err(RemoteError::Unreachable(format!(
-            "it answers {status} and asks for no requests for {seconds} s"
+            "the server answered {status} and asks for no request within {seconds} s"
         )));
     }
     tokio::time::sleep(rest).await;

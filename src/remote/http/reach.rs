@@ -99,7 +99,7 @@ impl fmt::Display for TooNear {
         };
         write!(
             f,
-            "it redirects to {address}, {whose}, where a server from elsewhere may not lead (mount that address itself \
+            "it redirects to {address}, {whose}, which larder does not follow from another machine's server (mount that address itself \
              if its files are wanted)"
         )
     }
