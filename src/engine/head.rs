@@ -4,10 +4,11 @@
 //! kept here for the blob of that version, which is opened next: a file that changes all the time can be opened all the
 //! same, since nothing has to be asked a second time.
 
-use bytes::{Bytes, BytesMut};
-
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::Duration;
+
+use bytes::{Bytes, BytesMut};
 
 use super::op::offset_in;
 use super::sync::Mutex;
@@ -42,8 +43,8 @@ pub(super) struct Heads {
     pub(super) dropped: AtomicU64,
     /// The next open is to ask the remote although the blob has served bytes.
     pub(super) asks: AtomicBool,
-    /// Its own, until it is opened.
-    pub(super) own: Mutex<Option<Head>>,
+    /// Its own, and when it came, until it is opened.
+    pub(super) own: Mutex<Option<(Head, Duration)>>,
     /// That of the version which its first fetch found in its stead.
     pub(super) next: Mutex<Option<Head>>,
 }

@@ -23,6 +23,10 @@ use crate::units::ObjectName;
 /// another one is an error of theirs.
 const PATIENCE: Duration = Duration::from_secs(2);
 
+/// How long a head that came with the answer to an earlier open is as good as an answer: the kernel repeats that open within
+/// microseconds, and another one is to see what the remote has now.
+const HEAD_LIFE: Duration = Duration::from_secs(1);
+
 /// How an open ended.
 #[derive(Debug)]
 pub enum Opening {
@@ -41,7 +45,8 @@ impl Source {
     /// The blob of the version whose first bytes these are; its open does not ask the remote.
     pub fn blob_from(self: &Arc<Self>, name: &ObjectName, head: Head) -> Arc<Blob> {
         let blob = self.blob(name, &head.facts);
-        *blob.heads.own.lock() = Some(head);
+        let now = self.cache.ground.clock.monotonic();
+        *blob.heads.own.lock() = Some((head, now));
         blob
     }
 }
@@ -111,10 +116,11 @@ impl Blob {
             op.answer(Ok(Bytes::new()), &mut answers);
             return answers.give();
         }
+        let now = self.cache().ground.clock.monotonic();
         let own = self.heads.own.lock().take();
         match own {
-            Some(head) => self.replay(head, op),
-            None => self.begin(op, None),
+            Some((head, came)) if now.saturating_sub(came) < HEAD_LIFE => self.replay(head, op),
+            _ => self.begin(op, None),
         }
     }
 
