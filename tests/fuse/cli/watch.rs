@@ -215,10 +215,13 @@ fn set_size_holds_at_once_and_after_the_next_mount() {
     command.arg("set-size").arg(rig.mnt());
     let told = said(command.args(["16M", "--free-space-ratio", "0"]));
     assert!(told.contains("takes 16.0 MiB at most"), "{told}");
-    assert!(told.contains("in the background"), "{told}");
-    wait_until("the cache has given back", || {
-        rig.stats(&rig.mnt())["used_bytes"].as_u64().unwrap() <= 16 * MIB
-    });
+    // Where the machine has much else to do, it may have given back before it tells.
+    let small_enough = || rig.stats(&rig.mnt())["used_bytes"].as_u64().unwrap() <= 16 * MIB;
+    assert!(
+        told.contains("in the background") || small_enough(),
+        "{told}"
+    );
+    wait_until("the cache has given back", small_enough);
     assert_eq!(rig.stats(&rig.mnt())["capacity_bytes"], 16 * MIB);
     assert!(fs::read(rig.mnt().join("data")).unwrap() == pattern(24 << 20));
     let mut command = larder();
@@ -279,7 +282,7 @@ fn sigusr1_puts_the_counters_into_the_log() {
     wait_until("the log has the counters", || {
         let text = fs::read_to_string(&log).unwrap();
         text.contains("SIGUSR1")
-            && text.contains("of the 3.0 MiB that programs read")
+            && text.contains("that programs read came from the cache")
             && text.contains("last stop")
     });
     assert!(rig.is_mounted());

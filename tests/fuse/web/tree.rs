@@ -57,6 +57,14 @@ fn kill_a_cold_reader(rig: &Rig) -> u64 {
     kept
 }
 
+/// The most bytes that came twice because the disk was slow: a read that had waited for it for two seconds was sent to the
+/// remote, and what waited to be written for too long was dropped.
+fn may_come_twice(rig: &Rig) -> u64 {
+    let stats = rig.stats(&rig.mnt());
+    let count = |name: &str| stats[name].as_u64().unwrap();
+    (count("reads_hedged") << 20) + (count("fills_dropped") << 22)
+}
+
 /// Only listings are asked for, each once.
 fn only_listings(server: &mut Server, dirs: usize) {
     let mut asked = server.asked();
@@ -86,9 +94,11 @@ fn is_the_same_always(rig: &Rig, server: &mut Server) {
     step(&clock, "cold");
     assert!(all.files as u64 > SMALL && all.bytes > LARGE, "{all:?}");
     let cold = fetched(rig);
+    let twice = may_come_twice(rig);
     assert!(
-        cold <= all.bytes - kept,
-        "{cold} bytes came, and {kept} were there"
+        cold <= all.bytes - kept + twice,
+        "{cold} bytes of {} came, {kept} were there, and {twice} may have come twice",
+        all.bytes
     );
     same_trees(&origin, &mnt);
     step(&clock, "warm");
