@@ -253,6 +253,6 @@ mod tests {
             .turn(&url, Instant::now() + ms(60_000))
             .await
             .unwrap_err();
-        assert!(error.to_string().contains("for 3600 s"), "{error}");
+        assert!(error.to_string().contains("within 3600 s"), "{error}");
     }
 }

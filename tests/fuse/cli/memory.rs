@@ -205,7 +205,7 @@ fn too_little_memory_is_refused_before_a_cache_is_made() {
     refused(
         rig.mount_command().args(["--memory", "1M"]),
         2,
-        &["--memory 1.0 MiB", "32M at least"],
+        &["--memory 1.0 MiB", "at least 32M"],
     );
     assert!(!rig.cache().exists());
     let output = run(rig.mount_command().env("LARDER_MEMORY", "80M"));
