@@ -56,16 +56,15 @@ impl Version {
             .collect()
     }
 
-    /// Whether these bytes, from a multiple of eight, are its own: all that a read of `wanted` bytes brings, and no more.
-    fn answers(&self, at: usize, wanted: usize, bytes: &[u8]) -> bool {
+    /// Whether these bytes, from a multiple of eight, are its own.
+    fn holds(&self, at: usize, bytes: &[u8]) -> bool {
         let mut words = (at..).step_by(8).zip(bytes.chunks_exact(8));
-        let whole = bytes.len() == wanted.min(self.len.saturating_sub(at));
-        whole && words.all(|(at, word)| word == self.word(at))
+        at + bytes.len() <= self.len && words.all(|(at, word)| word == self.word(at))
     }
 
     /// Whether these bytes are the whole version.
     fn is(&self, bytes: &[u8]) -> bool {
-        self.answers(0, usize::MAX, bytes)
+        bytes.len() == self.len && self.holds(0, bytes)
     }
 }
 
@@ -83,7 +82,7 @@ while not os.path.exists(stop):
     size = os.fstat(file).st_size
     mapping = mmap.mmap(file, size, prot=mmap.PROT_READ)
     os.close(file)
-    left = [v for v in versions if v[0] == size]
+    left = versions
     for _ in range(400):
         at = random.randrange(size // 8) * 8
         generation, place = struct.unpack('<II', mapping[at:at + 8])
@@ -174,10 +173,10 @@ impl Readers {
 
     fn read_one_handle(&self, rng: &mut Rng) -> io::Result<()> {
         let file = File::open(&self.path)?;
-        let shown = file.metadata()?.len();
-        let pages = shown / 4096;
+        // A file that is being appended to may be shown with any size in between.
+        let shown = usize::try_from(file.metadata()?.len()).unwrap();
+        let pages = shown as u64 / 4096;
         let mut left = self.versions.clone();
-        left.retain(|version| version.len as u64 == shown);
         let mut buf = vec![0; 1 << 18];
         for _ in 0..40 {
             let at = rng.next_u64() % pages * 4096;
@@ -185,7 +184,12 @@ impl Readers {
             let count = read_full(&file, &mut buf[..len], at)?;
             let at = usize::try_from(at).unwrap();
             let before = left.clone();
-            left.retain(|version| version.answers(at, len, &buf[..count]));
+            assert_eq!(
+                count,
+                len.min(shown - at),
+                "padded or cut at {at} of {shown}"
+            );
+            left.retain(|version| version.holds(at, &buf[..count]));
             assert!(
                 !left.is_empty(),
                 "{count} bytes at {at}: of none of {before:?}"
