@@ -173,6 +173,17 @@ impl Daemon {
     }
 }
 
+/// What waits holds the cache, which holds those who wait: without an end to that neither ever goes.
+impl Drop for Daemon {
+    fn drop(&mut self) {
+        for _ in 0..STEPS_MAX {
+            if !self.step() {
+                return;
+            }
+        }
+    }
+}
+
 fn name(number: usize) -> ObjectName {
     ObjectName::new(OBJECTS[number].0.as_bytes())
 }
