@@ -83,9 +83,10 @@ check_dependencies() {
     fi
 }
 
+# run_tests [OPTION...]: the options are for nextest.
 run_tests() {
     if command -v cargo-nextest >/dev/null 2>&1; then
-        cargo nextest run --all-features --no-fail-fast
+        cargo nextest run --all-features --no-fail-fast "$@"
     else
         cargo test --all-features --no-fail-fast --lib --bins --tests --examples
     fi
@@ -93,13 +94,14 @@ run_tests() {
 
 run_beside_stress() {
     cargo test --all-features --no-run
-    stress-ng --quiet --cpu 8 --io 4 &
+    stress-ng --quiet --cpu 8 --io 4 --vm 2 &
     stress=$!
     # stress-ng takes its workers with it.
     trap 'kill "$stress" 2>/dev/null || true' EXIT
     for round in 1 2 3; do
         say "tests on a busy machine, round $round of 3"
-        run_tests
+        # As many tests at once as stress-ng has workers that compute: otherwise a round takes an hour.
+        run_tests -j 8
     done
     say 'everything passed'
 }
