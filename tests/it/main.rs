@@ -1,13 +1,13 @@
 //! The integration tests, as one binary: every further binary would be one more link.
 //!
-//! `tidy` holds the rules of the house, `spec` holds `format-spec.md` against the code, `golden` opens a cache that an
-//! earlier version wrote, `reader` has a stranger read caches by the specification alone, `fuzzed` replays the inputs of
-//! the fuzzers, `check`, `repairs` and `damage` damage caches and have them put right,
-//! `beside` checks one at work, `deep` reads blocks on many threads, `crowd` reads with many at once and
-//! from a cache that is full, `standing` restarts it, `evict` holds the choice of victims, `touched` finds its files
-//! immutable or linked, `shuttle` tries the orders in which tasks may meet at a slot that changes hands, `faults` reads
-//! from web servers that break off, stand still and lie, `limits` has a cache give back what it may no longer take, `resize`
-//! gives caches other indexes, `forget` has what is cached dropped.
+//! `tidy` and `house` hold the rules of the house, `spec` holds `format-spec.md` against the code, `golden` opens a cache
+//! that an earlier version wrote, `reader` has a stranger read caches by the specification alone, `fuzzed` replays the
+//! inputs of the fuzzers, `check`, `repairs` and `damage` damage caches and have them put right, `beside` checks one at
+//! work, `deep` reads blocks on many threads, `crowd` reads with many at once and from a cache that is full, `standing`
+//! restarts it, `evict` holds the choice of victims, `touched` finds its files immutable or linked, `shuttle` tries the
+//! orders in which tasks may meet at a slot that changes hands, `faults` reads from web servers that break off, stand
+//! still and lie, `limits` has a cache give back what it may no longer take, `resize` gives caches other indexes,
+//! `forget` has what is cached dropped.
 
 #![expect(
     clippy::unwrap_used,
@@ -30,6 +30,7 @@ mod golden;
 mod golden_engine;
 mod golden_writer;
 mod holes;
+mod house;
 mod limits;
 mod model;
 mod origin;

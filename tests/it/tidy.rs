@@ -1,26 +1,11 @@
 //! The rules of the house, as tests.
 //!
-//! Floors: a file imports from lower floors and its own folder only, by the `crate::` paths in its code (links in
-//! comments are no imports). What rustfmt and clippy hold is not repeated here.
+//! The floors and everything else about the arrows between modules is in `house`. What rustfmt and clippy hold is not
+//! repeated here.
 
 use std::collections::BTreeSet;
 
 use crate::tree::{code_only, files, root, rust_files};
-
-/// The folders of `src/` and their floors; those of one floor do not know each other. `testing` looks at all that the
-/// simulations drive, and nothing in `src/` looks at it.
-const FLOORS: &[(&str, u8)] = &[
-    ("units", 0),
-    ("format", 1),
-    ("storage", 2),
-    ("remote", 2),
-    ("engine", 3),
-    ("check", 3),
-    ("vfs", 4),
-    ("fuse", 5),
-    ("testing", 5),
-    ("cli", 6),
-];
 
 /// Crates that only these folders may name: a kernel's types, a mapping that may die with its disk, a terminal.
 const CONFINED_CRATES: &[(&str, &[&str])] = &[
@@ -39,13 +24,6 @@ const FILE_LINES_MAX: usize = 520;
 /// Comments and code; what stands in a string may be longer, as a sentence for the user must not be broken.
 const LINE_WIDTH_MAX: usize = 125;
 const MARKDOWN_WIDTH_MAX: usize = 400;
-
-fn floor(folder: &str) -> Option<u8> {
-    FLOORS
-        .iter()
-        .find(|(name, _)| *name == folder)
-        .map(|(_, floor)| *floor)
-}
 
 /// The folder of `src/` that a file belongs to, if it does.
 fn folder_of(path: &str) -> Option<&str> {
@@ -72,110 +50,12 @@ fn words<'a>(code: &'a str, word: &'a str) -> impl Iterator<Item = usize> + 'a {
         })
 }
 
-/// The first names behind every `prefix` (such as `crate::`) in `code`, those of a group `{a, b::c}` included.
-fn imported<'a>(code: &'a str, prefix: &'a str) -> Vec<(usize, &'a str)> {
-    let mut found = Vec::new();
-    for at in words(code, prefix) {
-        let start = at + prefix.len();
-        let line = line_of(code, at);
-        if !code[start..].starts_with('{') {
-            found.push((line, name_at(&code[start..])));
-            continue;
-        }
-        let mut depth = 0;
-        let mut expects_name = false;
-        for (n, character) in code[start..].char_indices() {
-            match character {
-                '{' => (depth, expects_name) = (depth + 1, depth == 0),
-                '}' if depth == 1 => break,
-                '}' => depth -= 1,
-                ',' if depth == 1 => expects_name = true,
-                c if expects_name && !c.is_whitespace() => {
-                    found.push((line, name_at(&code[start + n..])));
-                    expects_name = false;
-                }
-                _ => {}
-            }
-        }
-    }
-    found
-}
-
-fn name_at(code: &str) -> &str {
-    let len = code.bytes().take_while(|b| is_word(Some(*b))).count();
-    &code[..len]
-}
-
 fn line_of(code: &str, at: usize) -> usize {
     code[..at].matches('\n').count() + 1
 }
 
 fn report(what: &str, faults: &[String]) {
     assert!(faults.is_empty(), "{what}:\n{}", faults.join("\n"));
-}
-
-/// Why code in `folder` must not import `name`, if so.
-fn forbidden(folder: &str, name: &str) -> Option<String> {
-    let (own, other) = (floor(folder)?, floor(name)?);
-    if name == "testing" && folder != "testing" {
-        return Some("testing is for tests, fuzz targets and benches".into());
-    }
-    (folder != name && other >= own).then(|| {
-        format!("{name} is on floor {other}, {folder} on floor {own}: imports go downwards only")
-    })
-}
-
-#[test]
-fn imports_go_downwards_only() {
-    let mut faults = Vec::new();
-    for (path, source) in rust_files() {
-        let Some(folder) = folder_of(&path) else {
-            continue;
-        };
-        let code = code_only(&source);
-        let mut paths = imported(&code, "crate::");
-        // From a folder's mod.rs or a file one level down, `super::super::` may reach the crate's root.
-        for prefix in ["super::", "super::super::"] {
-            paths.extend(
-                imported(&code, prefix)
-                    .into_iter()
-                    .filter(|(_, name)| !root().join("src").join(folder).join(name).exists())
-                    .filter(|(_, name)| !root().join(format!("src/{folder}/{name}.rs")).exists()),
-            );
-        }
-        if folder == "bin" {
-            let reached = imported(&code, "larder::");
-            faults.extend(
-                reached
-                    .iter()
-                    .filter(|(_, name)| !["cli"].contains(name))
-                    .map(|(line, name)| format!("{path}:{line}: {name}: a binary calls cli only")),
-            );
-            continue;
-        }
-        if floor(folder).is_none() {
-            faults.push(format!(
-                "{path}: the folder has no floor in tests/it/tidy.rs"
-            ));
-        }
-        for (line, name) in paths {
-            faults.extend(forbidden(folder, name).map(|why| format!("{path}:{line}: {why}")));
-        }
-    }
-    report("imports against the floors", &faults);
-}
-
-#[test]
-fn the_floor_rule_itself_sees_what_it_should() {
-    let code = "use crate::{engine::{A, units}, format};\nuse crate::vfs::X; fn f() { acrate::y }";
-    let names: Vec<&str> = imported(code, "crate::").iter().map(|(_, n)| *n).collect();
-    assert_eq!(names, ["engine", "format", "vfs"]);
-    assert!(forbidden("format", "engine").is_some());
-    assert!(forbidden("check", "engine").is_some());
-    assert!(forbidden("storage", "remote").is_some());
-    assert!(forbidden("cli", "testing").is_some());
-    assert!(forbidden("engine", "storage").is_none());
-    assert!(forbidden("engine", "engine").is_none());
 }
 
 #[test]
