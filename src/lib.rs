@@ -3,7 +3,7 @@
 //! A [`remote`] is mounted as a directory; what is read is fetched in blocks, kept in a tagged cache on local disk and
 //! served from there, across restarts and power cuts, within a fixed size. The floors of the house, lowest first:
 //! [`units`], [`mod@format`], [`storage`] and [`remote`], [`engine`] and [`check`], [`vfs`], [`fuse`], [`cli`].
-//! A file imports from lower floors and its own folder only; `tests/it/tidy.rs` holds that.
+//! A file imports from lower floors and its own folder only; `tests/it/house.rs` holds that.
 //!
 //! To embed the cache over a remote of one's own, see [`engine::OpenedCache`]; `examples/embed.rs` does it:
 //!

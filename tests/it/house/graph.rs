@@ -1,4 +1,4 @@
-//! Circles in a graph.
+//! Cycles in a graph.
 
 use std::collections::BTreeMap;
 
@@ -63,7 +63,7 @@ impl Search<'_> {
 }
 
 #[test]
-fn circles_are_found() {
+fn cycles_are_found() {
     let arrows = [
         (1, 2),
         (2, 3),

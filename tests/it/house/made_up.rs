@@ -255,7 +255,7 @@ fn the_blocks_of_a_type_are_found_in_every_folder() {
 }
 
 #[test]
-fn circles_lists_and_rooms_are_counted() {
+fn cycles_lists_and_rooms_are_counted() {
     let house = house(&[
         ("lib", "mod engine;"),
         (
@@ -300,9 +300,14 @@ fn the_rule_of_the_floors_sees_what_it_should() {
             "format",
             "use super::engine::E; #[cfg(test)] use crate::engine::F;",
         ),
-        ("engine", "pub struct E; pub struct F; use crate::format;"),
+        (
+            "engine",
+            "mod read; mod odd; pub struct E; pub struct F; use crate::format;",
+        ),
+        ("engine/read/mod", ""),
+        ("engine/odd/mod", ""),
         ("new", ""),
     ]);
     let faults = house.wrong_floors();
-    assert_eq!(faults.len(), 3, "{faults:?}");
+    assert_eq!(faults.len(), 4, "{faults:?}");
 }

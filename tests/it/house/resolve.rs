@@ -29,7 +29,7 @@ impl Target {
 }
 
 thread_local! {
-    /// The questions that are being answered, against circles of globs and of imports.
+    /// The questions that are being answered, against cycles of globs and of imports.
     static ASKED: RefCell<Vec<(usize, String, u8)>> = const { RefCell::new(Vec::new()) };
 }
 
