@@ -26,6 +26,7 @@ pub mod engine;
 pub mod format;
 pub mod fuse;
 pub mod remote;
+mod runtime;
 pub mod storage;
 #[cfg(feature = "testing")]
 pub mod testing;

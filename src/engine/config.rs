@@ -7,18 +7,18 @@ use std::time::Duration;
 
 use globset::{GlobBuilder, GlobMatcher};
 
-use super::FreeSpace;
+use crate::engine::space::free_space::FreeSpace;
 use crate::remote::Room;
 use crate::units::{ChunkSize, ObjectName};
 
 /// How the engine runs.
 #[derive(Clone, Debug)]
 pub struct Config {
-    /// A read that is not answered by then gets [`super::ReadError::TimedOut`].
+    /// A read that is not answered by then gets [`crate::engine::error::ReadError::TimedOut`].
     pub timeout: Duration,
     /// A disk read that is not done by then is asked of the remote as well.
     pub disk_patience: Duration,
-    /// What the mount may take of memory in all, for whoever watches it; 0 where nobody said. [`super::Shares`] turns it
+    /// What the mount may take of memory in all, for whoever watches it; 0 where nobody said. [`crate::engine::api::memory::Shares`] turns it
     /// into the bounds below.
     pub memory: u64,
     /// The room that listings share.

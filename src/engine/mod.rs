@@ -2,107 +2,56 @@
 //!
 //! A synchronous core that never waits on the network or on a sick disk: what cannot be answered at once is handed to an
 //! [`Executor`] (the disk pool) or a [`Fetcher`] (the network), and the reader is called back. It has no threads and no
-//! clock of its own, so that a seeded simulation can drive it. The way of a read through these files is told step by step
+//! clock of its own, so that a seeded simulation can drive it. The way of a read through these rooms is told step by step
 //! in ARCHITECTURE.md.
 
-mod backlog;
-mod belief;
-mod blob;
-mod blobs;
-mod broken;
-mod cache;
-mod clock;
+mod api;
 mod config;
-mod counters;
-mod cull;
-mod deadlines;
-mod described;
-mod disk;
 mod embed;
-mod errand;
 mod error;
-mod evict;
-mod executor;
-mod fetch;
 mod fill;
 mod flight;
-mod flush;
-mod forget;
-mod free_space;
-mod gate;
-mod head;
 mod health;
-mod inline;
-mod left;
-mod limits;
-mod memory;
+mod index;
 mod network;
-mod op;
-mod opening;
-mod outstanding;
-mod pace;
-mod park;
-mod probe;
+mod policy;
+mod proof;
 mod read;
-mod readahead;
-mod reclaim;
-mod recount;
-mod scrub;
-mod scrub_slot;
-mod set_limits;
-mod shrink;
-mod slot;
-mod slots;
-mod source;
-mod standing;
-mod stop;
-mod sync;
-mod table;
-mod trouble;
-mod verify;
-mod versions;
-mod watched;
+mod space;
+pub(crate) mod stats;
+mod transfer;
+mod upkeep;
+mod version;
 
-pub use blob::{Blob, BlobEvent, BlobInfo};
+pub use crate::runtime::clock::{Clock, SystemClock};
+pub use crate::runtime::executor::{DiskPool, Executor, Job, Lane};
 #[cfg(feature = "testing")]
-pub use broken::{Rule, break_rule};
-pub use cache::{Cache, Ground};
-pub use clock::{Clock, SystemClock};
+pub use crate::runtime::locks::{Asked, on_lock};
+pub use crate::runtime::log_limiter::Trouble;
+#[cfg(feature = "testing")]
+pub use crate::runtime::test_faults::{Rule, break_rule};
+pub use api::blob::{Blob, BlobEvent, BlobInfo};
+pub use api::cache::{Cache, Ground};
+pub use api::memory::{Shares, TooLittle};
+pub use api::source::Source;
 pub use config::{ChunkPolicy, ChunkRule, Config, Verify};
-pub use counters::Stats;
-#[cfg(feature = "testing")]
-pub use cull::trial;
-pub(crate) use described::described;
-pub use described::{Field, FieldKind, Unit, unit_of};
 pub use embed::{EmbedError, OpenedCache};
 pub use error::{OpenError, ReadError};
-pub use executor::{DiskPool, Executor, Job, Lane};
-pub use fetch::FetchJob;
-pub use forget::Forgotten;
-pub use free_space::{FreeSpace, Pressure};
-pub use head::Head;
-pub use health::DiskState;
-pub use memory::{Shares, TooLittle};
+pub use flight::read_op::ReadDone;
+pub use health::monitored_storage::DiskStats;
+pub use health::verdict::DiskState;
 pub use network::Network;
-pub use opening::Opening;
-pub use read::Reader;
-pub use scrub::{ScrubEnd, ScrubKind, ScrubState, ScrubStats};
-pub use set_limits::{LimitsError, LimitsView};
-pub use source::Source;
-pub use stop::LastStop;
 #[cfg(feature = "testing")]
-pub use sync::{Asked, on_lock};
-pub use trouble::Trouble;
-pub use watched::DiskStats;
-
-use bytes::Bytes;
-
-/// Called with the bytes of a read, which are fewer than asked only at the blob's end, or with why there are none.
-pub type ReadDone = Box<dyn FnOnce(Result<Bytes, ReadError>) + Send>;
-
-/// What the engine starts fetches through.
-pub trait Fetcher: Send + Sync + 'static {
-    /// Starts one fetch and returns at once. The job is the sink of the bytes; when it is finished or dropped, its
-    /// readers are answered.
-    fn start(&self, job: FetchJob);
-}
+pub use policy::trial;
+pub use read::head::Head;
+pub use read::open::Opening;
+pub use read::planner::Reader;
+pub use space::free_space::{FreeSpace, Pressure};
+pub use space::set_limits::{LimitsError, LimitsView};
+pub use stats::counters::Stats;
+pub(crate) use stats::described::described;
+pub use stats::described::{Field, FieldKind, Unit, unit_of};
+pub use transfer::fetch::{FetchJob, Fetcher};
+pub use upkeep::forget::Forgotten;
+pub use upkeep::last_shutdown::LastStop;
+pub use upkeep::scrub::{ScrubEnd, ScrubKind, ScrubState, ScrubStats};

@@ -1,0 +1,6 @@
+//! Blocks on their way, and the reads that wait for them.
+
+pub(crate) mod blocks;
+pub(crate) mod deadlines;
+pub(crate) mod index_wait;
+pub(crate) mod read_op;

@@ -1,0 +1,3 @@
+//! Whether the bytes of a slot are those that the remote sent: checksums, checks from disk, trust after a restart.
+
+pub(crate) mod verify;

@@ -1,0 +1,4 @@
+//! Counters, and the list that describes them.
+
+pub(crate) mod counters;
+pub(crate) mod described;

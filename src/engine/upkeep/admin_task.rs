@@ -1,0 +1,84 @@
+//! Work that a user has asked for and waits for: it runs in the disk pool, and the user gets an answer in time whatever
+//! becomes of it. What was begun goes on after the answer.
+
+use std::sync::{Arc, Weak};
+use std::time::Duration;
+
+use parking_lot::Mutex;
+
+use crate::engine::api::cache::Cache;
+use crate::runtime::executor::{Job, Lane};
+
+/// How long a user waits for an answer.
+const PATIENCE: Duration = Duration::from_secs(20);
+
+/// Called with what came of an errand, or with `None` where that takes too long.
+type Done<T> = Box<dyn FnOnce(Option<T>) + Send>;
+
+/// A user who waits, until somebody answers.
+struct Waiting<T>(Mutex<Option<Done<T>>>);
+
+/// Somebody who can be told that it takes too long.
+trait Impatient: Send + Sync {
+    fn give_up(&self);
+}
+
+impl<T: Send> Impatient for Waiting<T> {
+    fn give_up(&self) {
+        let done = self.0.lock().take();
+        if let Some(done) = done {
+            done(None);
+        }
+    }
+}
+
+/// The users who wait, and since when.
+#[derive(Default)]
+pub(crate) struct Errands(Mutex<Vec<(Duration, Weak<dyn Impatient>)>>);
+
+impl Cache {
+    /// Runs `work` in the disk pool, behind the writes that wait there, and hands what comes of it to `done`; `None` where
+    /// that takes too long. Where the pool takes no more work, `done` is dropped.
+    pub fn run_errand<T: Send + 'static>(
+        self: &Arc<Self>,
+        work: impl FnOnce(&Arc<Self>) -> T + Send + 'static,
+        done: impl FnOnce(Option<T>) + Send + 'static,
+    ) {
+        let (cache, tell) = (Arc::clone(self), self.in_time(done));
+        let job: Job = Box::new(move || tell(work(&cache)));
+        drop(self.ground.executor.submit(Lane::Write, job));
+    }
+
+    /// What hands a value to `done`, which gets `None` where that has not happened in time.
+    pub fn in_time<T: Send + 'static>(
+        &self,
+        done: impl FnOnce(Option<T>) + Send + 'static,
+    ) -> impl FnOnce(T) + Send + 'static {
+        let waiting = Arc::new(Waiting::<T>(Mutex::new(Some(Box::new(done)))));
+        let now = self.ground.clock.monotonic();
+        let weak: Weak<Waiting<T>> = Arc::downgrade(&waiting);
+        self.errands.0.lock().push((now, weak));
+        move |value| {
+            let done = waiting.0.lock().take();
+            if let Some(done) = done {
+                done(Some(value));
+            }
+        }
+    }
+
+    /// Answers those who have waited too long.
+    pub(crate) fn look_at_errands(&self, now: Duration) {
+        let mut late = Vec::new();
+        self.errands
+            .0
+            .lock()
+            .retain(|(since, waiting)| match waiting.upgrade() {
+                Some(waiting) if now.saturating_sub(*since) >= PATIENCE => {
+                    late.push(waiting);
+                    false
+                }
+                waiting => waiting.is_some(),
+            });
+        late.iter().for_each(|waiting| waiting.give_up());
+    }
+}
