@@ -11,7 +11,7 @@
 
 use std::fs::File;
 use std::io::{self, IoSliceMut};
-use std::os::fd::AsFd;
+use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -26,6 +26,7 @@ use super::host::HostIdentity;
 use super::in_memory::is_in_memory;
 use super::layout::{CHUNKS_NAME, chunk_path, parents};
 use super::lock::{IndexMark, Lock};
+use super::preallocation::preallocates;
 use super::resize::chunks_name;
 use super::thread_io::blocks_read;
 use super::{ChunkFile, Extent, NowRead, Space, Storage};
@@ -33,8 +34,6 @@ use crate::format::Superblock;
 use crate::units::SlotId;
 
 const STAT_BLOCK: u64 = 512;
-/// XFS, by the number that statfs(2) gives.
-const XFS_MAGIC: u32 = 0x5846_5342;
 
 /// A cache directory that is open; its lock is held until this is dropped.
 #[derive(Debug)]
@@ -54,7 +53,7 @@ pub struct CacheDir {
     /// Set once the file system said that it cannot read without waiting, so that it is not asked for ever.
     always_waits: AtomicBool,
     /// A write beyond the end of a file takes more space than it was given.
-    takes_ahead: bool,
+    preallocates: bool,
     /// Nobody has touched the index since it was sealed.
     sealed: bool,
 }
@@ -78,7 +77,7 @@ impl CacheDir {
             None => chunks_name(&dir),
         };
         let path = path.into();
-        let takes_ahead = takes_ahead(&dir);
+        let preallocates = preallocates(&dir);
         let left = lock.as_ref().and_then(|lock| lock.left);
         let sealed = left.is_some_and(|left| IndexMark::of(&index).is_ok_and(|is| is == left));
         let whole = superblock.geometry.index_len();
@@ -95,7 +94,7 @@ impl CacheDir {
             lock,
             files,
             always_waits,
-            takes_ahead,
+            preallocates,
             sealed,
         };
         // Whether this file system can read without waiting is known before the first reader asks: one that cannot is not
@@ -185,7 +184,7 @@ impl CacheDir {
     }
 
     /// Opens a chunk file. Short of descriptors, it gives up cached ones, and waits.
-    fn open_chunk(&self, path: &str, flags: OFlags) -> io::Result<File> {
+    pub(super) fn open_chunk(&self, path: &str, flags: OFlags) -> io::Result<File> {
         // The time of a read is of no use, and noting it can wait for a disk that hangs. Only an owner may leave it out.
         let open = || match open_below(&self.dir, path, flags | OFlags::NOATIME) {
             Err(Errno::PERM) => open_below(&self.dir, path, flags),
@@ -336,17 +335,6 @@ impl CacheDir {
     }
 }
 
-/// Whether the file system of `dir` gives a file that grows more space than it asked for: XFS does so with every write
-/// beyond the end, up to the size of the file once more, and takes it back when it likes.
-fn takes_ahead(dir: &File) -> bool {
-    #[expect(
-        clippy::cast_possible_truncation,
-        clippy::cast_sign_loss,
-        reason = "file system magics have 32 bits, whatever the type"
-    )]
-    rustix::fs::fstatfs(dir).is_ok_and(|fs| fs.f_type as u32 == XFS_MAGIC)
-}
-
 /// The bytes that a file takes on disk.
 fn allocated(file: &File) -> io::Result<u64> {
     let blocks = rustix::fs::fstat(file)?.st_blocks;
@@ -415,12 +403,16 @@ impl Storage for CacheDir {
         self.read_direct(file, offset, buf)
     }
 
+    fn lend(&self, file: ChunkFile) -> io::Result<OwnedFd> {
+        self.lend_chunk(file)
+    }
+
     fn write_chunk(&self, file: ChunkFile, offset: u64, data: &[u8]) -> io::Result<u64> {
         self.may_write()?;
         let open = self.existing_or_new(file)?;
         // What lies within the file takes what is written and no more.
         let end = offset + data.len() as u64;
-        if self.takes_ahead && open.metadata()?.len() < end {
+        if self.preallocates && open.metadata()?.len() < end {
             open.set_len(end)?;
         }
         open.write_all_at(data, offset)?;

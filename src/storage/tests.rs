@@ -1,11 +1,13 @@
 //! The cache directory on the machine's own disk.
 
 use std::fs;
+use std::io;
 use std::os::unix::fs::{FileExt, MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
 use super::*;
 use crate::format::{Features, Geometry, Superblock};
+use crate::units::SlotId;
 
 const SMALL: CreateOptions = CreateOptions {
     capacity: 16 << 20,
