@@ -126,7 +126,7 @@ fn code(result: io::Result<Vec<u8>>) -> Option<i32> {
     result.unwrap_err().raw_os_error()
 }
 
-/// F1. Unreachable does not mean deleted: while larder cannot reach the remote, what is cached stays readable, and
+/// F1. Unreachable does not mean deleted. While larder cannot reach the remote, cached data stays readable, and
 /// everything else fails with EIO.
 #[test]
 fn f1_unreachable_is_not_deleted() {
@@ -141,7 +141,7 @@ fn f1_unreachable_is_not_deleted() {
     assert!(fs::read(mounted.path("other")).unwrap() == content(2, LEN));
 }
 
-/// F2. Access to a file that was deleted at the remote fails with ENOENT, and access to a file that the remote forbids
+/// F2. Access to a file that was deleted at the remote fails with ENOENT. Access to a file that the remote forbids
 /// fails with EACCES.
 #[test]
 fn f2_deleted_and_forbidden_are_told_apart() {
@@ -154,7 +154,7 @@ fn f2_deleted_and_forbidden_are_told_apart() {
     assert_eq!(code(fs::read(mounted.path("cached"))), Some(libc::ENOENT));
 }
 
-/// F3. A read that the remote has not answered within `--timeout` (default: 30 seconds) fails with EIO.
+/// F3. If the remote has not answered a read within `--timeout` (default: 30 seconds), the read fails with EIO.
 #[test]
 fn f3_nothing_hangs_for_ever() {
     let stage = Stage::new();
@@ -204,8 +204,8 @@ fn chunk_files(dir: &Path) -> Vec<std::path::PathBuf> {
     files
 }
 
-/// F4. A failing cache disk never causes a read error: whatever the disk loses or returns damaged, larder reads from
-/// the remote.
+/// F4. A failing cache disk never causes a read error. If the disk loses data or returns it damaged, larder reads this
+/// data from the remote.
 #[test]
 fn f4_a_bad_cache_is_a_slow_one() {
     let damage: [fn(&Path); 3] = [
@@ -245,8 +245,8 @@ fn f4_a_bad_cache_is_a_slow_one() {
     }
 }
 
-/// F5. After `kill -9` of the daemon and a new mount, every byte is right, and data that was read at least 200 ms
-/// before the kill is not fetched again.
+/// F5. After `kill -9` of the daemon and a new mount, every byte is right. Data that was read at least 200 ms before
+/// the kill is not fetched again.
 #[test]
 fn f5_a_killed_daemon_loses_nothing() {
     let rig = Rig::settled();
@@ -260,7 +260,7 @@ fn f5_a_killed_daemon_loses_nothing() {
     rig.umount();
 }
 
-/// F6. A mount point whose daemon died answers ENOTCONN or ECONNABORTED until a `larder mount` or `larder umount`
+/// F6. If a daemon dies, its mount point answers ENOTCONN or ECONNABORTED until a `larder mount` or `larder umount`
 /// clears it.
 #[test]
 fn f6_a_dead_mount_point_is_cleared() {
@@ -283,8 +283,8 @@ fn f6_a_dead_mount_point_is_cleared() {
     rig.umount();
 }
 
-/// F7. A program whose read waits for the remote can be killed, with Ctrl-C too; a program that catches the signal gets
-/// it only when the wait is over, and the timeout ends the wait in any case.
+/// F7. A program whose read waits for the remote can be killed, with Ctrl-C too. A program that catches the signal
+/// receives it only when the wait is over. The timeout ends the wait in any case.
 #[test]
 fn f7_a_waiting_reader_can_be_killed() {
     // A shell that reads the file itself, with a handler for Ctrl-C.

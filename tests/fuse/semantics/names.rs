@@ -49,7 +49,7 @@ fn n1_attributes_are_the_remotes() {
     assert_eq!(target, Path::new("d/elsewhere"));
 }
 
-/// N2. Regular files have a link count of 1, whatever it is at the remote.
+/// N2. Regular files have a link count of 1, whatever their link count at the remote is.
 #[test]
 fn n2_files_have_one_link() {
     let stage = Stage::new();
@@ -62,7 +62,7 @@ fn n2_files_have_one_link() {
     }
 }
 
-/// N3. Names are sequences of up to 255 bytes in any encoding; only `/` and NUL cannot occur in them.
+/// N3. A name is a sequence of up to 255 bytes in any encoding. Only `/` and NUL cannot occur in it.
 #[test]
 fn n3_names_are_bytes() {
     let stage = Stage::new();
@@ -89,7 +89,7 @@ fn n3_names_are_bytes() {
     assert_eq!(error.raw_os_error(), Some(libc::ENAMETOOLONG));
 }
 
-/// N4. larder shows symbolic links and does not follow them: a link with an absolute target leads to that path outside
+/// N4. larder shows symbolic links and does not follow them. A link with an absolute target leads to that path outside
 /// the mount.
 #[test]
 fn n4_links_lead_where_they_say() {
@@ -108,7 +108,7 @@ fn n4_links_lead_where_they_say() {
     fs::metadata(broken).unwrap_err();
 }
 
-/// N5. Sockets, fifos and devices appear with their own type, and contain no data of the remote.
+/// N5. Sockets, fifos and devices appear with their own type. They contain no data of the remote.
 #[test]
 fn n5_special_files_are_shown() {
     let stage = Stage::new();
@@ -145,7 +145,7 @@ fn n5_special_files_are_shown() {
     drop(listener);
 }
 
-/// N6. The mount point and the cache directory appear as empty directories if they lie within the mounted tree.
+/// N6. If the mount point or the cache directory lies within the mounted tree, it appears as an empty directory.
 #[test]
 fn n6_its_own_places_are_empty() {
     let stage = Stage::new();
@@ -164,7 +164,7 @@ fn n6_its_own_places_are_empty() {
     }
 }
 
-/// N7. The extended attributes `user.larder.*` show what the cache knows about a file; `larder info` prints them.
+/// N7. The extended attributes `user.larder.*` show what the cache knows about a file. `larder info` prints them.
 #[test]
 fn n7_info_shows_what_is_known() {
     let rig = Rig::settled();
@@ -273,7 +273,7 @@ fn p3_nothing_is_changed() {
     assert_eq!(fs::read(stage.origin("f")).unwrap(), b"x");
 }
 
-/// N8. A name that was missing from a directory's listing does not exist on the mount until the TTL ends.
+/// N8. If a name is missing from the listing of its directory, it does not exist on the mount until the TTL ends.
 #[test]
 fn n8_a_listing_holds_for_the_ttl() {
     let stage = Stage::new();

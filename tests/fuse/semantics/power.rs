@@ -84,8 +84,8 @@ fn a_mount_after_a_cut_goes_through_nothing() {
     assert_eq!((stats.segments_loaded, stats.blocks_checked), (0, 0));
 }
 
-/// C2. After a power cut every byte that is read is right: larder checks a cached block before its first use, and
-/// fetches again what the power cut damaged.
+/// C2. After a power cut every byte that a program reads is right. larder checks a cached block before its first use,
+/// and fetches the block again if the power cut damaged it.
 #[test]
 fn what_a_cut_damaged_is_fetched_again() {
     let stage = Stage::new();
@@ -98,7 +98,7 @@ fn what_a_cut_damaged_is_fetched_again() {
     assert!(mounted.fetched() > 0);
 }
 
-/// C3. A power cut loses only the cached data that had not reached the disk, and the chunks that are damaged by that.
+/// C3. A power cut loses only the cached data that had not reached the disk, and the chunks that this loss damages.
 #[test]
 fn what_reached_the_disk_is_still_cached() {
     let stage = Stage::new();
@@ -127,7 +127,7 @@ fn a_cut_is_followed_by_a_scrub() {
     assert!(fs::read(mounted.path("f")).unwrap() == right, "wrong bytes");
 }
 
-/// C5. With `--verify=always`, larder compares the bytes of every read that reaches it with their checksums; reads that
+/// C5. With `--verify=always`, larder compares the bytes of every read that reaches it with their checksums. Reads that
 /// the kernel answers from its own page cache do not reach larder.
 #[test]
 fn always_is_every_read_that_reaches_larder() {
@@ -157,8 +157,8 @@ fn always_is_every_read_that_reaches_larder() {
     }
 }
 
-/// C6. `larder scrub` compares everything that is cached with its checksums, on the disk itself; reads of programs go
-/// first, and damaged blocks are removed and never cause a read error.
+/// C6. `larder scrub` compares all cached data with its checksums, on the disk itself. Reads of programs go first.
+/// Damaged blocks are removed and never cause a read error.
 #[test]
 fn a_scrub_finds_what_is_wrong_on_the_disk() {
     let stage = Stage::new();

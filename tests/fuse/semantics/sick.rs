@@ -6,7 +6,7 @@ use super::super::cli::rig::wait_until;
 use super::super::power::lossy::{Answer, Trouble};
 use super::super::sick::{Machine, PATIENCE, hedged, hot, read, recover, stats};
 
-/// F8. While the cache disk does not respond, a read that needs it waits two seconds for it, and later reads do not
+/// F8. If the cache disk does not respond, a read that needs the disk waits two seconds for it. Later reads do not
 /// wait: the remote answers them until the disk responds again.
 #[test]
 fn f8_a_disk_that_hangs_is_waited_for_once() {

@@ -13,7 +13,8 @@ use rustix::fs::{FlockOperation, flock};
 use super::super::mounted::{Stage, content};
 use super::{asking, pause, replace};
 
-/// U1. A change that keeps a file's size and sets its modification time back is detected all the same, by its ctime.
+/// U1. larder detects a change even if it keeps a file's size and sets its modification time back, because the ctime
+/// changes.
 #[test]
 fn u1_a_preserved_time_hides_nothing() {
     let stage = Stage::new();
@@ -73,7 +74,7 @@ fn u3_inotify_is_silent() {
     assert_eq!(silent, Err(rustix::io::Errno::AGAIN));
 }
 
-/// U4. `tail -f` follows the version that it opened, so it does not see a file grow; `tail -F` opens the name again, so
+/// U4. `tail -f` follows the version that it opened, so it does not see a file grow. `tail -F` opens the name again, so
 /// it does.
 #[test]
 fn u4_an_open_file_does_not_grow() {
@@ -106,8 +107,8 @@ fn u4_an_open_file_does_not_grow() {
     assert_eq!(seen, "one\n");
 }
 
-/// U5. After a file was replaced at the remote, programs that have the old version open see its path marked "(deleted)"
-/// in `/proc`, and opening `/proc/self/fd/N` of it again fails with ESTALE.
+/// U5. If a file is replaced at the remote while a program has it open, `/proc` marks the path of the old version
+/// "(deleted)" for this program. If the program opens its `/proc/self/fd/N` again, that fails with ESTALE.
 #[test]
 fn u5_a_replaced_file_is_deleted() {
     let stage = Stage::new();

@@ -56,7 +56,7 @@ fn v2_a_change_is_a_new_inode() {
     assert_eq!(fs::read(mounted.path("f")).unwrap(), b"three");
 }
 
-/// V3. Opening a file checks its version: an open after the TTL gets the remote's current version.
+/// V3. larder checks a file's version when a program opens it: an open after the TTL gets the remote's current version.
 #[test]
 fn v3_an_open_after_the_ttl_is_current() {
     let stage = Stage::new();
@@ -98,8 +98,8 @@ fn v5_minimal_is_always_current() {
     }
 }
 
-/// V6. A program that has a file open while the file changes at the remote goes on reading the version that it opened,
-/// as far as that version is cached; reads of the rest fail with ESTALE.
+/// V6. If a file changes at the remote while a program has it open, the program continues to read the version that it
+/// opened, as far as that version is cached. Reads of the rest fail with ESTALE.
 #[test]
 fn v6_an_open_file_stays_or_is_stale() {
     let stage = Stage::new();
@@ -118,8 +118,8 @@ fn v6_an_open_file_stays_or_is_stale() {
     assert_eq!(error.unwrap_err().raw_os_error(), Some(libc::ESTALE));
 }
 
-/// V7. If an open finds a superseded inode, the kernel repeats it on the new one, even within the TTL; the program
-/// notices nothing.
+/// V7. If a program opens an inode that a newer version has replaced, the kernel repeats the open on the new inode,
+/// even within the TTL. The program notices nothing.
 #[test]
 fn v7_a_stale_open_is_repeated() {
     let stage = Stage::new();
@@ -135,8 +135,8 @@ fn v7_a_stale_open_is_repeated() {
     assert!(fs::read(mounted.path("f")).unwrap() == new);
 }
 
-/// V8. A file that a program at the remote has open for writing, or that changed there within the last two seconds, is
-/// readable but not cached.
+/// V8. larder does not cache a file that a program at the remote has open for writing, or that changed there within the
+/// last two seconds. Such a file is readable all the same.
 #[test]
 fn v8_what_is_being_written_is_not_kept() {
     let stage = Stage::new();
@@ -188,8 +188,8 @@ fn v9_the_kernels_pages_are_kept() {
     assert!(reads() > before);
 }
 
-/// V10. A program reads a file with the size that it was shown: if the file changes between stat(2) and the first read, the
-/// open shows the new version, or the read fails with ESTALE; larder never pads or cuts an answer.
+/// V10. A program reads a file with the size that larder showed it. If the file changes between stat(2) and the first
+/// read, the open shows the new version, or the read fails with ESTALE. larder never pads or cuts an answer.
 #[test]
 fn v10_what_was_shown_is_what_is_read() {
     let stage = Stage::new();

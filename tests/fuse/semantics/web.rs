@@ -49,8 +49,8 @@ fn bytes_of(origin: &Origin, name: &str) -> Vec<u8> {
     content.bytes(ByteRange::new(0, content.size())).to_vec()
 }
 
-/// W1. A web file whose last change is less than two seconds old, by the server's own clock, is readable but not
-/// cached.
+/// W1. larder does not cache a web file whose last change is less than two seconds old by the server's own clock. Such
+/// a file is readable all the same.
 #[test]
 fn w1_young_versions_are_not_kept() {
     let rig = Rig::new();
@@ -76,8 +76,8 @@ fn w1_young_versions_are_not_kept() {
     rig.umount();
 }
 
-/// W2. larder identifies a version of a web file by its ETag, or without one by its size and Last-Modified; `larder
-/// info` shows which, and calls a weak ETag weak.
+/// W2. larder identifies a version of a web file by its ETag. Without an ETag, it uses the size and Last-Modified.
+/// `larder info` shows which of the two it is, and calls a weak ETag weak.
 #[test]
 fn w2_info_tells_what_a_version_is_known_by() {
     let shapes: [(Shape, &str); 5] = [
@@ -109,8 +109,8 @@ fn w2_info_tells_what_a_version_is_known_by() {
     rig.umount();
 }
 
-/// W3. If the server sends neither ETag nor Last-Modified for a web file, larder fetches it whole, in one response, and
-/// uses that until its size changes or `--unvalidated-ttl` (default: one hour) ends.
+/// W3. If the server sends neither ETag nor Last-Modified for a web file, larder fetches the file whole, in one
+/// response. It uses this copy until the file's size changes or `--unvalidated-ttl` (default: one hour) ends.
 #[test]
 fn w3_without_a_validator_one_answer_is_a_version() {
     let object = |seed, len| {
@@ -142,8 +142,8 @@ fn w3_without_a_validator_one_answer_is_a_version() {
     rig.umount();
 }
 
-/// W4. If a server ignores range requests, larder fetches a file whole and only once, however many programs read it,
-/// and wherever; the log says so once.
+/// W4. If a server ignores range requests, larder fetches a file whole and only once, however many programs read it and
+/// whichever parts they read. The log says so once.
 #[test]
 fn w4_a_server_without_ranges_is_read_once() {
     let rig = Rig::new();
@@ -173,9 +173,9 @@ fn w4_a_server_without_ranges_is_read_once() {
     rig.umount();
 }
 
-/// W5. larder trusts a listing that gives exact sizes and times (nginx's JSON, dufs): `find` and `ls -l` cost one
-/// request for each directory. From any other listing larder takes only the names, and asks for a file's size and time
-/// when a program does.
+/// W5. larder trusts a listing that gives exact sizes and times (nginx's JSON, dufs). With such a listing, `find` and
+/// `ls -l` cost one request for each directory. From any other listing larder takes only the names, and asks for a
+/// file's size and time when a program does.
 #[test]
 fn w5_exact_listings_are_believed() {
     let rig = Rig::new();
@@ -210,8 +210,9 @@ fn w5_exact_listings_are_believed() {
     }
 }
 
-/// W6. larder cannot detect a change that keeps a web file's size and what identifies its version (W2): cached parts
-/// stay old for as long as they are cached, and the other parts come new.
+/// W6. larder cannot detect a change that keeps a web file's size and its ETag or time, by which larder identifies the
+/// version (W2). After such a change, a program reads old bytes where larder has the file cached, for as long as they
+/// stay cached. Elsewhere in the file it reads new bytes.
 #[test]
 fn w6_a_change_that_keeps_size_and_time_is_not_seen() {
     for directives in [JSON.to_owned(), format!("etag off; {JSON}")] {
@@ -240,8 +241,8 @@ fn w6_a_change_that_keeps_size_and_time_is_not_seen() {
     }
 }
 
-/// W7. A change that shows only in the ETag is not found in a listing, but by the first open after the TTL of the
-/// listing.
+/// W7. If a change shows only in the ETag, larder does not find it in a listing. The first open after the TTL of the
+/// listing finds it.
 #[test]
 fn w7_listings_tell_no_etags() {
     let rig = Rig::new();
@@ -271,7 +272,7 @@ fn w7_listings_tell_no_etags() {
     rig.umount();
 }
 
-/// W8. A web server that refuses connections, breaks them off or answers 5xx is unreachable: what is cached stays
+/// W8. A web server that refuses connections, breaks them off or answers 5xx counts as unreachable. Cached data stays
 /// readable, and everything else fails with EIO after `--timeout` at the latest.
 #[test]
 fn w8_a_web_server_in_trouble_is_unreachable() {
@@ -331,8 +332,8 @@ fn becomes(path: &Path, right: &[u8]) {
     });
 }
 
-/// W9. A web file is deleted when the server answers 404 or 410 (ENOENT), and forbidden when it answers 401 or 403
-/// (EACCES).
+/// W9. If the server answers 404 or 410, the web file counts as deleted (ENOENT). If it answers 401 or 403, the file
+/// counts as forbidden (EACCES).
 #[test]
 fn w9_deleted_and_forbidden_are_told_apart() {
     let rig = Rig::new();
@@ -356,8 +357,8 @@ fn w9_deleted_and_forbidden_are_told_apart() {
     rig.umount();
 }
 
-/// W10. `ls` of a directory fails with EOPNOTSUPP if the web server answers with something other than a listing, and
-/// with EACCES if it forbids the listing; the files in the directory can still be used by name.
+/// W10. `ls` of a directory fails with EOPNOTSUPP if the web server answers with something other than a listing. It
+/// fails with EACCES if the server forbids the listing. The files in the directory can still be used by name.
 #[test]
 fn w10_an_unlisted_directory_serves_by_name() {
     let rig = Rig::new();
@@ -382,8 +383,9 @@ fn w10_an_unlisted_directory_serves_by_name() {
     rig.umount();
 }
 
-/// W11. larder follows redirects to other servers, but never sends passwords and headers there, nor with a request that
-/// another server sends back; they are neither in the cache nor in the log.
+/// W11. larder follows redirects to other servers, but never sends passwords and headers there. If another server sends
+/// a request back to the mounted server, larder leaves them out of this request too. They are neither in the cache nor
+/// in the log.
 #[test]
 fn w11_secrets_stay_with_their_server() {
     const SECRET: &str = "geheim-7f3a";
@@ -420,8 +422,8 @@ fn w11_secrets_stay_with_their_server() {
     assert_eq!(found.status.code(), Some(1), "{found:?}");
 }
 
-/// W12. Web files have mode 444 and directories 555, all are owned by the user who mounted, and times are in whole
-/// seconds; a link appears as what it leads to.
+/// W12. Web files have mode 444 and directories 555. The user who mounted owns all of them. Times are in whole seconds.
+/// A link appears as the file or directory that it leads to.
 #[test]
 fn w12_attributes_are_few() {
     let rig = Rig::new();
@@ -459,8 +461,8 @@ fn w12_attributes_are_few() {
     }
 }
 
-/// W13. Names that the web server's listing hides can be used by name; names that no file can have (`..`, or a name
-/// with `/` in it) are left out of a directory and logged.
+/// W13. A name that the web server's listing hides can be used by name. larder leaves names that no file can have
+/// (`..`, or a name with `/` in it) out of a directory, and logs them.
 #[test]
 fn w13_hidden_and_impossible_names() {
     let rig = Rig::new();
@@ -489,7 +491,7 @@ fn w13_hidden_and_impossible_names() {
 }
 
 /// W14. larder follows a redirect to this machine or to its network link (cloud metadata) only from a server that is
-/// there as well; from any other server the access fails with EIO, and the log names the address.
+/// there as well. If any other server sends such a redirect, the access fails with EIO, and the log names the address.
 #[test]
 fn w14_redirects_lead_to_nothing_that_only_this_machine_can_ask() {
     let (rig, origin) = (Rig::new(), Origin::start(1).unwrap());
@@ -507,8 +509,9 @@ fn w14_redirects_lead_to_nothing_that_only_this_machine_can_ask() {
     rig.umount();
 }
 
-/// W15. If the web server answers 429, the file that was requested waits as long as the server asks, or fails with EIO
-/// if that is longer than `--timeout`; all other files stay readable, at a slower pace until the server keeps up again.
+/// W15. If the web server answers 429 to a request for a file, the program that reads this file waits as long as the
+/// server asks. If that is longer than `--timeout`, the access fails with EIO. All other files stay readable, at a
+/// slower pace until the server keeps up again.
 #[test]
 fn w15_one_who_is_to_wait_holds_up_no_other() {
     let (rig, origin) = (Rig::new(), Origin::start(1).unwrap());
