@@ -6,7 +6,8 @@ use std::error::Error;
 use std::path::Path;
 use std::sync::Arc;
 
-use larder::engine::{ChunkPolicy, Config, OpenedCache};
+use larder::engine::{ChunkPolicy, Config};
+use larder::host::OpenedCache;
 use larder::remote::{BoxFuture, Remote, RemoteError, Sink};
 use larder::units::{ByteRange, Facts, ObjectName, Validator};
 

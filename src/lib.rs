@@ -2,14 +2,14 @@
 //!
 //! A [`remote`] is mounted as a directory; what is read is fetched in blocks, kept in a tagged cache on local disk and
 //! served from there, across restarts and power cuts, within a fixed size. The floors of the house, lowest first:
-//! [`units`], [`mod@format`], [`storage`] and [`remote`], [`engine`] and [`check`], [`vfs`], [`fuse`], [`cli`].
+//! [`units`], [`mod@format`], [`storage`] and [`remote`], [`engine`] and [`check`], [`vfs`], [`fuse`], [`host`], [`cli`].
 //! A file imports from lower floors and its own folder only; `tests/it/house.rs` holds that.
 //!
-//! To embed the cache over a remote of one's own, see [`engine::OpenedCache`]; `examples/embed.rs` does it:
+//! To embed the cache over a remote of one's own, see [`host::OpenedCache`]; `examples/embed.rs` does it:
 //!
 //! ```no_run
 //! # use std::sync::Arc;
-//! # use larder::{engine::*, remote::Remote, units::{ByteRange, ObjectName}};
+//! # use larder::{engine::*, host::OpenedCache, remote::Remote, units::{ByteRange, ObjectName}};
 //! # fn of(remote: Arc<dyn Remote>) -> Result<(), Box<dyn std::error::Error>> {
 //! let opened = OpenedCache::open("cache".as_ref(), 10 << 30, Config::default())?;
 //! let source = opened.attach(Arc::clone(&remote), "", ChunkPolicy::Auto);
@@ -25,6 +25,7 @@ pub mod cli;
 pub mod engine;
 pub mod format;
 pub mod fuse;
+pub mod host;
 pub mod remote;
 mod runtime;
 pub mod storage;

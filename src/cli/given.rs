@@ -1,13 +1,13 @@
 //! The arguments of this process, taken once, with the secrets among them wiped from where ps(1) looks.
 //!
-//! A daemon is handed its arguments through its standard input: what stands on its command line is for people, and masked.
+//! A daemon is handed its command through its standard input: what stands on its command line is for people, and masked.
 //! There is a moment, between the start of a process and this code, in which secrets given on its command line can be seen:
 //! a file (~/.netrc, `--config`) has no such moment.
 
 use std::ffi::{OsStr, OsString};
 use std::fs::File;
-use std::io::{self, Read, Write};
-use std::os::unix::ffi::{OsStrExt, OsStringExt};
+use std::io;
+use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::FileExt;
 
 use super::secret::Masked;
@@ -21,7 +21,7 @@ pub(super) struct Given {
     pub args: Vec<OsString>,
     /// As they may be seen.
     pub masked: Masked,
-    /// Whether another process of ours started this one as a daemon and waits for its reports.
+    /// Whether another process of ours started this one as a daemon, hands it its command, and waits for its reports.
     pub is_daemon: bool,
 }
 
@@ -30,14 +30,6 @@ impl Given {
     pub(super) fn take() -> io::Result<Self> {
         let args: Vec<OsString> = std::env::args_os().collect();
         let is_daemon = args.iter().skip(1).take(2).eq(DAEMON.iter());
-        if is_daemon {
-            let args = receive(io::stdin())?;
-            return Ok(Self {
-                masked: Masked::new(&args),
-                args,
-                is_daemon,
-            });
-        }
         let masked = Masked::new(&args);
         if masked.hides()
             && let Err(error) = wipe(&masked.shown)
@@ -57,25 +49,12 @@ impl Given {
     pub(super) fn shown(&self) -> &[OsString] {
         self.masked.shown.get(2..).unwrap_or_default()
     }
-
-    /// Hands the arguments to a daemon.
-    pub(super) fn send(&self, mut to: impl Write) -> io::Result<()> {
-        to.write_all(&joined(&self.args))
-    }
 }
 
 /// Each argument with a zero byte behind it.
 fn joined(args: &[OsString]) -> Vec<u8> {
     let each = args.iter().map(|arg| [arg.as_bytes(), &[0]].concat());
     each.collect::<Vec<_>>().concat()
-}
-
-fn receive(mut from: impl Read) -> io::Result<Vec<OsString>> {
-    let mut bytes = Vec::new();
-    from.read_to_end(&mut bytes)?;
-    let args = bytes.strip_suffix(&[0]).unwrap_or(&bytes);
-    let each = args.split(|b| *b == 0);
-    Ok(each.map(|arg| OsString::from_vec(arg.to_vec())).collect())
 }
 
 /// Writes these arguments over those of this process. None is longer than the one in whose place it stands.
@@ -110,16 +89,6 @@ pub(super) fn variable(name: impl AsRef<OsStr>) -> Option<OsString> {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn arguments_survive_the_pipe() {
-        let args = vec![
-            "larder".into(),
-            "".into(),
-            OsString::from_vec(vec![0xff, b' ', b'\n']),
-        ];
-        assert_eq!(receive(joined(&args).as_slice()).unwrap(), args);
-    }
 
     #[test]
     fn the_place_of_the_arguments_is_found_behind_any_name() {

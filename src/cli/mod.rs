@@ -41,6 +41,10 @@ pub fn main() -> ExitCode {
     mask::block(&mask::ACTED_ON);
     let run = || {
         let given = Given::take()?;
+        if given.is_daemon {
+            let _guard = log::start()?;
+            return mount::run_daemon().map(|()| ExitCode::SUCCESS);
+        }
         let cli = match args::parse(&given.args) {
             Ok(cli) => cli,
             Err(Misunderstood::Arguments(error)) => return Ok(answer(&error, &given)),

@@ -1,4 +1,4 @@
-//! What a cache and a mount can be told.
+//! What a cache can be told, and what each of its sources.
 
 use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt;
@@ -6,16 +6,15 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use globset::{GlobBuilder, GlobMatcher};
+use serde::{Deserialize, Serialize};
 
 use crate::engine::space::free_space::FreeSpace;
 use crate::remote::Room;
 use crate::units::{ChunkSize, ObjectName};
 
-/// How the engine runs.
+/// How a cache runs, whatever is read through it.
 #[derive(Clone, Debug)]
 pub struct Config {
-    /// A read that is not answered by then gets [`crate::engine::error::ReadError::TimedOut`].
-    pub timeout: Duration,
     /// A disk read that is not done by then is asked of the remote as well.
     pub disk_patience: Duration,
     /// What the mount may take of memory in all, for whoever watches it; 0 where nobody said. [`crate::engine::api::memory::Shares`] turns it
@@ -31,8 +30,6 @@ pub struct Config {
     pub readahead_max: u64,
     /// The furthest that it reaches at any remote.
     pub readahead_far: u64,
-    /// How long a version that the remote has no validator for is believed to be the current one while its size stays.
-    pub unvalidated_ttl: Duration,
     /// How often a block's bytes are compared with their checksum.
     pub verify: Verify,
     /// Bytes a second of the scrub that begins by itself after a power cut; 0 is no limit, `None` is no scrub.
@@ -42,7 +39,7 @@ pub struct Config {
 }
 
 /// How often a block's bytes are compared with their checksum.
-#[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Default, Debug, Serialize, Deserialize)]
 pub enum Verify {
     /// Once for as long as they stay in memory.
     #[default]
@@ -54,7 +51,6 @@ pub enum Verify {
 impl Default for Config {
     fn default() -> Self {
         Self {
-            timeout: Duration::from_secs(30),
             disk_patience: Duration::from_secs(2),
             memory: 0,
             listings: Room::unlimited(),
@@ -62,7 +58,6 @@ impl Default for Config {
             request_max: 4 << 20,
             readahead_max: 16 << 20,
             readahead_far: 64 << 20,
-            unvalidated_ttl: Duration::from_secs(3600),
             verify: Verify::First,
             scrub_rate: Some(32 << 20),
             free_space: FreeSpace::default(),
@@ -70,8 +65,38 @@ impl Default for Config {
     }
 }
 
+/// How one remote is read through a cache; several mounts of one cache may differ in it.
+#[derive(Clone, Debug)]
+pub struct SourceSettings {
+    /// How the chunk size of a blob's new version is chosen.
+    pub chunks: ChunkPolicy,
+    /// A read that is not answered by then gets [`crate::engine::ReadError::TimedOut`].
+    pub timeout: Duration,
+    /// How long a version that the remote has no validator for is believed to be the current one while its size stays.
+    pub unvalidated_ttl: Duration,
+}
+
+impl Default for SourceSettings {
+    fn default() -> Self {
+        Self {
+            chunks: ChunkPolicy::Auto,
+            timeout: Duration::from_secs(30),
+            unvalidated_ttl: Duration::from_secs(3600),
+        }
+    }
+}
+
+impl From<ChunkPolicy> for SourceSettings {
+    fn from(chunks: ChunkPolicy) -> Self {
+        Self {
+            chunks,
+            ..Self::default()
+        }
+    }
+}
+
 /// How the chunk size of a blob's new version is chosen.
-#[derive(Clone, PartialEq, Eq, Debug)]
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub enum ChunkPolicy {
     /// One chunk for a blob of up to 64 MiB (the next power of two, at least 64 KiB), 4 MiB for larger ones.
     Auto,
@@ -103,7 +128,8 @@ impl ChunkPolicy {
 }
 
 /// A chunk size for the blobs whose names match a pattern.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(into = "RuleText", try_from = "RuleText")]
 pub struct ChunkRule {
     pattern: GlobMatcher,
     /// Whether the pattern is held against the whole name, and not against its last component alone.
@@ -138,6 +164,31 @@ impl ChunkRule {
         let last = || bytes.rsplit(|byte| *byte == b'/').next();
         let held = if self.whole { Some(bytes) } else { last() };
         held.is_some_and(|held| self.pattern.is_match(OsStr::from_bytes(held)))
+    }
+}
+
+/// A rule as it is written.
+#[derive(Serialize, Deserialize)]
+struct RuleText {
+    pattern: String,
+    policy: ChunkPolicy,
+}
+
+impl From<ChunkRule> for RuleText {
+    fn from(rule: ChunkRule) -> Self {
+        let root = if rule.whole { "/" } else { "" };
+        Self {
+            pattern: format!("{root}{}", rule.pattern.glob()),
+            policy: rule.policy,
+        }
+    }
+}
+
+impl TryFrom<RuleText> for ChunkRule {
+    type Error = String;
+
+    fn try_from(text: RuleText) -> Result<Self, String> {
+        Self::new(&text.pattern, text.policy)
     }
 }
 

@@ -7,13 +7,11 @@
 
 mod api;
 mod config;
-mod embed;
 mod error;
 mod fill;
 mod flight;
 mod health;
 mod index;
-mod network;
 mod policy;
 mod proof;
 mod read;
@@ -34,13 +32,11 @@ pub use api::blob::{Blob, BlobEvent, BlobInfo};
 pub use api::cache::{Cache, Ground};
 pub use api::memory::{Shares, TooLittle};
 pub use api::source::Source;
-pub use config::{ChunkPolicy, ChunkRule, Config, Verify};
-pub use embed::{EmbedError, OpenedCache};
+pub use config::{ChunkPolicy, ChunkRule, Config, SourceSettings, Verify};
 pub use error::{OpenError, ReadError};
 pub use flight::read_op::ReadDone;
 pub use health::monitored_storage::DiskStats;
 pub use health::verdict::DiskState;
-pub use network::Network;
 #[cfg(feature = "testing")]
 pub use policy::trial;
 pub use read::head::Head;

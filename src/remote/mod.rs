@@ -4,19 +4,27 @@
 //! caches nothing and decides nothing. "Not found", "may not" and "cannot say" are different errors all the way up
 //! (decision 14).
 
+pub mod connect;
+mod credentials;
 mod dir;
+#[cfg(feature = "http")]
 mod http;
+mod network;
 mod room;
 mod slow;
 
+pub use credentials::Credentials;
 pub use dir::{DirRemote, DirSettings, WallClock};
-pub use http::{Credentials, HttpMemory, HttpRemote, HttpSettings, SettingsError};
-#[cfg(feature = "testing")]
+#[cfg(feature = "http")]
+pub use http::{HttpMemory, HttpRemote, HttpSettings, SettingsError};
+#[cfg(all(feature = "testing", feature = "http"))]
 pub use http::{listing_probe, probe as answer_probe};
+pub use network::Network;
 pub use room::{Entries, Held, Room};
 pub use slow::{SlowRemote, SlowSettings};
 
 use std::future::Future;
+use std::path::PathBuf;
 use std::pin::Pin;
 
 use bytes::Bytes;
@@ -142,6 +150,24 @@ pub trait Remote: Send + Sync + 'static {
     /// The canonical identity (scheme, endpoint, bucket or file-system id, prefix): equal for two mounts exactly where
     /// equal names mean equal objects.
     fn identity(&self) -> &str;
+
+    /// The first look at the remote, before it is mounted: learns what the other methods build on, [`Remote::identity`]
+    /// among them, and returns sentences that the user who mounts should read. Called once, before anything else. Errors
+    /// with [`RemoteError::Forbidden`] where the credentials are refused.
+    fn look(&self) -> BoxFuture<'_, Result<Vec<String>, RemoteError>> {
+        Box::pin(async { Ok(Vec::new()) })
+    }
+
+    /// As whom the remote is asked: part of what names are hashed with, so that two users who may not read the same share
+    /// no cached bytes. Contains no secret. Empty where everybody sees the same.
+    fn principal(&self) -> String {
+        String::new()
+    }
+
+    /// Directories of this machine that the remote shows empty and never looks into: the mount point and the cache
+    /// directory of its own mount. Absolute, or relative to the working directory; those that it does not hold are ignored.
+    /// Called once, before anything is mounted.
+    fn hide(&self, _dirs: &[PathBuf]) {}
 
     /// Whether listings say all that stat(2) shows of every entry ([`Listed::Facts`]). Asked once, when the remote is
     /// mounted.

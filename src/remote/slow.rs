@@ -3,19 +3,21 @@
 //! Every question costs a round trip, and all data goes through one pipe of a given width. Nothing here holds a thread
 //! while it waits, and delivery stays a stream: readers get the front of a range before its end was paid for.
 
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
 use parking_lot::Mutex;
+use serde::{Deserialize, Serialize};
 use tokio::time::Instant;
 
 use super::{BoxFuture, Capacity, Entries, Remote, RemoteError, Sink};
 use crate::units::{ByteRange, Facts, ObjectName, Validator};
 
 /// How slow.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
 pub struct SlowSettings {
     /// What every question waits before it is asked.
     pub round_trip: Duration,
@@ -133,6 +135,18 @@ impl Sink for Piece<'_> {
 impl Remote for SlowRemote {
     fn identity(&self) -> &str {
         self.inner.identity()
+    }
+
+    fn look(&self) -> BoxFuture<'_, Result<Vec<String>, RemoteError>> {
+        self.inner.look()
+    }
+
+    fn principal(&self) -> String {
+        self.inner.principal()
+    }
+
+    fn hide(&self, dirs: &[PathBuf]) {
+        self.inner.hide(dirs);
     }
 
     fn lists_facts(&self) -> bool {

@@ -1,18 +1,35 @@
 //! Chunk sizes and the arithmetic of blocks within a blob.
 
+use serde::{Deserialize, Serialize};
+
 use super::ByteRange;
 
 /// Every chunk has this many blocks, whatever its size, so that presence is one `u64`.
 pub const BLOCKS_PER_CHUNK: u64 = 64;
 
 /// A chunk size: a power of two from 64 KiB to 64 MiB.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Debug, Serialize, Deserialize)]
+#[serde(into = "u64", try_from = "u64")]
 pub struct ChunkSize(u8);
 
 /// A number that is no chunk size.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("chunk size {0} is not a power of two from 64 KiB (65536) to 64 MiB (67108864)")]
 pub struct BadChunkSize(pub u64);
+
+impl From<ChunkSize> for u64 {
+    fn from(size: ChunkSize) -> Self {
+        size.bytes()
+    }
+}
+
+impl TryFrom<u64> for ChunkSize {
+    type Error = BadChunkSize;
+
+    fn try_from(bytes: u64) -> Result<Self, BadChunkSize> {
+        Self::from_bytes(bytes)
+    }
+}
 
 impl ChunkSize {
     /// The smallest chunk, 64 KiB, with blocks of 1 KiB rounded up to the 4 KiB floor: see [`ChunkSize::block_size`].

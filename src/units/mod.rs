@@ -3,6 +3,7 @@
 mod blocks;
 mod chunk;
 mod identity;
+pub mod path_as_bytes;
 mod range;
 mod shown;
 mod version;

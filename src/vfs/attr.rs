@@ -1,5 +1,7 @@
 //! What stat(2) shows of an inode.
 
+use serde::{Deserialize, Serialize};
+
 use crate::units::{Facts, FileKind, Timestamp};
 
 /// The attributes of one inode, as every frontend shows them.
@@ -30,7 +32,7 @@ pub struct Attr {
 }
 
 /// Who owns all that a mount shows, where that is not for the remote to say.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
 pub struct Owner {
     /// The user; `None` leaves each file its own.
     pub uid: Option<u32>,

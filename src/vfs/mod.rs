@@ -52,8 +52,8 @@ use self::events::Event;
 use self::forget::Absent;
 use self::silence::Silence;
 use self::table::{Table, Verdict};
-use crate::engine::{Blob, Clock, Network, Source, Trouble};
-use crate::remote::{Remote, RemoteError};
+use crate::engine::{Blob, Clock, Source, Trouble};
+use crate::remote::{Network, Remote, RemoteError};
 use crate::units::{ObjectName, Validator};
 
 /// What an inode keeps for its blob: made at the first open, once.

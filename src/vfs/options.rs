@@ -3,11 +3,13 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use serde::{Deserialize, Serialize};
+
 use super::Owner;
 use crate::engine::Clock;
 
 /// For how long names, attributes and listings are believed without asking again.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub enum MetadataTtl {
     /// Not at all: every open and every stat asks the remote.
     Minimal,

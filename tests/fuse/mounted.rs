@@ -7,10 +7,11 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 
 use larder::engine::{
-    Cache, ChunkPolicy, Clock, Config, DiskPool, Ground, Network, SystemClock, Verify,
+    Cache, ChunkPolicy, Clock, Config, DiskPool, Ground, SourceSettings, SystemClock, Verify,
 };
 use larder::fuse::{FuseMount, MountSettings};
-use larder::remote::{DirRemote, DirSettings, Remote, SlowRemote, SlowSettings};
+use larder::host::RemoteFetcher;
+use larder::remote::{DirRemote, DirSettings, Network, Remote, SlowRemote, SlowSettings};
 use larder::storage::{CacheDir, CacheDirError, CreateOptions};
 use larder::vfs::{MetadataTtl, Owner, Vfs, VfsOptions};
 
@@ -38,6 +39,16 @@ pub(crate) struct Wish {
 }
 
 type Wrap = Box<dyn FnOnce(Arc<dyn Remote>) -> Arc<dyn Remote>>;
+
+impl Wish {
+    fn source_settings(&self) -> SourceSettings {
+        SourceSettings {
+            chunks: self.chunks.clone(),
+            timeout: self.timeout,
+            ..SourceSettings::default()
+        }
+    }
+}
 
 impl Default for Wish {
     fn default() -> Self {
@@ -128,6 +139,7 @@ pub(crate) struct Mounted {
 
 impl Mounted {
     fn new(stage: &Stage, wish: Wish) -> Self {
+        let source_settings = wish.source_settings();
         let clock: Arc<dyn Clock> = Arc::new(SystemClock::default());
         let mountpoint = wish.mountpoint.unwrap_or_else(|| stage.path("mnt"));
         let cache_path = wish.cache.unwrap_or_else(|| stage.path("cache"));
@@ -147,7 +159,6 @@ impl Mounted {
             clock: Arc::clone(&clock),
         };
         let config = Config {
-            timeout: wish.timeout,
             verify: wish.verify,
             ..Config::default()
         };
@@ -155,14 +166,13 @@ impl Mounted {
         let network = Arc::new(Network::new(wish.timeout, 16).unwrap());
         let wall = Arc::clone(&clock);
         // The files of the tests are young; to the remote it is a while later.
-        let mut settings =
-            DirSettings::new(Arc::new(move || wall.wall() + Duration::from_secs(100)));
-        settings.hidden = vec![mountpoint.clone(), cache_path.clone()];
+        let settings = DirSettings::new(Arc::new(move || wall.wall() + Duration::from_secs(100)));
         let dir = DirRemote::open(&stage.origin(""), settings).unwrap();
+        dir.hide(&[mountpoint.clone(), cache_path.clone()]);
         let slow = Arc::new(SlowRemote::new(Arc::new(dir), wish.slow));
         let remote: Arc<dyn Remote> = (wish.wrap)(Arc::clone(&slow) as _);
-        let fetcher = network.fetcher(Arc::clone(&remote), 32);
-        let source = cache.source(remote.identity(), "test", fetcher, wish.chunks);
+        let fetcher = RemoteFetcher::new(Arc::clone(&network), Arc::clone(&remote), 32);
+        let source = cache.source(remote.identity(), "test", fetcher, source_settings);
         let options = VfsOptions {
             metadata_ttl: wish.ttl,
             clock,

@@ -9,7 +9,8 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use larder::check::{Disk, Plan, check};
-use larder::engine::{ChunkPolicy, Config, OpenedCache};
+use larder::engine::{ChunkPolicy, Config};
+use larder::host::OpenedCache;
 use larder::remote::{BoxFuture, Remote, RemoteError, Sink};
 use larder::storage::{CacheDir, CreateOptions};
 use larder::testing::Rng;

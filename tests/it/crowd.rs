@@ -7,7 +7,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use larder::engine::{
     Blob, Cache, ChunkPolicy, Config, DiskPool, Executor, FetchJob, Fetcher, Ground, Job, Lane,
-    Source, SystemClock,
+    Source, SourceSettings, SystemClock,
 };
 use larder::format::Geometry;
 use larder::remote::Sink;
@@ -51,7 +51,8 @@ const ONE: &[u8] = b"one";
 fn cache_over_one(capacity: u64, config: Config) -> (Arc<Cache>, Arc<Blob>, Bytes) {
     let pool = Arc::new(DiskPool::new(2, 2, 4096).unwrap());
     let geometry = Geometry::new(8, 512, 512, 0).unwrap();
-    let (cache, source, facts, data) = cache_on(pool, geometry, capacity, config);
+    let timeout = SourceSettings::default().timeout;
+    let (cache, source, facts, data) = cache_on(pool, geometry, capacity, config, timeout);
     (cache, source.blob(&ObjectName::new(ONE), &facts), data)
 }
 
@@ -60,6 +61,7 @@ fn cache_on(
     geometry: Geometry,
     capacity: u64,
     config: Config,
+    timeout: Duration,
 ) -> (Arc<Cache>, Arc<Source>, Facts, Bytes) {
     let mut data = vec![0; LEN];
     Rng::new(1).fill(&mut data);
@@ -78,8 +80,12 @@ fn cache_on(
         facts: facts.clone(),
         data: data.clone(),
     });
-    let chunks = ChunkPolicy::Fixed(ChunkSize::from_log2(16).unwrap());
-    let source = cache.source("test:", "", fetcher, chunks);
+    let settings = SourceSettings {
+        chunks: ChunkPolicy::Fixed(ChunkSize::from_log2(16).unwrap()),
+        timeout,
+        ..SourceSettings::default()
+    };
+    let source = cache.source("test:", "", fetcher, settings);
     (cache, source, facts, data)
 }
 
@@ -178,13 +184,14 @@ fn many_small_fills_on_a_hung_disk_stop_no_large_read() {
     });
     let config = Config {
         fetch_budget: 4 << 20,
-        // Much longer than the disk's patience, whatever else the machine has to do.
-        timeout: Duration::from_secs(120),
         disk_patience: Duration::from_secs(2),
         ..Config::default()
     };
     let geometry = Geometry::new(8, 8192, 512, 0).unwrap();
-    let (cache, source, facts, data) = cache_on(Arc::clone(&disk) as _, geometry, 64 << 20, config);
+    // Much longer than the disk's patience, whatever else the machine has to do.
+    let timeout = Duration::from_secs(120);
+    let executor = Arc::clone(&disk) as _;
+    let (cache, source, facts, data) = cache_on(executor, geometry, 64 << 20, config, timeout);
     let (stop, stopped) = crossbeam_channel::bounded::<()>(0);
     let ticks = Arc::clone(&cache);
     let ticker = std::thread::spawn(move || {

@@ -2,7 +2,8 @@
 
 use std::sync::Arc;
 
-use larder::engine::{ChunkPolicy, Config, OpenedCache};
+use larder::engine::{ChunkPolicy, Config};
+use larder::host::OpenedCache;
 use larder::remote::Remote;
 use larder::units::{ByteRange, ObjectName};
 

@@ -29,9 +29,8 @@ const RUNS: usize = 500;
 /// Worlds at a time: they mostly wait.
 const AT_ONCE: usize = 48;
 
-fn config(timeout: Duration) -> Config {
+fn config() -> Config {
     Config {
-        timeout,
         fetch_budget: 1 << 30,
         request_max: 1 << 20,
         ..Config::default()
@@ -224,10 +223,10 @@ async fn read_alone(
 #[test]
 fn each_fault_alone_brings_the_right_bytes_or_an_error_and_passes() {
     let runtime = runtime();
-    let rig = Arc::new(Rig::new(config(Duration::from_secs(2))));
+    let rig = Arc::new(Rig::new(config(), Duration::from_secs(2)));
     // Where asking again must help, nobody has to wait for a deadline, and a slow machine must not meet it. A long peace
     // is as long as twice the deadline.
-    let patient = Arc::new(Rig::new(config(Duration::from_secs(30))));
+    let patient = Arc::new(Rig::new(config(), Duration::from_secs(30)));
     let mut worlds = Vec::new();
     for (number, fault) in Fault::catalogue().into_iter().enumerate() {
         for extent in [Extent::Gets, Extent::All, Extent::FirstGet] {
@@ -455,7 +454,7 @@ fn mixtures_of_faults_bring_the_right_bytes_or_honest_errors() {
     let (mut done, mut failed) = (Vec::new(), Vec::new());
     // A cache that is full would record nothing more: every so many runs have new ones.
     for first in seeds.clone().step_by(RUNS) {
-        let rig = |_| Arc::new(Rig::new(config(Duration::from_secs(1))));
+        let rig = |_| Arc::new(Rig::new(config(), Duration::from_secs(1)));
         let rigs: Vec<_> = (0..4).map(rig).collect();
         let worlds = (first..seeds.end.min(first + RUNS as u64)).map(|seed| {
             let (rig, handle) = (Arc::clone(&rigs[(seed % 4) as usize]), handle.clone());

@@ -9,7 +9,8 @@ use std::process::Command;
 use std::sync::Arc;
 
 use larder::check::{Counts, Disk, Plan, check};
-use larder::engine::{ChunkPolicy, Config, FreeSpace, OpenedCache};
+use larder::engine::{ChunkPolicy, Config, FreeSpace};
+use larder::host::OpenedCache;
 use larder::remote::Remote;
 use larder::storage::CacheDir;
 use larder::units::{ByteRange, ChunkSize, ObjectName};

@@ -10,7 +10,8 @@ use std::process::Command;
 use std::sync::Arc;
 
 use larder::check::{self, Disk, Mode, Plan};
-use larder::engine::{ChunkPolicy, Config, FreeSpace, OpenedCache};
+use larder::engine::{ChunkPolicy, Config, FreeSpace};
+use larder::host::OpenedCache;
 use larder::remote::Remote;
 use larder::storage::{CacheDir, ResizeOptions, Resized};
 use larder::units::{ByteRange, ChunkSize, ObjectName};

@@ -9,10 +9,9 @@ use std::sync::mpsc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use larder::engine::{
-    ChunkPolicy, Clock, Config, Network, OpenedCache, ReadError, Reader, SystemClock,
-};
-use larder::remote::{BoxFuture, Remote, RemoteError, Sink, SlowRemote, SlowSettings};
+use larder::engine::{ChunkPolicy, Clock, Config, ReadError, Reader, SourceSettings, SystemClock};
+use larder::host::{OpenedCache, RemoteFetcher};
+use larder::remote::{BoxFuture, Network, Remote, RemoteError, Sink, SlowRemote, SlowSettings};
 use larder::units::{ByteRange, ChunkSize, Facts, FileKind, ObjectName, Timestamp, Validator};
 
 const READS: u64 = 1000;
@@ -104,13 +103,17 @@ struct World {
 }
 
 impl World {
-    fn new(remote: Arc<dyn Remote>, config: Config) -> Self {
+    fn new(remote: Arc<dyn Remote>, config: Config, timeout: Duration) -> Self {
         let dir = tempfile::tempdir().unwrap();
-        let network = Arc::new(Network::new(config.timeout, 4).unwrap());
+        let network = Arc::new(Network::new(timeout, 4).unwrap());
         let opened = OpenedCache::open(dir.path(), 256 << 20, config).unwrap();
-        let chunks = ChunkPolicy::Fixed(ChunkSize::MIN);
-        let fetcher = network.fetcher(remote, READS as usize);
-        let source = opened.cache().source("numbers:", "", fetcher, chunks);
+        let settings = SourceSettings {
+            chunks: ChunkPolicy::Fixed(ChunkSize::MIN),
+            timeout,
+            ..SourceSettings::default()
+        };
+        let fetcher = RemoteFetcher::new(network, remote, READS as usize);
+        let source = opened.cache().source("numbers:", "", fetcher, settings);
         let blob = |n: u64| source.blob(&name(n), &facts()).reader();
         Self {
             readers: (0..READS).map(blob).collect(),
@@ -160,7 +163,11 @@ fn a_thousand_missing_reads_wait_without_a_thousand_threads() {
         bytes_per_second: None,
     };
     let slow = Arc::new(SlowRemote::new(remote, settings));
-    let world = World::new(Arc::clone(&slow) as _, config());
+    let world = World::new(
+        Arc::clone(&slow) as _,
+        config(),
+        SourceSettings::default().timeout,
+    );
     let before = threads();
     let answers = world.read_all();
     let mut most = threads();
@@ -194,12 +201,11 @@ fn a_remote_that_never_answers_costs_the_deadline_and_nothing_afterwards() {
         silent: AtomicBool::new(true),
     });
     let config = Config {
-        timeout: DEADLINE,
         // Most of the fetches wait for room, and never get it.
         fetch_budget: BUDGET * LEN,
         ..config()
     };
-    let world = World::new(Arc::clone(&remote) as _, config);
+    let world = World::new(Arc::clone(&remote) as _, config, DEADLINE);
     let clock = SystemClock::default();
     let before = threads();
     let answers = world.read_all();

@@ -3,30 +3,26 @@
 use std::path::Path;
 use std::sync::Arc;
 
-use super::background::LOG_NAME;
+use super::log_file::LOG_NAME;
 use super::report::{Report, Reporter};
-use crate::cli::args::MountArgs;
 use crate::cli::error::{Exit, Failure};
 use crate::cli::quantity::show_size;
 use crate::engine::{Cache, LimitsError, OpenError};
-use crate::storage::{Before, CacheDir, CacheDirError, CreateOptions};
+use crate::host::CacheConfig;
+use crate::storage::{Before, CacheDir, CacheDirError};
 use crate::units::shown;
-
-/// The size of a new cache when nobody says.
-const DEFAULT_SIZE: u64 = 10 << 30;
 
 /// Opens the cache directory, or makes it, and tells the user which of the two and how large it is. `use_it` is what it is
 /// for; where that fails, a cache that was made for it is removed again.
 pub(super) fn with_one<T>(
-    args: &MountArgs,
-    dir: &Path,
+    config: &CacheConfig,
     reporter: &mut Reporter,
     use_it: impl FnOnce(Arc<CacheDir>, &mut Reporter) -> Result<T, Failure>,
 ) -> Result<T, Failure> {
-    let before = Before::look(dir, &[LOG_NAME]);
-    let (cache, made) = open(args, dir, reporter)?;
+    let before = Before::look(&config.dir, &[LOG_NAME]);
+    let (cache, made) = open(config, reporter)?;
     let used =
-        tell_of(args, &cache, made, reporter).and_then(|()| use_it(Arc::clone(&cache), reporter));
+        tell_of(config, &cache, made, reporter).and_then(|()| use_it(Arc::clone(&cache), reporter));
     if used.is_err() && made {
         before.restore(&cache);
     }
@@ -34,18 +30,10 @@ pub(super) fn with_one<T>(
 }
 
 /// Opens the cache directory, or makes it; whether it was made.
-fn open(
-    args: &MountArgs,
-    dir: &Path,
-    reporter: &mut Reporter,
-) -> Result<(Arc<CacheDir>, bool), Failure> {
-    let options = CreateOptions {
-        capacity: args.cache_size.unwrap_or(DEFAULT_SIZE),
-        slots: args.slots,
-        files: args.files,
-    };
+fn open(config: &CacheConfig, reporter: &mut Reporter) -> Result<(Arc<CacheDir>, bool), Failure> {
+    let options = config.create_options();
     let mut made = false;
-    let cache = CacheDir::open_or_create(dir, &options, &mut |progress| {
+    let cache = CacheDir::open_or_create(&config.dir, &options, &mut |progress| {
         made = true;
         let (done, total) = (progress.done, progress.total);
         // Where nobody hears it, the next report says so.
@@ -56,13 +44,13 @@ fn open(
 }
 
 fn tell_of(
-    args: &MountArgs,
+    config: &CacheConfig,
     cache: &CacheDir,
     made: bool,
     reporter: &mut Reporter,
 ) -> Result<(), Failure> {
     reporter.tell(Report::Note(note(cache, made)))?;
-    if let Some(ignored) = ignored(args, cache).filter(|_| !made) {
+    if let Some(ignored) = ignored(config, cache).filter(|_| !made) {
         reporter.tell(Report::Note(ignored))?;
     }
     Ok(())
@@ -81,9 +69,9 @@ fn note(cache: &CacheDir, made: bool) -> String {
 }
 
 /// Gives a cache that was found the size that was asked for. `None` where it has it already.
-pub(super) fn apply_size(args: &MountArgs, cache: &Cache) -> Result<Option<String>, Failure> {
+pub(super) fn apply_size(config: &CacheConfig, cache: &Cache) -> Result<Option<String>, Failure> {
     let was = cache.limits().capacity;
-    let Some(size) = args.cache_size.filter(|size| *size != was) else {
+    let Some(size) = config.size.filter(|size| *size != was) else {
         return Ok(None);
     };
     let limits = cache.set_limits(Some(size), None).map_err(|error| {
@@ -114,14 +102,14 @@ pub(super) fn apply_size(args: &MountArgs, cache: &Cache) -> Result<Option<Strin
 }
 
 /// What was asked for and differs from what the index of the cache that was found is.
-fn ignored(args: &MountArgs, cache: &CacheDir) -> Option<String> {
+fn ignored(config: &CacheConfig, cache: &CacheDir) -> Option<String> {
     let superblock = cache.superblock();
     // Numbers of slots and files are rounded up, so a little more than asked is what was asked.
     let short = |asked: Option<u64>, is: u32| {
         asked.is_some_and(|asked| asked > u64::from(is) || asked < u64::from(is) / 2)
     };
-    let slots = short(args.slots, superblock.geometry.n_slots()).then_some("--slots");
-    let files = short(args.files, superblock.geometry.n_blobs()).then_some("--files");
+    let slots = short(config.slots, superblock.geometry.n_slots()).then_some("--slots");
+    let files = short(config.files, superblock.geometry.n_blobs()).then_some("--files");
     let asked: Vec<&str> = [slots, files].into_iter().flatten().collect();
     (!asked.is_empty()).then(|| {
         format!(
@@ -159,14 +147,16 @@ pub(in crate::cli) fn engine_failure(dir: &Path, error: &OpenError) -> Failure {
 
 #[cfg(test)]
 mod tests {
+    use super::super::command::cache_config;
     use super::*;
     use crate::cli::args::{Cli, Command};
+    use crate::storage::CreateOptions;
     use clap::Parser;
 
-    fn args(more: &[&str]) -> MountArgs {
+    fn config(dir: &Path, more: &[&str]) -> CacheConfig {
         let line = ["larder", "mount", "/a", "/b"].iter().chain(more);
         match Cli::try_parse_from(line).unwrap().command {
-            Command::Mount(args) => *args,
+            Command::Mount(args) => cache_config(&args, dir.into()),
             _ => panic!("not a mount"),
         }
     }
@@ -175,15 +165,16 @@ mod tests {
     fn a_cache_keeps_its_index_and_says_so() {
         let dir = tempfile::tempdir().unwrap();
         let mut quiet = Reporter::Terminal(super::super::report::Terminal::new());
-        let small = args(&["--cache-size", "16M"]);
-        let (cache, made) = open(&small, dir.path(), &mut quiet).unwrap();
+        let config = |more: &[&str]| config(dir.path(), more);
+        let small = config(&["--cache-size", "16M"]);
+        let (cache, made) = open(&small, &mut quiet).unwrap();
         assert!(made);
         assert!(note(&cache, true).ends_with(", new"));
         assert!(note(&cache, true).contains("16.0 MiB"));
         assert_eq!(ignored(&small, &cache), None);
-        assert_eq!(ignored(&args(&[]), &cache), None);
-        assert_eq!(ignored(&args(&["--cache-size", "20M"]), &cache), None);
-        let sentence = ignored(&args(&["--files", "9999", "--slots", "9999"]), &cache);
+        assert_eq!(ignored(&config(&[]), &cache), None);
+        assert_eq!(ignored(&config(&["--cache-size", "20M"]), &cache), None);
+        let sentence = ignored(&config(&["--files", "9999", "--slots", "9999"]), &cache);
         assert!(sentence.unwrap().contains("--slots and --files"));
     }
 
@@ -191,7 +182,7 @@ mod tests {
     fn each_refusal_has_its_code() {
         let dir = tempfile::tempdir().unwrap();
         let mut quiet = Reporter::Terminal(super::super::report::Terminal::new());
-        let mut refused = |more: &[&str]| open(&args(more), dir.path(), &mut quiet).unwrap_err();
+        let mut refused = |more: &[&str]| open(&config(dir.path(), more), &mut quiet).unwrap_err();
         assert_eq!(refused(&["--cache-size", "1M"]).exit, Exit::Usage);
         assert_eq!(
             refused(&["--cache-size", "16M", "--slots", "100000"]).exit,

@@ -8,8 +8,8 @@ use std::fmt::Write;
 
 use serde_json::Value;
 
-use super::told::{LABELS, fields};
 use crate::engine::{Field, FieldKind};
+use crate::host::{LABELS, fields};
 use crate::units::shown;
 
 /// The media type of the format.
@@ -89,9 +89,9 @@ fn labels(pairs: &[(&str, String)]) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::super::told::Served;
     use super::*;
     use crate::engine::Stats;
+    use crate::host::Served;
     use serde_json::json;
     use std::collections::BTreeSet;
 

@@ -32,7 +32,7 @@ const CONNECTIONS: usize = 32;
 const PATIENCE: Duration = Duration::from_secs(10);
 
 /// The text that is given.
-type Text = Arc<dyn Fn() -> String + Send + Sync>;
+pub(super) type Text = Arc<dyn Fn() -> String + Send + Sync>;
 
 /// An address that was taken and at which nothing is answered yet.
 pub(super) struct Bound(TcpListener);

@@ -16,6 +16,7 @@ use signal_hook::iterator::Signals;
 use crate::cli::error::Exit;
 use crate::cli::mask;
 use crate::cli::stats::summary;
+use crate::host::Mount;
 use crate::vfs::Vfs;
 
 /// Signals, held until somebody acts on them.
@@ -63,10 +64,13 @@ impl Held {
     }
 
     /// Acts on a signal; whether it asks for the end.
-    pub(super) fn is_end(&self, signal: i32, vfs: &Vfs, stats: impl FnOnce() -> String) -> bool {
+    pub(super) fn is_end(&self, signal: i32, mount: &Mount) -> bool {
         match signal {
-            SIGUSR1 => tell(&stats()),
-            SIGHUP if !self.on_terminal || has_terminal() => forget(vfs),
+            SIGUSR1 => tracing::info!(
+                "SIGUSR1: the counters\n{}",
+                summary(&mount.stats().values())
+            ),
+            SIGHUP if !self.on_terminal || has_terminal() => forget(mount.vfs()),
             _ => {
                 tracing::info!("signal {signal}: unmounting");
                 return true;
@@ -86,11 +90,4 @@ fn forget(vfs: &Vfs) {
     vfs.forget_metadata(|names| {
         tracing::info!("the kernel has forgotten {names} names");
     });
-}
-
-fn tell(stats: &str) {
-    match serde_json::from_str(stats) {
-        Ok(stats) => tracing::info!("SIGUSR1: the counters\n{}", summary(&stats)),
-        Err(error) => tracing::error!("the counters cannot be read: {error}"),
-    }
 }

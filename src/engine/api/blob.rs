@@ -301,7 +301,7 @@ impl Blob {
                 expires,
             },
             None => {
-                let chunk = self.source.chunks.choose(&self.name, facts.size);
+                let chunk = self.source.settings.chunks.choose(&self.name, facts.size);
                 let version = facts.validator.clone();
                 let version = version.map(|v| self.version(v, facts.size, chunk));
                 Plan {
@@ -319,7 +319,7 @@ impl Blob {
     /// When a version that was taken on at `since` is believed no more: only those expire that the remote cannot confirm.
     fn expiry(&self, validator: &Validator, since: Duration) -> Option<Duration> {
         let stamped = matches!(validator, Validator::Stamp(_));
-        stamped.then(|| since.saturating_add(self.cache().config.unvalidated_ttl))
+        stamped.then(|| since.saturating_add(self.source.settings.unvalidated_ttl))
     }
 
     /// Whether the version is one that the remote cannot confirm and that was believed for long enough: whoever opens the

@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use crate::engine::api::memory::bytes_per_slot;
 use crate::engine::api::source::Source;
-use crate::engine::config::{ChunkPolicy, Config};
+use crate::engine::config::{Config, SourceSettings};
 use crate::engine::error::OpenError;
 use crate::engine::fill::fill_queue::Backlog;
 use crate::engine::flight::deadlines::Deadlines;
@@ -156,20 +156,20 @@ impl Cache {
         Ok(cache)
     }
 
-    /// Attaches a remote. `identity` and `salt` go into every key; `chunks` chooses the chunk size of new versions.
+    /// Attaches a remote. `identity` and `salt` go into every key.
     pub fn source(
         self: &Arc<Self>,
         identity: &str,
         salt: &str,
         fetcher: Arc<dyn Fetcher>,
-        chunks: ChunkPolicy,
+        settings: impl Into<SourceSettings>,
     ) -> Arc<Source> {
         Arc::new(Source::new(
             Arc::clone(self),
             identity,
             salt,
             fetcher,
-            chunks,
+            settings.into(),
         ))
     }
 

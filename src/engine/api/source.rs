@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use crate::engine::api::blob::Blob;
 use crate::engine::api::cache::Cache;
-use crate::engine::config::ChunkPolicy;
+use crate::engine::config::SourceSettings;
 use crate::engine::read::readahead::reach;
 use crate::engine::transfer::fetch::Fetcher;
 use crate::format::blob_key;
@@ -16,7 +16,7 @@ use crate::units::{Facts, ObjectName};
 pub struct Source {
     pub(crate) cache: Arc<Cache>,
     pub(crate) fetcher: Arc<dyn Fetcher>,
-    pub(crate) chunks: ChunkPolicy,
+    pub(crate) settings: SourceSettings,
     identity: String,
     salt: String,
     /// How long the remote takes to begin an answer, in nanoseconds: a moving mean.
@@ -29,12 +29,12 @@ impl Source {
         identity: &str,
         salt: &str,
         fetcher: Arc<dyn Fetcher>,
-        chunks: ChunkPolicy,
+        settings: SourceSettings,
     ) -> Self {
         Self {
             cache,
             fetcher,
-            chunks,
+            settings,
             identity: identity.into(),
             salt: salt.into(),
             latency: AtomicU64::new(0),

@@ -12,27 +12,32 @@ use crate::runtime::locks::Mutex;
 
 /// Every read that was not answered at once.
 #[derive(Default)]
-pub(crate) struct Deadlines(Mutex<Vec<(Weak<Blob>, Weak<ReadOp>)>>);
+pub(crate) struct Deadlines(Mutex<Vec<Entry>>);
+
+struct Entry {
+    blob: Weak<Blob>,
+    op: Weak<ReadOp>,
+    /// How long a read of this source waits at most.
+    timeout: Duration,
+}
 
 impl Deadlines {
     pub(crate) fn watch(&self, blob: &Arc<Blob>, op: &Arc<ReadOp>) {
-        self.0
-            .lock()
-            .push((Arc::downgrade(blob), Arc::downgrade(op)));
+        self.0.lock().push(Entry {
+            blob: Arc::downgrade(blob),
+            op: Arc::downgrade(op),
+            timeout: blob.source.settings.timeout,
+        });
     }
 
     /// The reads that still wait; the others are forgotten.
-    fn waiting(&self) -> Vec<(Weak<Blob>, Arc<ReadOp>)> {
+    fn waiting(&self) -> Vec<(Weak<Blob>, Arc<ReadOp>, Duration)> {
         let mut waiting = Vec::new();
-        self.0.lock().retain(
-            |(blob, op)| match op.upgrade().filter(|op| op.is_waiting()) {
-                Some(op) => {
-                    waiting.push((blob.clone(), op));
-                    true
-                }
-                None => false,
-            },
-        );
+        self.0.lock().retain(|entry| {
+            let op = entry.op.upgrade().filter(|op| op.is_waiting());
+            let waits = op.map(|op| waiting.push((entry.blob.clone(), op, entry.timeout)));
+            waits.is_some()
+        });
         waiting
     }
 }
@@ -45,9 +50,9 @@ impl Cache {
             true => Duration::ZERO,
             false => self.config.disk_patience,
         };
-        for (blob, op) in self.deadlines.waiting() {
-            let most = op.opens_within.unwrap_or(self.config.timeout);
-            if now.saturating_sub(op.begun) >= most.min(self.config.timeout) {
+        for (blob, op, timeout) in self.deadlines.waiting() {
+            let most = op.opens_within.unwrap_or(timeout);
+            if now.saturating_sub(op.begun) >= most.min(timeout) {
                 if op.opens_within.is_none() {
                     self.counters.reads_timed_out.add(1);
                 }

@@ -70,7 +70,7 @@ impl Blob {
         }
         let blob = Arc::clone(self);
         let answered: ReadDone = Box::new(move |answer| done(blob.opening_of(answer)));
-        let chunk = self.source.chunks.choose(&self.name, size);
+        let chunk = self.source.settings.chunks.choose(&self.name, size);
         let now = cache.ground.clock.monotonic();
         let op = ReadOp::new(first_bytes(size, chunk), size, now, answered);
         let op = Arc::new(op.of_an_open(PATIENCE));

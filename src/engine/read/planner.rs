@@ -1,7 +1,7 @@
 //! The way of a read: inline from memory, or block by block from whoever has it.
 
 use std::ops::Range;
-use std::sync::Arc;
+use std::sync::{Arc, mpsc};
 
 use bytes::Bytes;
 
@@ -400,6 +400,20 @@ impl Blob {
 struct Found {
     present: Vec<(Arc<Slot>, BlockMask)>,
     missing: Vec<u64>,
+}
+
+impl Reader {
+    /// Reads `range` and waits for the bytes, at most until the deadline; they are fewer than asked only at the blob's
+    /// end. Not to be called on a thread of an asynchronous runtime.
+    pub fn read_blocking(&self, range: ByteRange) -> Result<Bytes, ReadError> {
+        let (answer, answered) = mpsc::sync_channel(1);
+        let done = move |result| {
+            // The caller waits for the answer below.
+            let _ = answer.send(result);
+        };
+        self.read(range, Box::new(done));
+        answered.recv().unwrap_or(Err(ReadError::Closed))
+    }
 }
 
 /// Claims the check of a present block for the caller; false where it is absent or somebody else checks it already.

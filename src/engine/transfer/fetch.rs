@@ -89,7 +89,7 @@ impl FetchJob {
     pub(crate) fn hedge(blob: Arc<Blob>, op: Arc<ReadOp>) -> Self {
         let facts = blob.facts();
         let plan = blob.plan().unwrap_or_else(|| {
-            let chunk = blob.source.chunks.choose(&blob.name, facts.size);
+            let chunk = blob.source.settings.chunks.choose(&blob.name, facts.size);
             Arc::new(Plan {
                 chunk,
                 size: facts.size,

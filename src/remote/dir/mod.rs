@@ -16,7 +16,7 @@ use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use rustix::fs::{AtFlags, Dir, Mode, OFlags};
@@ -35,9 +35,6 @@ pub type WallClock = Arc<dyn Fn() -> Duration + Send + Sync>;
 pub struct DirSettings {
     /// How long a file must be unchanged before its bytes are kept, where leases cannot tell whether somebody writes it.
     pub settle: Duration,
-    /// Directories that are shown empty and never looked into: our own mount point and cache directory. Absolute, or
-    /// relative to the working directory; those outside the tree are ignored.
-    pub hidden: Vec<PathBuf>,
     /// The clock that ages are measured with.
     pub clock: WallClock,
     /// The room that listings share.
@@ -45,11 +42,10 @@ pub struct DirSettings {
 }
 
 impl DirSettings {
-    /// The defaults: 60 s to settle, nothing hidden, whatever room listings want.
+    /// The defaults: 60 s to settle, whatever room listings want.
     pub fn new(clock: WallClock) -> Self {
         Self {
             settle: Duration::from_secs(60),
-            hidden: Vec::new(),
             clock,
             listings: Room::unlimited(),
         }
@@ -59,6 +55,7 @@ impl DirSettings {
 /// A directory as a remote.
 pub struct DirRemote {
     identity: String,
+    canonical: PathBuf,
     tree: Arc<Tree>,
 }
 
@@ -67,7 +64,7 @@ struct Tree {
     root: OwnedFd,
     settle: Duration,
     clock: WallClock,
-    hidden: Vec<Hidden>,
+    hidden: OnceLock<Vec<Hidden>>,
     file_systems: FileSystems,
     listings: Arc<Room>,
 }
@@ -78,7 +75,7 @@ enum Read {
     Outgrown(u64),
 }
 
-/// A directory that is not looked into; its facts are those of the moment when the tree was opened, and none where it
+/// A directory that is not looked into; its facts are those of the moment when it was hidden, and none where it
 /// did not exist.
 struct Hidden {
     name: ObjectName,
@@ -114,22 +111,17 @@ impl DirRemote {
             .map_err(|error| fail(error.into(), "does not tell which file system it is on"))?
             .f_fsid;
         let path = canonical.as_os_str().as_bytes();
-        let mut tree = Tree {
+        let tree = Tree {
             root: fd,
             settle: settings.settle,
             clock: settings.clock,
-            hidden: Vec::new(),
+            hidden: OnceLock::new(),
             file_systems: FileSystems::default(),
             listings: settings.listings,
         };
-        for path in &settings.hidden {
-            if let Some(name) = name_within(&canonical, path) {
-                let facts = tree.stat(&name).ok();
-                tree.hidden.push(Hidden { name, facts });
-            }
-        }
         Ok(Self {
             identity: format!("dir:{fsid:x}:{}", path.escape_ascii()),
+            canonical,
             tree: Arc::new(tree),
         })
     }
@@ -149,7 +141,7 @@ impl Tree {
     /// directory or is one that did not exist.
     fn hidden(&self, name: &ObjectName) -> Option<Result<Facts, RemoteError>> {
         let name = name.as_bytes();
-        self.hidden.iter().find_map(|hidden| {
+        self.hidden.get()?.iter().find_map(|hidden| {
             let beneath = name.strip_prefix(hidden.name.as_bytes())?;
             match (beneath, &hidden.facts) {
                 ([], Some(facts)) => Some(Ok(facts.clone())),
@@ -316,6 +308,22 @@ async fn list(tree: &Arc<Tree>, name: &ObjectName) -> Result<Entries, RemoteErro
 impl Remote for DirRemote {
     fn identity(&self) -> &str {
         &self.identity
+    }
+
+    /// What one user may read, another may not.
+    fn principal(&self) -> String {
+        format!("uid:{}", rustix::process::geteuid().as_raw())
+    }
+
+    fn hide(&self, dirs: &[PathBuf]) {
+        let hidden = dirs.iter().filter_map(|dir| {
+            let name = name_within(&self.canonical, dir)?;
+            let facts = self.tree.stat(&name).ok();
+            Some(Hidden { name, facts })
+        });
+        if self.tree.hidden.set(hidden.collect()).is_err() {
+            tracing::error!("directories were hidden twice: this is a bug in larder");
+        }
     }
 
     fn stat<'a>(&'a self, name: &'a ObjectName) -> BoxFuture<'a, Result<Facts, RemoteError>> {

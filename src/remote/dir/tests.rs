@@ -215,9 +215,8 @@ fn hidden_directories_are_empty_and_not_looked_through() {
     let dir = tempfile::tempdir().unwrap();
     fs::create_dir_all(dir.path().join("a/cache/blobs")).unwrap();
     fs::create_dir_all(dir.path().join("a/cache2")).unwrap();
-    let mut settings = DirSettings::new(clock(0));
-    settings.hidden = vec![dir.path().join("a/cache"), PathBuf::from("/elsewhere")];
-    let remote = DirRemote::open(dir.path(), settings).unwrap();
+    let remote = DirRemote::open(dir.path(), DirSettings::new(clock(0))).unwrap();
+    remote.hide(&[dir.path().join("a/cache"), PathBuf::from("/elsewhere")]);
     let facts = run(remote.stat(&name("a/cache"))).unwrap();
     assert_eq!(facts.kind, FileKind::Dir);
     assert!(run(remote.list(&name("a/cache"))).unwrap().is_empty());

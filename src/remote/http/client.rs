@@ -18,7 +18,7 @@ use reqwest::redirect::Policy;
 use reqwest::tls::Certificate;
 use reqwest::{Client, ClientBuilder, Method, Response, StatusCode, Url};
 
-use super::clients::{Clients, Network};
+use super::clients::{Clients, Resolver};
 use super::reach::Reach;
 use super::trouble::{self, Trouble};
 use super::{HttpSettings, SettingsError, names};
@@ -107,7 +107,7 @@ impl Connections {
     pub(super) fn new(
         base: &Url,
         settings: &HttpSettings,
-        network: Network,
+        resolver: Resolver,
     ) -> Result<Self, SettingsError> {
         let more = match &settings.ca_file {
             None => Vec::new(),
@@ -130,7 +130,7 @@ impl Connections {
         // Fails where a provider is installed already, and then that one serves as well.
         let _ = rustls::crypto::ring::default_provider().install_default();
         Ok(Self {
-            clients: Clients::new(base, more, settings, network)?,
+            clients: Clients::new(base, more, settings, resolver)?,
             base: base.clone(),
             own: super::secrets::headers(settings)?,
             listings: Arc::clone(&settings.memory.listings),

@@ -23,14 +23,14 @@ use crate::remote::BoxFuture;
 
 /// What the machine says of names and addresses.
 #[derive(Clone)]
-pub(super) struct Network {
+pub(super) struct Resolver {
     /// The addresses of a name.
     lookup: fn(String) -> BoxFuture<'static, io::Result<Vec<IpAddr>>>,
     /// How near one is.
     reach: fn(IpAddr) -> Reach,
 }
 
-impl Network {
+impl Resolver {
     /// As it is.
     pub(super) fn real() -> Self {
         Self {
@@ -57,7 +57,7 @@ impl Network {
 pub(super) struct Clients {
     home: Client,
     away: [OnceLock<Client>; 3],
-    network: Network,
+    resolver: Resolver,
     proxies: Matcher,
     trust: Trust,
     timeout: Duration,
@@ -84,7 +84,7 @@ impl Clients {
         base: &Url,
         more: Vec<Certificate>,
         settings: &HttpSettings,
-        network: Network,
+        resolver: Resolver,
     ) -> Result<Self, SettingsError> {
         let (timeout, in_flight) = (settings.timeout, settings.memory.in_flight);
         let mut trust = Trust {
@@ -102,7 +102,7 @@ impl Clients {
         Ok(Self {
             home: home.map_err(|error| SettingsError::Tls(sentence(error)))?,
             away: Default::default(),
-            network,
+            resolver,
             proxies: Matcher::from_system(),
             trust,
             timeout,
@@ -129,8 +129,8 @@ impl Clients {
         if let Some(client) = place.get() {
             return Ok(client);
         }
-        let network = self.network.clone();
-        let guard = builder(self.timeout, self.in_flight).dns_resolver(Guard { from, network });
+        let resolver = self.resolver.clone();
+        let guard = builder(self.timeout, self.in_flight).dns_resolver(Guard { from, resolver });
         let client = self.trust.of(guard).build()?;
         Ok(place.get_or_init(|| client))
     }
@@ -140,13 +140,13 @@ impl Clients {
         let peer = response.remote_addr().map(|peer| peer.ip());
         let address = peer.filter(|_| !self.is_proxied(url));
         let address = address.or_else(|| reach::named(url));
-        address.map_or(Reach::World, self.network.reach)
+        address.map_or(Reach::World, self.resolver.reach)
     }
 
     /// What is wrong with a redirect to `url` from so near, as far as its text tells: an address in it is never resolved.
     pub(super) fn too_near(&self, from: Reach, url: &Url) -> Option<TooNear> {
         let address = reach::named(url)?;
-        refusal(from, address, &self.network)
+        refusal(from, address, &self.resolver)
     }
 
     fn is_proxied(&self, url: &Url) -> bool {
@@ -155,25 +155,25 @@ impl Clients {
     }
 }
 
-fn refusal(from: Reach, address: IpAddr, network: &Network) -> Option<TooNear> {
-    let reach = (network.reach)(address);
+fn refusal(from: Reach, address: IpAddr, resolver: &Resolver) -> Option<TooNear> {
+    let reach = (resolver.reach)(address);
     (!from.may_lead_to(reach)).then_some(TooNear { address, reach })
 }
 
 /// Resolves names to those of their addresses that a redirect may lead to.
 struct Guard {
     from: Reach,
-    network: Network,
+    resolver: Resolver,
 }
 
 impl Resolve for Guard {
     fn resolve(&self, name: Name) -> Resolving {
-        let (from, network) = (self.from, self.network.clone());
-        let found = (network.lookup)(name.as_str().to_owned());
+        let (from, resolver) = (self.from, self.resolver.clone());
+        let found = (resolver.lookup)(name.as_str().to_owned());
         Box::pin(async move {
             let (mut good, mut refused) = (Vec::new(), None);
             for address in found.await? {
-                match refusal(from, address, &network) {
+                match refusal(from, address, &resolver) {
                     None => good.push(SocketAddr::new(address, 0)),
                     some => refused = some,
                 }

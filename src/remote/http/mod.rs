@@ -32,26 +32,17 @@ pub mod probe;
 pub use listing::probe as listing_probe;
 
 use std::path::PathBuf;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use reqwest::Url;
 use reqwest::header::{HeaderName, HeaderValue};
 
-use self::clients::Network;
+use self::clients::Resolver;
 use self::listing::Style;
 use self::web::Web;
-use super::{BoxFuture, Entries, Remote, RemoteError, Room, Sink};
+use super::{BoxFuture, Credentials, Entries, Remote, RemoteError, Room, Sink};
 use crate::units::{ByteRange, Facts, ObjectName, Validator};
-
-/// A user name and its password, for basic authentication: bytes of whatever encoding the server expects.
-#[derive(Clone)]
-pub struct Credentials {
-    /// The name.
-    pub user: Vec<u8>,
-    /// The password; empty where there is none.
-    pub password: Vec<u8>,
-}
 
 /// How a web server is asked.
 #[derive(Clone)]
@@ -96,6 +87,9 @@ pub enum SettingsError {
     /// The URL, named without its secrets, and what is wrong with it.
     #[error("{0}")]
     Url(String),
+    /// A header, by its name.
+    #[error("the header '{0}' cannot be sent")]
+    Header(String),
     /// The file of certificates.
     #[error("cannot use the certificates in {path}: {why}")]
     CaFile {
@@ -112,18 +106,35 @@ pub enum SettingsError {
 /// A web server, or one file on it.
 pub struct HttpRemote {
     url: Url,
-    identity: String,
     principal: String,
+    /// As it is without a look.
+    unseen: Face,
+    /// As it was when it was looked at.
+    seen: OnceLock<Face>,
+}
+
+/// What of a web server is known, or taken for granted.
+struct Face {
+    identity: String,
     web: Arc<Web>,
+}
+
+impl Face {
+    fn of(web: Web) -> Self {
+        Self {
+            identity: names::identity(&web.site.base),
+            web: Arc::new(web),
+        }
+    }
 }
 
 impl HttpRemote {
     /// A remote at `url` (http or https; without user information, query and fragment). Nothing is asked yet.
     pub fn new(url: &Url, settings: HttpSettings) -> Result<Self, SettingsError> {
-        Self::over(url, settings, Network::real())
+        Self::over(url, settings, Resolver::real())
     }
 
-    fn over(url: &Url, settings: HttpSettings, network: Network) -> Result<Self, SettingsError> {
+    fn over(url: &Url, settings: HttpSettings, resolver: Resolver) -> Result<Self, SettingsError> {
         let fail = |why: &str| {
             let shown = names::shown(url);
             Err(SettingsError::Url(format!("cannot mount {shown}: {why}")))
@@ -137,42 +148,43 @@ impl HttpRemote {
         if url.query().is_some() || url.fragment().is_some() {
             return fail("give a URL without ? and #; a ? in a name is written %3F");
         }
-        let web = Web::new(url, &settings, network)?;
+        let web = Web::new(url, &settings, resolver)?;
         Ok(Self {
             url: url.clone(),
-            identity: names::identity(&web.site.base),
             principal: secrets::principal(&settings),
-            web: Arc::new(web),
+            unseen: Face::of(web),
+            seen: OnceLock::new(),
         })
     }
 
-    /// The first look at the server, before it is mounted: whether the URL is a directory or one file, and what its
-    /// listings say. Returns sentences that whoever mounts should read. Errors with [`RemoteError::Forbidden`] where the
-    /// credentials are refused.
-    pub async fn look(&mut self) -> Result<Vec<String>, RemoteError> {
-        let (site, notes) = look::look(&self.web, &self.url).await?;
-        self.identity = names::identity(&site.base);
-        self.web = Arc::new(Web {
-            site,
-            shared: Arc::clone(&self.web.shared),
-        });
-        Ok(notes)
-    }
-
-    /// Whom the server sees: part of what names are hashed with, so that two users with two credentials share no bytes.
-    /// Contains no secret.
-    pub fn principal(&self) -> String {
-        self.principal.clone()
+    fn face(&self) -> &Face {
+        self.seen.get().unwrap_or(&self.unseen)
     }
 }
 
 impl Remote for HttpRemote {
     fn identity(&self) -> &str {
-        &self.identity
+        &self.face().identity
+    }
+
+    /// Whether the URL is a directory or one file, and what its listings say.
+    fn look(&self) -> BoxFuture<'_, Result<Vec<String>, RemoteError>> {
+        Box::pin(async {
+            let web = &self.unseen.web;
+            let (site, notes) = look::look(web, &self.url).await?;
+            let shared = Arc::clone(&web.shared);
+            // A second look changes nothing.
+            let _ = self.seen.set(Face::of(Web { site, shared }));
+            Ok(notes)
+        })
+    }
+
+    fn principal(&self) -> String {
+        self.principal.clone()
     }
 
     fn lists_facts(&self) -> bool {
-        self.web.site.style == Style::Exact
+        self.face().web.site.style == Style::Exact
     }
 
     fn lists_all(&self) -> bool {
@@ -180,11 +192,11 @@ impl Remote for HttpRemote {
     }
 
     fn stat<'a>(&'a self, name: &'a ObjectName) -> BoxFuture<'a, Result<Facts, RemoteError>> {
-        Box::pin(facts::stat(&self.web, name))
+        Box::pin(facts::stat(&self.face().web, name))
     }
 
     fn list<'a>(&'a self, name: &'a ObjectName) -> BoxFuture<'a, Result<Entries, RemoteError>> {
-        Box::pin(dirs::list(&self.web, name))
+        Box::pin(dirs::list(&self.face().web, name))
     }
 
     fn fetch<'a>(
@@ -194,7 +206,7 @@ impl Remote for HttpRemote {
         bound: Option<&'a Validator>,
         sink: &'a mut dyn Sink,
     ) -> BoxFuture<'a, Result<(), RemoteError>> {
-        Box::pin(fetch::fetch(&self.web, name, range, bound, sink))
+        Box::pin(fetch::fetch(&self.face().web, name, range, bound, sink))
     }
 }
 

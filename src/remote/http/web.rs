@@ -7,7 +7,7 @@ use std::time::Duration;
 use reqwest::Url;
 
 use super::client::Connections;
-use super::clients::Network;
+use super::clients::Resolver;
 use super::listing::Style;
 use super::pacer::Pacer;
 use super::patience::Patience;
@@ -59,10 +59,10 @@ impl Web {
     pub(super) fn new(
         url: &Url,
         settings: &HttpSettings,
-        network: Network,
+        resolver: Resolver,
     ) -> Result<Self, SettingsError> {
         let shared = Shared {
-            connections: Connections::new(url, settings, network)?,
+            connections: Connections::new(url, settings, resolver)?,
             pacer: Pacer::default(),
             timeout: settings.timeout,
             owner: (settings.uid, settings.gid),

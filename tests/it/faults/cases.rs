@@ -76,7 +76,7 @@ impl Remote for Careless {
 #[test]
 fn a_client_that_looks_at_no_version_is_caught() {
     let runtime = runtime();
-    let rig = Arc::new(Rig::new(config(PATIENT)));
+    let rig = Arc::new(Rig::new(config(), PATIENT));
     let origin = Origin::start_on(runtime.handle(), 1).unwrap();
     origin.put("a", Object::seeded(1, 1 << 20));
     let mount = rig.mount(origin, |inner| {
@@ -97,7 +97,7 @@ fn a_client_that_looks_at_no_version_is_caught() {
 #[test]
 fn a_listing_that_lies_misleads_nobody_for_long() {
     let runtime = runtime();
-    let rig = Arc::new(Rig::new(config(PATIENT)));
+    let rig = Arc::new(Rig::new(config(), PATIENT));
     let origin = Origin::start_on(runtime.handle(), 1).unwrap();
     for (number, size) in SIZES.into_iter().enumerate() {
         origin.put(
@@ -130,7 +130,7 @@ fn a_listing_that_lies_misleads_nobody_for_long() {
 #[test]
 fn two_sizes_under_one_etag_are_no_version_of_the_same_bytes() {
     let runtime = runtime();
-    let rig = Arc::new(Rig::new(config(PATIENT)));
+    let rig = Arc::new(Rig::new(config(), PATIENT));
     let origin = Origin::start_on(runtime.handle(), 1).unwrap();
     origin.put("a", Object::seeded(1, 100_000));
     let mount = rig.mount(origin, |remote| remote);
@@ -162,7 +162,7 @@ fn two_sizes_under_one_etag_are_no_version_of_the_same_bytes() {
 #[test]
 fn a_version_that_the_remote_refuted_is_not_believed_again_from_a_listing() {
     let runtime = runtime();
-    let rig = Arc::new(Rig::new(config(PATIENT)));
+    let rig = Arc::new(Rig::new(config(), PATIENT));
     let origin = Origin::start_on(runtime.handle(), 1).unwrap();
     let size = 1 << 20;
     origin.put("a", Object::seeded(1, size).modified_at(1_000_000_000));
@@ -201,7 +201,7 @@ fn one_stall_is_asked_again_while_its_reader_still_waits() {
         Fault::Stall { at: 200 },
     ];
     // A stall is given up after a part of this; what is left of it has to do for a busy machine.
-    let rig = Arc::new(Rig::new(config(Duration::from_secs(40))));
+    let rig = Arc::new(Rig::new(config(), Duration::from_secs(40)));
     let mut reads = JoinSet::new();
     for fault in faults {
         let origin = Origin::start_on(runtime.handle(), 1).unwrap();
@@ -225,7 +225,7 @@ fn one_stall_is_asked_again_while_its_reader_still_waits() {
 #[test]
 fn a_redirect_to_another_server_takes_no_secret_along() {
     let runtime = runtime();
-    let rig = Arc::new(Rig::new(config(PATIENT)));
+    let rig = Arc::new(Rig::new(config(), PATIENT));
     let origin = Origin::start_on(runtime.handle(), 1).unwrap();
     origin.put("a", Object::seeded(1, 100_000));
     origin.set(Settings {

@@ -5,9 +5,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
-use larder::engine::{
-    Blob, BlobInfo, ChunkPolicy, Config, OpenedCache, Opening, ReadError, Source,
-};
+use larder::engine::{Blob, BlobInfo, Config, Opening, ReadError, Source, SourceSettings};
+use larder::host::OpenedCache;
 use larder::remote::{Credentials, HttpMemory, HttpRemote, HttpSettings, Remote, RemoteError};
 use larder::testing::origin::{Judge, Method, Origin};
 use larder::units::{ByteRange, Facts, FileKind, ObjectName};
@@ -37,13 +36,13 @@ pub(crate) struct Rig {
 }
 
 impl Rig {
-    pub(crate) fn new(config: Config) -> Self {
-        Self::with_capacity(config, 512 << 20)
+    /// A cache whose mounts wait so long for their origins.
+    pub(crate) fn new(config: Config, timeout: Duration) -> Self {
+        Self::with_capacity(config, timeout, 512 << 20)
     }
 
-    pub(crate) fn with_capacity(config: Config, capacity: u64) -> Self {
+    pub(crate) fn with_capacity(config: Config, timeout: Duration, capacity: u64) -> Self {
         let dir = tempfile::tempdir().unwrap();
-        let timeout = config.timeout;
         Self {
             opened: OpenedCache::open(dir.path(), capacity, config).unwrap(),
             timeout,
@@ -81,9 +80,11 @@ impl Rig {
         let remote = wrap(Arc::new(HttpRemote::new(&url, settings).unwrap()));
         // Ports come again; what one origin held is not another's.
         let salt = self.mounts.fetch_add(1, Ordering::Relaxed).to_string();
-        let source = self
-            .opened
-            .attach(Arc::clone(&remote), &salt, ChunkPolicy::Auto);
+        let settings = SourceSettings {
+            timeout: self.timeout,
+            ..SourceSettings::default()
+        };
+        let source = self.opened.attach(Arc::clone(&remote), &salt, settings);
         Arc::new(Mount {
             rig: Arc::clone(self),
             origin,

@@ -55,9 +55,9 @@ fn a_storm_of_stalls_costs_no_threads_and_leaves_nothing_behind() {
     let config = Config {
         fetch_budget: BUDGET as u64 * LEN,
         readahead_max: 0,
-        ..config(Duration::from_secs(1))
+        ..config()
     };
-    let rig = Arc::new(Rig::new(config));
+    let rig = Arc::new(Rig::new(config, Duration::from_secs(1)));
     let origin = Origin::start_on(runtime.handle(), 3).unwrap();
     let names: Vec<_> = (0..OBJECTS).map(|n| format!("object-{n}")).collect();
     for (seed, name) in names.iter().enumerate() {

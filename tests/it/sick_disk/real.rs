@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use larder::engine::{
     Cache, ChunkPolicy, Clock, Config, DiskPool, DiskState, DiskStats, FetchJob, Fetcher, Ground,
-    Reader, Source, SystemClock,
+    Reader, Source, SourceSettings, SystemClock,
 };
 use larder::storage::{CacheDir, CreateOptions, HostIdentity, Storage};
 use larder::testing::Rng;
@@ -66,13 +66,16 @@ impl Rig {
         };
         let config = Config {
             disk_patience: patience,
-            timeout: NEVER,
             ..Config::default()
         };
         let cache = Cache::open(ground, config).unwrap();
         let server = Server(Mutex::new((origin.clone(), rng)));
-        let chunks = ChunkPolicy::Fixed(ChunkSize::MIN);
-        let source = cache.source("real:", "", Arc::new(server), chunks);
+        let settings = SourceSettings {
+            chunks: ChunkPolicy::Fixed(ChunkSize::MIN),
+            timeout: NEVER,
+            ..SourceSettings::default()
+        };
+        let source = cache.source("real:", "", Arc::new(server), settings);
         let over = Arc::<AtomicBool>::default();
         let (ticking, stop) = (Arc::clone(&cache), Arc::clone(&over));
         std::thread::spawn(move || {

@@ -4,7 +4,9 @@ use std::io;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use larder::engine::{Cache, ChunkPolicy, ChunkRule, Config, Ground, Source, Verify};
+use larder::engine::{
+    Cache, ChunkPolicy, ChunkRule, Config, Ground, Source, SourceSettings, Verify,
+};
 use larder::storage::{ChunkFile, Extent, HostIdentity, NowRead, Space, Storage};
 use larder::testing::sim::{SimClock, SimExecutor, SimFetcher};
 use larder::testing::{CrashStore, Faults, Rng};
@@ -175,7 +177,6 @@ impl Daemon {
             host,
         };
         let config = Config {
-            timeout: TIMEOUT,
             fetch_budget: 300_000,
             request_max: 100_000,
             readahead_max: 64 << 10,
@@ -186,7 +187,12 @@ impl Daemon {
         };
         let cache = Cache::open(ground, config).expect("a cache that survived is opened");
         let fetch = Arc::new(Arc::clone(&fetcher));
-        let source = cache.source("sim:", "", fetch, setup.policy());
+        let settings = SourceSettings {
+            chunks: setup.policy(),
+            timeout: TIMEOUT,
+            ..SourceSettings::default()
+        };
+        let source = cache.source("sim:", "", fetch, settings);
         Self {
             reach,
             cache,

@@ -304,7 +304,7 @@ async fn a_server_without_tls_is_asked_once() {
         ca_file: Some(ca.path().into()),
         ..settings()
     };
-    let mut remote = HttpRemote::new(&url, settings).unwrap();
+    let remote = HttpRemote::new(&url, settings).unwrap();
     let error = remote.look().await.unwrap_err();
     task.abort();
     assert!(error.to_string().contains("does not speak TLS"), "{error}");
@@ -349,7 +349,7 @@ async fn no_secret_is_in_an_error() {
 #[tokio::test]
 async fn a_look_tells_directory_from_file() {
     let origin = Origin::start(vec![listing(ONE_FILE), listing(ONE_FILE)]).await;
-    let mut remote = origin.remote_at("d/", Duration::from_secs(240));
+    let remote = origin.remote_at("d/", Duration::from_secs(240));
     assert!(remote.look().await.unwrap().is_empty());
     assert!(remote.lists_facts());
     assert_eq!(remote.identity(), format!("{}d/", origin.url));
@@ -359,7 +359,7 @@ async fn a_look_tells_directory_from_file() {
 
     let head = || say("200 OK", &["Content-Length: 36", TAG, DATE], b"");
     let origin = Origin::start(vec![head(), head(), part(10..20, 36, TAG, 10)]).await;
-    let mut remote = origin.remote_at("d/f", Duration::from_secs(240));
+    let remote = origin.remote_at("d/f", Duration::from_secs(240));
     assert!(remote.look().await.unwrap().is_empty());
     assert_eq!(remote.identity(), format!("{}d/", origin.url));
     let entries = remote.list(&ObjectName::root()).await.unwrap();
@@ -399,7 +399,7 @@ async fn a_look_at_a_server_that_lists_nothing_says_so() {
         credentials: None,
         ..settings()
     };
-    let mut remote = HttpRemote::new(&origin.url, open).unwrap();
+    let remote = HttpRemote::new(&origin.url, open).unwrap();
     assert!(remote.look().await.unwrap()[0].contains("403"));
 }
 
@@ -452,7 +452,7 @@ async fn a_promise_of_facts_is_kept_where_a_listing_has_none() {
         say("200 OK", &["Content-Length: 36", TAG, DATE], b""),
     ];
     let origin = Origin::start(script).await;
-    let mut remote = origin.remote();
+    let remote = origin.remote();
     remote.look().await.unwrap();
     assert!(remote.lists_facts());
     // Which of the two entries is gone depends on whose question comes first.

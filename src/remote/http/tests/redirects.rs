@@ -4,7 +4,7 @@ use std::io;
 use std::net::IpAddr;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use super::super::clients::Network;
+use super::super::clients::Resolver;
 use super::super::reach::Reach;
 use super::*;
 use crate::remote::BoxFuture;
@@ -43,7 +43,7 @@ fn lookup(name: String) -> BoxFuture<'static, io::Result<Vec<IpAddr>>> {
 }
 
 fn remote(origin: &Origin) -> HttpRemote {
-    HttpRemote::over(&origin.url, settings(), Network::made_up(lookup, reach)).unwrap()
+    HttpRemote::over(&origin.url, settings(), Resolver::made_up(lookup, reach)).unwrap()
 }
 
 /// The URL of a server under another name.

@@ -121,10 +121,17 @@ async fn whoever_asks_meanwhile_is_told_of_the_response_on_its_way() {
         let remote = Arc::clone(&remote);
         tokio::spawn(async move { fetched(&remote, 0..36, None, true).await })
     };
-    while remote.web.shared.stamps.current(&name("f")).is_none() {
+    while remote
+        .face()
+        .web
+        .shared
+        .stamps
+        .current(&name("f"))
+        .is_none()
+    {
         tokio::time::sleep(Duration::from_millis(5)).await;
     }
-    let current = remote.web.shared.stamps.current(&name("f")).unwrap();
+    let current = remote.face().web.shared.stamps.current(&name("f")).unwrap();
     for bound in [None, current.validator.as_ref()] {
         let (result, notes) = fetched(&remote, 10..20, bound, false).await;
         assert!(result.is_ok(), "{result:?}");
@@ -141,5 +148,5 @@ async fn whoever_asks_meanwhile_is_told_of_the_response_on_its_way() {
     go.notify_one();
     let (_, notes) = first.await.unwrap();
     assert_eq!(notes.validator(), current.validator);
-    assert_eq!(remote.web.shared.stamps.current(&name("f")), None);
+    assert_eq!(remote.face().web.shared.stamps.current(&name("f")), None);
 }

@@ -1,21 +1,21 @@
-//! What a mount tells of itself: the one list behind `larder stats` and what Prometheus is given.
+//! What a mount tells of itself: the one list behind `larder stats`, `user.larder.stats` and what Prometheus is given.
 
+use std::path::Path;
 use std::sync::{Arc, OnceLock, Weak};
 
 use serde_json::{Map, Value};
 
+use super::MountRequest;
 use super::counted::Counted;
-use super::exposition::exposition;
-use super::plan::Plan;
 use crate::engine::{Cache, Field, Stats, described};
 use crate::vfs::Vfs;
 
 /// Who serves what: text, which is no measure.
-pub(super) const LABELS: &[&str] = &["remote", "mount_point", "cache_dir", "version", "pid"];
+pub const LABELS: &[&str] = &["remote", "mount_point", "cache_dir", "version", "pid"];
 
 described! {
     /// What is counted above the engine.
-    pub(super) struct Served {
+    pub struct Served {
         /// Questions to the remote about names, facts and listings.
         counter remote_questions: u64,
         /// Inodes that the kernel knows.
@@ -26,26 +26,31 @@ described! {
 }
 
 /// Every field that is told beside the labels.
-pub(super) fn fields() -> impl Iterator<Item = &'static Field> {
+pub fn fields() -> impl Iterator<Item = &'static Field> {
     Stats::FIELDS.iter().chain(Served::FIELDS)
 }
 
-/// What can tell it.
-pub(super) struct Told {
+/// The counters of one mount, with those of its cache.
+pub struct MountStats {
     labels: Map<String, Value>,
     cache: Arc<Cache>,
     remote: Arc<Counted>,
-    /// The file system, which itself holds what tells: so it is not held here.
+    /// The file system, which itself holds these counters: so it is not held here.
     vfs: OnceLock<Weak<Vfs>>,
 }
 
-impl Told {
-    /// Of a mount that is being made.
-    pub(super) fn new(cache: Arc<Cache>, remote: Arc<Counted>, plan: &Plan) -> Self {
+impl MountStats {
+    /// Of a mount that is being made, of the cache in the directory `cache_dir`.
+    pub(super) fn new(
+        cache: Arc<Cache>,
+        remote: Arc<Counted>,
+        request: &MountRequest,
+        cache_dir: &Path,
+    ) -> Self {
         let values = [
-            plan.origin.source(),
-            plan.dir.to_string_lossy().into_owned(),
-            plan.cache_dir.to_string_lossy().into_owned(),
+            request.remote.source(),
+            request.mount_point.to_string_lossy().into_owned(),
+            cache_dir.to_string_lossy().into_owned(),
             env!("CARGO_PKG_VERSION").to_owned(),
             std::process::id().to_string(),
         ];
@@ -64,7 +69,8 @@ impl Told {
         let _ = self.vfs.set(Arc::downgrade(vfs));
     }
 
-    fn values(&self) -> Value {
+    /// As one JSON object.
+    pub fn values(&self) -> Value {
         let held = self.vfs.get().and_then(Weak::upgrade).map(|vfs| vfs.held());
         let (inodes, open_files) = held.unwrap_or_default();
         let served = Served {
@@ -86,13 +92,8 @@ impl Told {
         Value::Object(all)
     }
 
-    /// As one JSON object.
-    pub(super) fn json(&self) -> String {
+    /// As the text of one JSON object.
+    pub fn json(&self) -> String {
         self.values().to_string()
-    }
-
-    /// In Prometheus' text format.
-    pub(super) fn exposition(&self) -> String {
-        exposition(&self.values())
     }
 }

@@ -1,19 +1,23 @@
-//! How much memory a mount may take: what the user says, or half of what the control group (or the machine) has.
+//! How much memory a cache with its mounts may take: what the user says, or half of what the control group (or the
+//! machine) has.
 
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use crate::cli::error::{Exit, Failure};
-use crate::cli::quantity::show_size;
-use crate::engine::Shares;
+use crate::engine::{Shares, TooLittle};
 
 /// What larder may take, and why.
 #[derive(Clone, PartialEq, Eq, Debug)]
-pub(super) enum Budget {
+pub enum Budget {
     /// The user said so.
     Given(u64),
-    /// Half of this limit.
-    Half { limit: u64, of: String },
+    /// Half of a limit.
+    Half {
+        /// The limit, in bytes.
+        limit: u64,
+        /// What has the limit.
+        of: String,
+    },
 }
 
 impl Budget {
@@ -38,47 +42,38 @@ impl Budget {
         }
     }
 
-    /// Shares it out for a cache of so many slots. Where nobody said how much, it is at least what is needed, as long as
+    /// Shares it out for a cache of so many slots. Where the user named no size, it is at least what is needed, as long as
     /// that exists.
-    pub(super) fn share(&self, slots: u64) -> Result<Shares, Failure> {
+    pub(super) fn share(&self, slots: u64) -> Result<Shares, MemoryError> {
         let (budget, most) = match self {
             Self::Given(bytes) => (*bytes, *bytes),
             Self::Half { limit, .. } => (limit / 2, *limit),
         };
-        let shared = Shares::of(budget, slots);
-        let little = match shared {
+        let little = match Shares::of(budget, slots) {
             Ok(shares) => return Ok(shares),
             Err(little) => little,
         };
-        if let Some(shares) = Shares::of(little.least, slots)
-            .ok()
+        let least = Shares::of(little.least, slots).ok();
+        least
             .filter(|_| little.least <= most)
-        {
-            return Ok(shares);
-        }
-        // Rounded up, so that what is named is enough.
-        let least = little.least.div_ceil(1 << 20);
-        let index = match little.tables {
-            0 => String::new(),
-            tables => format!(
-                " ({} of it for an index of {slots} slots: `larder resize --slots` makes one of fewer)",
-                show_size(tables)
-            ),
-        };
-        Err(match self {
-            Self::Given(bytes) => Failure::new(
-                Exit::Usage,
-                format_args!(
-                    "--memory {} is too small: this mount needs at least {least}M{index}",
-                    show_size(*bytes)
-                ),
-            ),
-            Self::Half { limit, of } => Failure::failed(format_args!(
-                "{of} is {}, but this mount needs at least {least}M of memory{index}",
-                show_size(*limit)
-            )),
-        })
+            .ok_or_else(|| MemoryError {
+                budget: self.clone(),
+                little,
+                slots,
+            })
     }
+}
+
+/// Too little memory for a cache.
+#[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
+#[error("the cache needs at least {} bytes of memory, and may not take them", .little.least)]
+pub struct MemoryError {
+    /// What it may take, and why.
+    pub budget: Budget,
+    /// What it needs.
+    pub little: TooLittle,
+    /// How many slots its index has.
+    pub slots: u64,
 }
 
 /// The tightest limit of the control groups that this process is in, with the file that says so. `read` gives the text
@@ -137,27 +132,6 @@ fn mounted(line: &str, is_second: bool) -> Option<(&Path, &Path)> {
     fits.then(|| (Path::new(root), Path::new(at)))
 }
 
-/// Has the allocator of the C library give memory back: by itself it keeps one heap for each of many threads, and in
-/// those what large buffers took once.
-#[cfg(target_env = "gnu")]
-#[expect(unsafe_code, reason = "the allocator is told so by a C function alone")]
-pub(super) fn tune_allocator() {
-    /// Buffers of this size and more are mapped, and unmapped when they are freed.
-    const MAPPED: libc::c_int = 256 << 10;
-    /// So many heaps at most.
-    const HEAPS: libc::c_int = 4;
-    // SAFETY: mallopt sets numbers of the allocator, under the allocator's own lock; a refusal is its answer 0.
-    unsafe {
-        libc::mallopt(libc::M_ARENA_MAX, HEAPS);
-        libc::mallopt(libc::M_MMAP_THRESHOLD, MAPPED);
-        libc::mallopt(libc::M_TRIM_THRESHOLD, 2 * MAPPED);
-    }
-}
-
-/// Other C libraries have no such numbers.
-#[cfg(not(target_env = "gnu"))]
-pub(super) fn tune_allocator() {}
-
 #[cfg(test)]
 mod tests {
     use std::collections::HashMap;
@@ -212,33 +186,19 @@ mod tests {
     #[test]
     fn too_little_is_refused_with_the_least() {
         let refused = Budget::Given(MIB).share(0).unwrap_err();
-        assert_eq!(refused.exit, Exit::Usage);
-        let said = refused.sentence;
-        assert!(
-            said.contains("--memory 1.0 MiB") && said.contains("32M"),
-            "{said}"
-        );
+        assert_eq!(refused.little.least, 32 * MIB);
         assert!(
             Budget::Given(32 * MIB).share(0).is_ok(),
             "what is named is enough"
         );
-        let said = Budget::Given(32 * MIB).share(80_000).unwrap_err().sentence;
-        assert!(
-            said.contains("80000 slots") && said.contains("larder resize"),
-            "{said}"
-        );
+        let refused = Budget::Given(32 * MIB).share(80_000).unwrap_err();
+        assert!(refused.slots == 80_000 && refused.little.tables > 0);
         let half = |limit| Budget::Half {
             limit,
             of: "the limit".into(),
         };
         assert_eq!(half(200 * MIB).share(0).unwrap().budget, 100 * MIB);
         assert_eq!(half(40 * MIB).share(0).unwrap().budget, 32 * MIB);
-        assert!(
-            half(20 * MIB)
-                .share(0)
-                .unwrap_err()
-                .sentence
-                .contains("the limit is 20.0 MiB")
-        );
+        assert_eq!(half(20 * MIB).share(0).unwrap_err().budget, half(20 * MIB));
     }
 }

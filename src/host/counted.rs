@@ -1,5 +1,6 @@
 //! A remote with its questions counted: the engine counts its fetches, nobody below the view counts the rest.
 
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -35,6 +36,18 @@ impl Counted {
 impl Remote for Counted {
     fn identity(&self) -> &str {
         self.inner.identity()
+    }
+
+    fn look(&self) -> BoxFuture<'_, Result<Vec<String>, RemoteError>> {
+        self.inner.look()
+    }
+
+    fn principal(&self) -> String {
+        self.inner.principal()
+    }
+
+    fn hide(&self, dirs: &[PathBuf]) {
+        self.inner.hide(dirs);
     }
 
     fn lists_facts(&self) -> bool {
