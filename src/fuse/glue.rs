@@ -19,7 +19,7 @@ use fuser::{
 };
 
 use super::convert::{attr, errno, file_type, nothing};
-use crate::vfs::{Errno, Looked, Vfs, guarded, is_request};
+use crate::vfs::{DirEntries, Errno, Looked, Vfs, guarded, is_request};
 
 /// The largest request.
 const MAX_WRITE: u32 = 1 << 20;
@@ -72,49 +72,45 @@ impl Glue {
                 });
         }
     }
+}
 
-    fn fill(&self, handle: u64, mut offset: u64, mut reply: ReplyDirectory) {
-        let Some(dir) = self.vfs.dir(handle) else {
-            return reply.error(errno(Errno::BADF));
-        };
-        while let Some(entry) = self.vfs.entry(&dir, offset) {
-            let name = OsStr::from_bytes(entry.name);
-            if reply.add(INodeNo(entry.ino), entry.next, file_type(entry.kind), name) {
-                break;
-            }
-            offset = entry.next;
+/// Answers a readdir with the entries from `offset` on that fit.
+fn fill(vfs: &Vfs, entries: &DirEntries, mut offset: u64, mut reply: ReplyDirectory) {
+    while let Some(entry) = vfs.entry(entries, offset) {
+        let name = OsStr::from_bytes(entry.name);
+        if reply.add(INodeNo(entry.ino), entry.next, file_type(entry.kind), name) {
+            break;
         }
-        reply.ok();
+        offset = entry.next;
     }
+    reply.ok();
+}
 
-    fn fill_plus(&self, handle: u64, mut offset: u64, mut reply: ReplyDirectoryPlus) {
-        let Some(dir) = self.vfs.dir(handle) else {
-            return reply.error(errno(Errno::BADF));
+/// As [`fill`], with the attributes of each entry.
+fn fill_plus(vfs: &Vfs, entries: &DirEntries, mut offset: u64, mut reply: ReplyDirectoryPlus) {
+    while let Some(entry) = vfs.entry(entries, offset) {
+        let Some((known, ttl)) = vfs.entry_inode(entries, offset) else {
+            break;
         };
-        while let Some(entry) = self.vfs.entry(&dir, offset) {
-            let Some((known, ttl)) = self.vfs.entry_inode(&dir, offset) else {
-                break;
-            };
-            let name = OsStr::from_bytes(entry.name);
-            let full = reply.add(
-                INodeNo(known.ino),
-                entry.next,
-                name,
-                &ttl,
-                &attr(&known),
-                GENERATION,
-            );
-            if full {
-                // The kernel does not see this one yet, and counts no lookup on it. On . and .. none was counted.
-                if offset > 1 {
-                    self.vfs.forget(known.ino, 1);
-                }
-                break;
+        let name = OsStr::from_bytes(entry.name);
+        let full = reply.add(
+            INodeNo(known.ino),
+            entry.next,
+            name,
+            &ttl,
+            &attr(&known),
+            GENERATION,
+        );
+        if full {
+            // The kernel does not see this one yet, and counts no lookup on it. On . and .. none was counted.
+            if offset > 1 {
+                vfs.forget(known.ino, 1);
             }
-            offset = entry.next;
+            break;
         }
-        reply.ok();
+        offset = entry.next;
     }
+    reply.ok();
 }
 
 /// Answers a request for a value of unknown length as getxattr(2) and listxattr(2) want it.
@@ -273,7 +269,13 @@ impl Filesystem for Glue {
     }
 
     fn readdir(&self, _: &Request, _: INodeNo, fh: FileHandle, offset: u64, reply: ReplyDirectory) {
-        guarded("readdir", || self.fill(fh.0, offset, reply));
+        guarded("readdir", || {
+            let vfs = Arc::clone(&self.vfs);
+            self.vfs.readdir(fh.0, offset, move |answer| match answer {
+                Ok(entries) => fill(&vfs, &entries, offset, reply),
+                Err(error) => reply.error(errno(error)),
+            });
+        });
     }
 
     fn readdirplus(
@@ -284,7 +286,13 @@ impl Filesystem for Glue {
         offset: u64,
         reply: ReplyDirectoryPlus,
     ) {
-        guarded("readdirplus", || self.fill_plus(fh.0, offset, reply));
+        guarded("readdirplus", || {
+            let vfs = Arc::clone(&self.vfs);
+            self.vfs.readdir(fh.0, offset, move |answer| match answer {
+                Ok(entries) => fill_plus(&vfs, &entries, offset, reply),
+                Err(error) => reply.error(errno(error)),
+            });
+        });
     }
 
     fn releasedir(&self, _: &Request, _: INodeNo, fh: FileHandle, _: OpenFlags, reply: ReplyEmpty) {

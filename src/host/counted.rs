@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use crate::remote::{BoxFuture, Capacity, Entries, Remote, RemoteError, Sink};
+use crate::remote::{BoxFuture, Capacity, Pages, Remote, RemoteError, Sink};
 use crate::units::{ByteRange, Facts, ObjectName, Validator};
 
 /// Passes everything on.
@@ -62,7 +62,10 @@ impl Remote for Counted {
         self.count().stat(name)
     }
 
-    fn list<'a>(&'a self, name: &'a ObjectName) -> BoxFuture<'a, Result<Entries, RemoteError>> {
+    fn list<'a>(
+        &'a self,
+        name: &'a ObjectName,
+    ) -> BoxFuture<'a, Result<Box<dyn Pages>, RemoteError>> {
         self.count().list(name)
     }
 

@@ -13,7 +13,7 @@ use parking_lot::Mutex;
 use serde::{Deserialize, Serialize};
 use tokio::time::Instant;
 
-use super::{BoxFuture, Capacity, Entries, Remote, RemoteError, Sink};
+use super::api::{BoxFuture, Capacity, Pages, Remote, RemoteError, Sink};
 use crate::units::{ByteRange, Facts, ObjectName, Validator};
 
 /// How slow.
@@ -164,7 +164,11 @@ impl Remote for SlowRemote {
         })
     }
 
-    fn list<'a>(&'a self, name: &'a ObjectName) -> BoxFuture<'a, Result<Entries, RemoteError>> {
+    /// A listing costs one round trip, however many pages it has.
+    fn list<'a>(
+        &'a self,
+        name: &'a ObjectName,
+    ) -> BoxFuture<'a, Result<Box<dyn Pages>, RemoteError>> {
         Box::pin(async move {
             self.round_trip().await;
             self.inner.list(name).await

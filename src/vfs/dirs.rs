@@ -1,18 +1,24 @@
 //! Requests about directories: opendir, readdir, releasedir.
 //!
+//! The way of a listing: an opendir waits for the first page, so that what is wrong with a directory is its error. The
+//! later pages are asked for one after the other, whether a reader wants them yet or not, for as long as a handle is on
+//! the listing (`Pull`): a listing that waited for a slow reader would keep its room from others. A readdir is answered
+//! with what has come, and waits only at its end. When the last page has come the listing is kept; one that broke off is
+//! not, and its readers get what came of it, and then the error.
+//!
 //! A handle keeps the listing that it was opened on, so that a directory that changes meanwhile is read as it was. The
 //! kernel keeps one cache of entries for all handles of a directory: only one listing at a time may go into it.
 
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 use std::time::Duration;
 
-use super::listing::Listing;
+use super::listing::{Contents, Listing};
 use super::{Answer, Attr, Errno, Vfs, carry_out, errno};
-use crate::remote::{Entries, Entry, Remote, RemoteError};
+use crate::remote::{Entry, Page, Pages, Remote, RemoteError};
 use crate::units::{FileKind, ObjectName};
 
 /// One open directory.
-pub struct OpenDir {
+pub(super) struct OpenDir {
     ino: u64,
     parent: u64,
     name: ObjectName,
@@ -30,6 +36,12 @@ pub struct OpenedDir {
     pub keep_cache: bool,
 }
 
+/// The entries of an open directory that have come so far.
+pub struct DirEntries {
+    dir: Arc<OpenDir>,
+    contents: Arc<Contents>,
+}
+
 /// One entry of an open directory.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct DirEntry<'a> {
@@ -43,8 +55,14 @@ pub struct DirEntry<'a> {
     pub next: u64,
 }
 
+/// The open directories, by handle.
+pub(super) type OpenDirs = std::collections::HashMap<u64, Arc<OpenDir>>;
+
+/// A page, and what the next one is asked of.
+type Part = (Page, Box<dyn Pages>);
+
 impl Vfs {
-    /// Opens a directory: fetches its listing, or takes the one that still counts.
+    /// Opens a directory: fetches the first page of its listing, or takes a listing that still counts.
     pub fn opendir(
         self: &Arc<Self>,
         ino: u64,
@@ -56,48 +74,49 @@ impl Vfs {
             match table.get(ino) {
                 None => Err(Errno::STALE),
                 Some(inode) if inode.facts.kind != FileKind::Dir => Err(Errno::NOTDIR),
-                Some(inode) => Ok((inode.name.clone(), table.fresh_listing(ino, now).cloned())),
+                Some(inode) => Ok((
+                    inode.name.clone(),
+                    inode.listing.is_some(),
+                    table.fresh_listing(ino, now),
+                )),
             }
         };
-        let name = match known {
+        let (name, known) = match known {
             Err(error) => return done(Err(error)),
-            Ok((_, Some(listing))) => return done(self.opened_dir(ino, listing)),
-            Ok((name, None)) => name,
+            Ok((_, _, Some(listing))) => return done(self.opened_dir(ino, listing)),
+            Ok((name, known, None)) => (name, known),
         };
-        let kept = |vfs: &Self| {
-            vfs.table
-                .lock()
-                .get(ino)
-                .is_some_and(|i| i.listing.is_some())
+        let (vfs, about) = (Arc::clone(self), name.clone());
+        let question = |remote: Arc<dyn Remote>| async move {
+            let mut pages = remote.list(&name).await?;
+            Ok((pages.next().await?, pages))
         };
-        let (vfs, about, known) = (Arc::clone(self), name.clone(), kept(self));
-        let question = |remote: Arc<dyn Remote>| async move { remote.list(&name).await };
         self.ask(about, known, question, move |answer, at| {
             done(vfs.listed(ino, answer, at));
         });
     }
 
     fn listed(
-        &self,
+        self: &Arc<Self>,
         ino: u64,
-        answer: Result<Entries, RemoteError>,
+        answer: Result<Part, RemoteError>,
         at: Duration,
     ) -> Answer<OpenedDir> {
         match answer {
-            Ok(entries) => {
-                let vague = |entry: &Entry| entry.listed.facts().is_none();
-                if self.lists_facts && entries.iter().any(vague) {
-                    tracing::error!(
-                        "a listing lacks sizes and times although this remote promised them"
-                    );
-                    return Err(Errno::IO);
+            Ok((page, pages)) => {
+                self.check_page(&page)?;
+                let listing = Arc::new(Listing::new(at));
+                listing.put(page).wake();
+                if listing.has_ended() {
+                    let (kept, now) = (Arc::clone(&listing), self.now());
+                    self.table.lock().keep_listing(ino, kept, now);
+                    return self.opened_dir(ino, listing);
                 }
-                let listing = Arc::new(Listing::new(entries, at));
-                let now = self.now();
-                self.table
-                    .lock()
-                    .keep_listing(ino, Arc::clone(&listing), now);
-                self.opened_dir(ino, listing)
+                self.table.lock().expect_listing(ino, &listing);
+                let pull = Pull::new(self, ino, &listing);
+                let opened = self.opened_dir(ino, listing);
+                pull.ask(pages);
+                opened
             }
             Err(error) if errno::says_nothing(&error) => {
                 let kept = self.table.lock().get(ino).and_then(|i| i.listing.clone());
@@ -114,6 +133,16 @@ impl Vfs {
                 Err(errno::of_question(&error))
             }
         }
+    }
+
+    /// Whether a page says what the remote promised that listings say.
+    fn check_page(&self, page: &Page) -> Answer<()> {
+        let vague = |entry: &Entry| entry.listed.facts().is_none();
+        if self.lists_facts && page.entries.iter().any(vague) {
+            tracing::error!("a listing lacks sizes and times although this remote promised them");
+            return Err(Errno::IO);
+        }
+        Ok(())
     }
 
     fn opened_dir(&self, ino: u64, listing: Arc<Listing>) -> Answer<OpenedDir> {
@@ -148,13 +177,31 @@ impl Vfs {
         })
     }
 
-    /// The open directory of a handle.
-    pub fn dir(&self, handle: u64) -> Option<Arc<OpenDir>> {
-        self.dirs.read().get(&handle).cloned()
+    /// The entries of the directory that is open under `handle`, as soon as the one at `offset` is among them, or there is
+    /// none. Errors where the listing broke off before it.
+    pub fn readdir(
+        &self,
+        handle: u64,
+        offset: u64,
+        done: impl FnOnce(Answer<DirEntries>) + Send + 'static,
+    ) {
+        let Some(dir) = self.dirs.read().get(&handle).cloned() else {
+            return done(Err(Errno::BADF));
+        };
+        let Some(index) = index_at(offset) else {
+            // `.` and `..` are always there.
+            let contents = dir.listing.contents();
+            return done(Ok(DirEntries { dir, contents }));
+        };
+        let listing = Arc::clone(&dir.listing);
+        listing.when_there(index, move |contents| {
+            done(contents.map(|contents| DirEntries { dir, contents }));
+        });
     }
 
-    /// The entry at `offset` (0 for the first), if there is one. `.` and `..` come first.
-    pub fn entry<'a>(&self, dir: &'a OpenDir, offset: u64) -> Option<DirEntry<'a>> {
+    /// The entry at `offset` (0 for the first), if it has come. `.` and `..` come first.
+    pub fn entry<'a>(&self, entries: &'a DirEntries, offset: u64) -> Option<DirEntry<'a>> {
+        let DirEntries { dir, .. } = entries;
         let next = offset.checked_add(1)?;
         let dots = |name, ino| DirEntry {
             name,
@@ -167,7 +214,7 @@ impl Vfs {
             1 => return Some(dots(b"..", dir.parent)),
             _ => {}
         }
-        let entry = dir.at(offset)?;
+        let entry = entries.at(offset)?;
         let name = dir.name.child(&entry.name);
         Some(DirEntry {
             name: &entry.name,
@@ -179,10 +226,11 @@ impl Vfs {
 
     /// The inode of the entry at `offset`, with one lookup counted on it, and how long both may be kept. For `.` and
     /// `..` the attributes alone, with nothing counted. Only where [`Vfs::lists_facts`].
-    pub fn entry_inode(&self, dir: &OpenDir, offset: u64) -> Option<(Attr, Duration)> {
+    pub fn entry_inode(&self, entries: &DirEntries, offset: u64) -> Option<(Attr, Duration)> {
+        let DirEntries { dir, .. } = entries;
         let now = self.now();
         let mut table = self.table.lock();
-        let Some(entry) = dir.at(offset) else {
+        let Some(entry) = entries.at(offset) else {
             let ino = match offset {
                 0 => dir.ino,
                 1 => dir.parent,
@@ -193,10 +241,8 @@ impl Vfs {
         };
         let name = dir.name.child(&entry.name);
         let facts = entry.listed.facts()?;
-        let kept = table.get(dir.ino).and_then(|inode| inode.listing.as_ref());
         // A listing that was refuted meanwhile proves nothing: what it names is to be checked before it is believed.
-        let stands = kept.is_some_and(|kept| Arc::ptr_eq(kept, &dir.listing));
-        let at = if stands {
+        let at = if table.is_listing_of(dir.ino, &dir.listing) {
             dir.listing.at
         } else {
             Duration::ZERO
@@ -217,9 +263,81 @@ impl Vfs {
     }
 }
 
-impl OpenDir {
+/// The index in a listing of the entry at `offset`; none of `.` and `..`.
+fn index_at(offset: u64) -> Option<usize> {
+    usize::try_from(offset.checked_sub(2)?).ok()
+}
+
+impl DirEntries {
     fn at(&self, offset: u64) -> Option<&Entry> {
-        let index = usize::try_from(offset.checked_sub(2)?).ok()?;
-        self.listing.get(index)
+        self.contents.get(index_at(offset)?)
+    }
+}
+
+/// What has the later pages of a listing fetched. It holds the listing weakly: when the last handle on it is closed, no
+/// further page is asked for. However it ends, the listing ends with it, so that no reader waits for ever.
+struct Pull {
+    vfs: Arc<Vfs>,
+    ino: u64,
+    name: ObjectName,
+    listing: Weak<Listing>,
+}
+
+impl Pull {
+    fn new(vfs: &Arc<Vfs>, ino: u64, listing: &Arc<Listing>) -> Self {
+        let name = vfs.table.lock().get(ino).map(|inode| inode.name.clone());
+        Self {
+            vfs: Arc::clone(vfs),
+            ino,
+            name: name.unwrap_or_default(),
+            listing: Arc::downgrade(listing),
+        }
+    }
+
+    /// Asks for the next page, if a handle is still on the listing.
+    fn ask(self, mut pages: Box<dyn Pages>) {
+        if self.listing.strong_count() == 0 {
+            return;
+        }
+        let (vfs, about) = (Arc::clone(&self.vfs), self.name.clone());
+        let question = |_| async move { Ok((pages.next().await?, pages)) };
+        vfs.ask(about, false, question, move |answer, _| self.take(answer));
+    }
+
+    fn take(self, answer: Result<Part, RemoteError>) {
+        let Some(listing) = self.listing.upgrade() else {
+            return;
+        };
+        let answer = answer.map_err(|error| errno::of_later_page(&error));
+        match answer.and_then(|part| self.vfs.check_page(&part.0).map(|()| part)) {
+            Err(error) => self.break_off(&listing, error),
+            Ok((page, pages)) => {
+                let woken = listing.put(page);
+                if !listing.has_ended() {
+                    woken.wake();
+                    drop(listing);
+                    return self.ask(pages);
+                }
+                // Kept before a reader sees the end: what it asks for next is to be found.
+                let now = self.vfs.now();
+                self.vfs.table.lock().keep_expected(self.ino, &listing, now);
+                woken.wake();
+            }
+        }
+    }
+
+    fn break_off(&self, listing: &Arc<Listing>, error: Errno) {
+        self.vfs.table.lock().give_up_listing(self.ino, listing);
+        listing.break_off(error).wake();
+    }
+}
+
+impl Drop for Pull {
+    fn drop(&mut self) {
+        if let Some(listing) = self.listing.upgrade()
+            && !listing.has_ended()
+        {
+            self.break_off(&listing, Errno::IO);
+        }
     }
 }

@@ -21,6 +21,15 @@ pub(super) fn of_question(error: &RemoteError) -> Errno {
     }
 }
 
+/// What a reader of a directory sees where its listing breaks off in the middle: there is no error number for "these were
+/// not all".
+pub(super) fn of_later_page(error: &RemoteError) -> Errno {
+    match error {
+        RemoteError::NoMemory(_) => Errno::NOMEM,
+        _ => Errno::IO,
+    }
+}
+
 /// What a program sees when a read of an open file fails. An object that is gone from the remote is a version that is
 /// no longer to be had.
 pub(super) fn of_read(error: &ReadError) -> Errno {
@@ -54,8 +63,10 @@ mod tests {
         assert_eq!(of_question(&RemoteError::Forbidden), Errno::ACCESS);
         assert_eq!(of_question(&unreachable), Errno::IO);
         assert_eq!(of_question(&RemoteError::WrongKind), Errno::STALE);
+        assert_eq!(of_later_page(&RemoteError::NotFound), Errno::IO);
         let large = RemoteError::NoMemory("more than there is".into());
         assert_eq!(of_question(&large), Errno::NOMEM);
+        assert_eq!(of_later_page(&large), Errno::NOMEM);
         assert_eq!(of_question(&RemoteError::NoDescriptor), Errno::IO);
         assert!(says_nothing(&large) && says_nothing(&RemoteError::NoDescriptor));
         assert!(says_nothing(&unreachable) && says_nothing(&RemoteError::TimedOut));

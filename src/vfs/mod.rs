@@ -38,7 +38,7 @@ use crossbeam_channel::Sender;
 use parking_lot::{Mutex, RwLock};
 
 pub use attr::{Attr, Owner};
-pub use dirs::{DirEntry, OpenDir, OpenedDir};
+pub use dirs::{DirEntries, DirEntry, OpenedDir};
 pub use events::Invalidator;
 pub use files::{OpenFile, Opened};
 pub use guard::guarded;
@@ -48,6 +48,7 @@ pub use request::is_request;
 pub use rustix::io::Errno;
 
 use self::announced::Announced;
+use self::dirs::OpenDirs;
 use self::events::Event;
 use self::forget::Absent;
 use self::silence::Silence;
@@ -86,7 +87,7 @@ pub struct Vfs {
     ttl: Duration,
     table: Mutex<Table<Cell>>,
     files: RwLock<HashMap<u64, Arc<OpenFile>>>,
-    dirs: RwLock<HashMap<u64, Arc<OpenDir>>>,
+    dirs: RwLock<OpenDirs>,
     next_handle: AtomicU64,
     events: Sender<Event>,
     invalidator: OnceLock<Box<dyn Invalidator>>,

@@ -95,7 +95,7 @@ impl Vfs {
         let listing = table.get(ino)?.listing.as_ref()?;
         let age = now.saturating_sub(listing.at).as_secs();
         let remaining = table.remaining(listing.at, now).as_secs();
-        Some([listing.len() as u64, age, remaining])
+        Some([listing.contents().len() as u64, age, remaining])
     }
 
     fn kind(&self, ino: u64) -> Answer<FileKind> {

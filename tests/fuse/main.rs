@@ -15,6 +15,7 @@ mod mounted;
 mod names;
 mod on_disk;
 mod opening;
+mod paged;
 mod place;
 mod power;
 mod random;

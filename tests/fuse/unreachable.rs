@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use larder::remote::{BoxFuture, Entries, Remote, RemoteError, Sink};
+use larder::remote::{BoxFuture, Pages, Remote, RemoteError, Sink};
 use larder::units::{ByteRange, Facts, ObjectName, Validator};
 use larder::vfs::MetadataTtl;
 use parking_lot::Mutex;
@@ -52,7 +52,10 @@ impl Remote for Failing {
             self.inner.stat(name).await
         })
     }
-    fn list<'a>(&'a self, name: &'a ObjectName) -> BoxFuture<'a, Result<Entries, RemoteError>> {
+    fn list<'a>(
+        &'a self,
+        name: &'a ObjectName,
+    ) -> BoxFuture<'a, Result<Box<dyn Pages>, RemoteError>> {
         Box::pin(async move {
             self.asked().await?;
             self.inner.list(name).await

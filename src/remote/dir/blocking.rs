@@ -1,14 +1,14 @@
 //! Questions that may block, each on a thread of the runtime's.
 //!
-//! A process that has no file descriptor left gets one as soon as another question ends: whoever finds none waits, and
-//! holds no thread meanwhile, so that those who hold descriptors get on. Nobody waits for longer than whoever asked
-//! lets him: the deadline is his.
+//! A process that has no file descriptor left gets one as soon as another question ends. So a question that finds none
+//! waits, and holds no thread meanwhile: the questions that hold descriptors get on. The wait ends with the deadline of
+//! the question, which is the caller's.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use crate::remote::RemoteError;
+use crate::remote::api::RemoteError;
 
 /// The first pause of a question without a descriptor; it doubles up to the longest.
 const FIRST_PAUSE: Duration = Duration::from_millis(1);

@@ -11,8 +11,10 @@ use rustix::buffer::spare_capacity;
 use rustix::fs::OFlags;
 use rustix::io::Errno;
 
-use super::{Tree, settle};
-use crate::remote::{RemoteError, Sink};
+use super::blocking::blocking;
+use super::tree::{Tree, remote_error};
+use super::{beneath, settle};
+use crate::remote::api::{RemoteError, Sink};
 use crate::units::{ByteRange, Facts, FileKind, ObjectName, Validator};
 
 /// The bytes of one piece: large enough that a thread's wake-up costs little, small enough that readers need not wait
@@ -32,7 +34,7 @@ pub(super) async fn fetch(
 ) -> Result<(), RemoteError> {
     let first = ByteRange::at(range.start, PIECE).clip(range);
     let (ground, name, bound) = (Arc::clone(tree), name.clone(), bound.cloned());
-    let opened = super::blocking(move || {
+    let opened = blocking(move || {
         let mut tries = 0;
         loop {
             match open(&ground, &name, first, bound.as_ref()) {
@@ -51,7 +53,7 @@ pub(super) async fn fetch(
     while at < range.end {
         let piece = ByteRange::at(at, PIECE).clip(range);
         let file = Arc::clone(&file);
-        let bytes = super::blocking(move || file.read(piece)).await?;
+        let bytes = blocking(move || file.read(piece)).await?;
         sink.data(bytes);
         at = piece.end;
     }
@@ -76,8 +78,7 @@ fn open(
         return Err(RemoteError::WrongKind);
     }
     let flags = OFlags::RDONLY | OFlags::NONBLOCK;
-    let fd = super::beneath::open(tree.root.as_fd(), name.as_bytes(), flags)
-        .map_err(super::remote_error)?;
+    let fd = beneath::open(tree.root.as_fd(), name.as_bytes(), flags).map_err(remote_error)?;
     let (facts, traits) = tree.facts_of(&fd)?;
     if facts.kind != FileKind::File {
         return Err(RemoteError::WrongKind);
@@ -121,7 +122,7 @@ impl OpenFile {
         if now != self.facts {
             return Err(RemoteError::Changed(Box::new(now)));
         }
-        read.map_err(super::remote_error)?;
+        read.map_err(remote_error)?;
         // The buffer may be a little larger than was asked for.
         bytes.truncate(wanted);
         if bytes.len() < wanted {

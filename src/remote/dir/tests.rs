@@ -1,12 +1,22 @@
 //! The directory remote against real directories.
 
+use std::ffi::OsStr;
 use std::fs;
+use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::symlink;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
+use rustix::fs::Mode;
+use rustix::io::Errno;
 
-use super::*;
-use crate::remote::{SlowRemote, SlowSettings};
+use super::remote::{DirRemote, DirSettings};
+use super::tree::{WallClock, remote_error};
+use crate::remote::api::{Entry, Remote, RemoteError, Room, Sink, list_whole};
+use crate::remote::slow::{SlowRemote, SlowSettings};
+use crate::units::{ByteRange, Facts, FileKind, ObjectName};
 
 /// A sink that remembers.
 #[derive(Default)]
@@ -69,9 +79,9 @@ fn names_are_bytes_and_links_are_links() {
     }
     symlink("/etc/passwd", dir.path().join("link")).unwrap();
     let remote = open(dir.path(), 0);
-    let listed = run(remote.list(&ObjectName::root())).unwrap();
+    let listed = run(list_whole(&remote, &ObjectName::root())).unwrap();
     assert_eq!(listed.len(), 5);
-    for entry in &listed {
+    for entry in listed.iter() {
         let asked = run(remote.stat(&ObjectName::new(entry.name.clone()))).unwrap();
         assert_eq!(Some(&asked), entry.listed.facts());
     }
@@ -219,12 +229,16 @@ fn hidden_directories_are_empty_and_not_looked_through() {
     remote.hide(&[dir.path().join("a/cache"), PathBuf::from("/elsewhere")]);
     let facts = run(remote.stat(&name("a/cache"))).unwrap();
     assert_eq!(facts.kind, FileKind::Dir);
-    assert!(run(remote.list(&name("a/cache"))).unwrap().is_empty());
+    assert!(
+        run(list_whole(&remote, &name("a/cache")))
+            .unwrap()
+            .is_empty()
+    );
     assert!(matches!(
         run(remote.stat(&name("a/cache/blobs"))),
         Err(RemoteError::NotFound)
     ));
-    let listed = run(remote.list(&name("a"))).unwrap();
+    let listed = run(list_whole(&remote, &name("a"))).unwrap();
     assert_eq!(listed.len(), 2);
     assert!(
         listed
@@ -243,11 +257,11 @@ fn errors_tell_what_is_not_from_what_cannot_be_told() {
     assert!(matches!(stat("missing"), Err(RemoteError::NotFound)));
     assert!(matches!(stat("f/below"), Err(RemoteError::NotFound)));
     assert!(matches!(
-        run(remote.list(&name("f"))),
+        run(list_whole(&remote, &name("f"))),
         Err(RemoteError::WrongKind)
     ));
     assert!(matches!(
-        run(remote.list(&name("missing"))),
+        run(list_whole(&remote, &name("missing"))),
         Err(RemoteError::NotFound)
     ));
     assert!(matches!(
@@ -312,7 +326,86 @@ fn a_link_whose_size_is_said_to_be_0_shows_its_targets_length() {
     let target = run(remote.read_link(&name("exe"))).unwrap();
     let facts = run(remote.stat(&name("exe"))).unwrap();
     assert_eq!(facts.size, target.len() as u64);
-    let entries = run(remote.list(&ObjectName::root())).unwrap();
+    let entries = run(list_whole(&remote, &ObjectName::root())).unwrap();
     let listed = entries.iter().find(|entry| &*entry.name == b"exe").unwrap();
     assert_eq!(listed.listed.facts().unwrap().size, target.len() as u64);
+}
+
+/// Everything that a directory lists, page by page.
+async fn pages(remote: &DirRemote, at: &str) -> Result<Vec<Vec<Entry>>, RemoteError> {
+    let mut pages = remote.list(&name(at)).await?;
+    let mut all = Vec::new();
+    loop {
+        let page = pages.next().await?;
+        all.push(page.entries.to_vec());
+        if page.is_last {
+            return Ok(all);
+        }
+    }
+}
+
+fn many_files(dir: &Path, count: usize) {
+    for n in 0..count {
+        fs::write(dir.join(format!("n{n}")), b"").unwrap();
+    }
+}
+
+#[test]
+fn a_large_directory_comes_in_pages_and_each_name_once() {
+    let dir = tempfile::tempdir().unwrap();
+    many_files(dir.path(), 3000);
+    let remote = open(dir.path(), 0);
+    let all = run(pages(&remote, "")).unwrap();
+    assert!(all.len() > 2, "{} pages", all.len());
+    assert!(all[0].len() < 1000, "a reader need not wait for the rest");
+    let mut names: Vec<_> = all.concat().into_iter().map(|entry| entry.name).collect();
+    names.sort_unstable();
+    names.dedup();
+    assert_eq!(names.len(), 3000);
+    assert_eq!(all.concat().len(), 3000);
+}
+
+#[test]
+fn a_listing_takes_room_page_by_page_and_no_more_than_its_share() {
+    let dir = tempfile::tempdir().unwrap();
+    many_files(dir.path(), 4000);
+    let room = Room::new(1 << 20);
+    let mut settings = DirSettings::new(clock(0));
+    settings.listings = Arc::clone(&room);
+    let remote = DirRemote::open(dir.path(), settings).unwrap();
+    run(async {
+        let mut pages = remote.list(&ObjectName::root()).await.unwrap();
+        assert_eq!(room.used(), 0, "nothing has come");
+        let mut kept = Vec::new();
+        let error = loop {
+            match pages.next().await {
+                Ok(page) => {
+                    assert!(!page.is_last);
+                    kept.push(page.entries);
+                }
+                Err(error) => break error,
+            }
+            assert!(room.used() <= 1 << 19);
+        };
+        assert!(matches!(error, RemoteError::NoMemory(_)), "{error}");
+        assert!(kept.len() > 1 && kept.iter().all(|page| !page.is_empty()));
+        drop(kept);
+        assert_eq!(room.used(), 0);
+    });
+}
+
+#[test]
+fn a_slow_file_server_gets_shorter_pages() {
+    let dir = tempfile::tempdir().unwrap();
+    many_files(dir.path(), 20);
+    // A clock that goes on by 40 ms whenever it is looked at.
+    let looks = std::sync::atomic::AtomicU64::new(0);
+    let slow: WallClock = Arc::new(move || {
+        let before = looks.fetch_add(40, std::sync::atomic::Ordering::Relaxed);
+        Duration::from_secs(1_000_000) + Duration::from_millis(before)
+    });
+    let remote = DirRemote::open(dir.path(), DirSettings::new(slow)).unwrap();
+    let all = run(pages(&remote, "")).unwrap();
+    assert_eq!(all.concat().len(), 20);
+    assert!(all.iter().all(|page| page.len() <= 3), "{all:?}");
 }

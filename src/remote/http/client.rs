@@ -22,7 +22,7 @@ use super::clients::{Clients, Resolver};
 use super::reach::Reach;
 use super::trouble::{self, Trouble};
 use super::{HttpSettings, SettingsError, names};
-use crate::remote::{RemoteError, Room};
+use crate::remote::api::{RemoteError, Room};
 
 /// How many redirects in a row are followed.
 const HOPS: usize = 10;

@@ -19,7 +19,7 @@ use reqwest::{Client, ClientBuilder, Response, Url};
 use super::client::{builder, sentence};
 use super::reach::{self, Reach, TooNear};
 use super::{HttpSettings, SettingsError};
-use crate::remote::BoxFuture;
+use crate::remote::api::BoxFuture;
 
 /// What the machine says of names and addresses.
 #[derive(Clone)]

@@ -16,7 +16,7 @@ use super::client::{Question, Reply, drain, sentence};
 use super::listing::{self, Item, Listing, Style};
 use super::patience::Patience;
 use super::{facts, names, web::Web};
-use crate::remote::{Entries, Entry, Held, Listed, RemoteError};
+use crate::remote::api::{Entries, Entry, Growth, Held, Listed, RemoteError};
 use crate::units::{FileKind, ObjectName, Timestamp};
 
 /// The longest listing, in bytes.
@@ -37,14 +37,13 @@ pub(super) struct Page {
     pub(super) listing: Option<Listing>,
     /// The room for it.
     held: Held,
+    growth: Growth,
 }
 
 /// A body that was read, or why it was not.
 enum Read {
     Whole(Vec<u8>),
     Broke(String),
-    /// There was no room for it.
-    Outgrown,
 }
 
 /// The entries of a directory.
@@ -64,6 +63,7 @@ pub(super) async fn list(web: &Arc<Web>, name: &ObjectName) -> Result<Entries, R
         body,
         listing,
         held,
+        mut growth,
     } = page;
     drop(body);
     let Some(listing) = listing else {
@@ -76,7 +76,7 @@ pub(super) async fn list(web: &Arc<Web>, name: &ObjectName) -> Result<Entries, R
         Style::Exact => with_facts(web, name, entries).await?,
         Style::Names => entries,
     };
-    Ok(Entries::new(entries, held))
+    Ok(Entries::new(entries, held, &mut growth))
 }
 
 /// The listing of a mount of one file.
@@ -107,8 +107,8 @@ pub(super) async fn page(
     // Caddy answers whoever names JSON with a listing of its own form; nginx and dufs do not look at this.
     let accept = HeaderValue::from_static("text/html, */*;q=0.8");
     headers.insert(ACCEPT, accept);
-    let listings = Arc::clone(patience.listings());
-    let (mut held, mut turn) = (Held::nothing(&listings), None);
+    let mut growth = Growth::new(patience.listings());
+    let mut held = growth.nothing();
     loop {
         let question = Question::get(&asked, headers.clone());
         let response = match patience.ask(&question).await? {
@@ -130,32 +130,27 @@ pub(super) async fn page(
         let kind = kind.to_owned();
         let [json, page] = COSTS;
         let cost = if kind.contains("json") { json } else { page };
-        match body(response, patience, (&mut held, cost), turn.is_some()).await? {
+        match body(response, patience, (&mut growth, &mut held), cost).await? {
             Read::Whole(body) => {
                 let listing = listing::parse(url, &kind, &body);
                 return Ok(Page {
                     body,
                     listing,
                     held,
+                    growth,
                 });
             }
             Read::Broke(why) => patience.pause(why).await?,
-            // Nobody waits with something half done: it is asked for once more when it is its turn.
-            Read::Outgrown => {
-                held.shrink(0);
-                turn = Some(listings.turn().await);
-                patience.progress();
-            }
         }
     }
 }
 
-/// The whole body, or why there is none. It waits for room only where it has the turn.
+/// The whole body, or why there is none. Each of its bytes takes `cost` bytes of room; the server waits while there is none.
 async fn body(
     mut response: Response,
     patience: &mut Patience<'_>,
-    (held, cost): (&mut Held, u64),
-    has_turn: bool,
+    (growth, held): (&mut Growth, &mut Held),
+    cost: u64,
 ) -> Result<Read, RemoteError> {
     let mut body = Vec::new();
     loop {
@@ -166,10 +161,11 @@ async fn body(
             Err(_) => return Ok(Read::Broke("the answer stalled".into())),
         };
         let room = ((body.len() + bytes.len()) as u64).next_multiple_of(STEP) * cost;
-        match has_turn {
-            true => held.grow(room).await?,
-            false if held.try_grow(room)? => {}
-            false => return Ok(Read::Outgrown),
+        let had_turn = growth.has_turn();
+        growth.grow(held, room).await?;
+        if growth.has_turn() && !had_turn {
+            // The wait for the turn was not the server's.
+            patience.progress();
         }
         body.extend_from_slice(&bytes);
         if body.len() > BODY_MAX {

@@ -10,7 +10,7 @@ use super::client::{Question, Reply, drain};
 use super::patience::Patience;
 use super::validator::{self, Version};
 use super::{names, web::Web};
-use crate::remote::RemoteError;
+use crate::remote::api::RemoteError;
 use crate::units::{ByteRange, Facts, ObjectName, Timestamp};
 
 /// The facts of an object; its validator is `None` where the server names no version.

@@ -21,7 +21,7 @@ use super::patience::Patience;
 use super::stamps::Delivery;
 use super::validator::{self, Version};
 use super::{facts, web::Web};
-use crate::remote::{RemoteError, Sink};
+use crate::remote::api::{RemoteError, Sink};
 use crate::units::{ByteRange, Facts, ObjectName, Timestamp, Validator};
 
 /// How long a sink that has no room is left alone.

@@ -11,7 +11,7 @@ use super::listing::{self, Style};
 use super::patience::Patience;
 use super::web::{Site, Web};
 use super::{dirs, facts, names};
-use crate::remote::RemoteError;
+use crate::remote::api::RemoteError;
 use crate::units::FileKind;
 
 /// Whoever mounts waits at most this long for a server that does not answer.

@@ -41,7 +41,8 @@ use reqwest::header::{HeaderName, HeaderValue};
 use self::clients::Resolver;
 use self::listing::Style;
 use self::web::Web;
-use super::{BoxFuture, Credentials, Entries, Remote, RemoteError, Room, Sink};
+use super::Credentials;
+use super::api::{BoxFuture, Pages, Remote, RemoteError, Room, Sink, whole};
 use crate::units::{ByteRange, Facts, ObjectName, Validator};
 
 /// How a web server is asked.
@@ -195,8 +196,12 @@ impl Remote for HttpRemote {
         Box::pin(facts::stat(&self.face().web, name))
     }
 
-    fn list<'a>(&'a self, name: &'a ObjectName) -> BoxFuture<'a, Result<Entries, RemoteError>> {
-        Box::pin(dirs::list(&self.face().web, name))
+    /// A web server's listing is known when its answer is there to the end: it is one page.
+    fn list<'a>(
+        &'a self,
+        name: &'a ObjectName,
+    ) -> BoxFuture<'a, Result<Box<dyn Pages>, RemoteError>> {
+        Box::pin(async move { dirs::list(&self.face().web, name).await.map(whole) })
     }
 
     fn fetch<'a>(

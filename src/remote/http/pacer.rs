@@ -14,7 +14,7 @@ use parking_lot::Mutex;
 use reqwest::{StatusCode, Url};
 use tokio::time::Instant;
 
-use crate::remote::RemoteError;
+use crate::remote::api::RemoteError;
 
 /// The pause that the first 429 sets.
 const FIRST_GAP: Duration = Duration::from_millis(100);

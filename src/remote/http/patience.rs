@@ -13,7 +13,7 @@ use tokio::time::Instant;
 use super::client::{Connections, Failure, Question, Reply, drain};
 use super::pacer::{self, Pacer};
 use super::retry;
-use crate::remote::{RemoteError, Room};
+use crate::remote::api::{RemoteError, Room};
 
 /// The last try before a deadline is given at least this long.
 const SHORTEST_TRY: Duration = Duration::from_millis(100);

@@ -114,7 +114,7 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
-    use crate::remote::HttpMemory;
+    use crate::remote::http::HttpMemory;
 
     fn settings(
         user: Option<(&str, &str)>,

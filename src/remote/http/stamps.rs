@@ -1,8 +1,8 @@
 //! Stamps: what stands for the version of an object of which the server says nothing.
 //!
 //! Only what one single response delivers is a version. A stamp that was handed out in
-//! [`RemoteError::Changed`](crate::remote::RemoteError::Changed) is unused until a response is delivered under it; a used
-//! one never names another response.
+//! [`RemoteError::Changed`](crate::remote::api::RemoteError::Changed) is unused until a response is delivered under it;
+//! a used one never names another response.
 
 use std::collections::{HashMap, VecDeque};
 use std::hash::{BuildHasher, RandomState};

@@ -14,7 +14,7 @@ use super::patience::Patience;
 use super::stamps::Stamps;
 use super::validator::Version;
 use super::{HttpSettings, SettingsError, names};
-use crate::remote::RemoteError;
+use crate::remote::api::RemoteError;
 use crate::units::{Facts, FileKind, ObjectName, Timestamp, Validator};
 
 /// One mount's view of a server.

@@ -23,7 +23,6 @@ use crate::units::{Facts, FileKind, ObjectName, Timestamp, Validator};
 const LISTED_MAX: usize = 1 << 20;
 
 /// One inode; `C` is what its owner keeps with it (the blob).
-#[derive(Debug)]
 pub(super) struct Inode<C> {
     /// Never given twice in a mount, as the number may be: what comes late asks whether it still is the same inode.
     pub(super) serial: u64,
@@ -37,7 +36,10 @@ pub(super) struct Inode<C> {
     /// Open files.
     pub(super) opens: u32,
     pub(super) link: Option<Arc<[u8]>>,
+    /// The youngest listing that is complete.
     pub(super) listing: Option<Arc<Listing>>,
+    /// A younger one whose pages still come, while a reader wants them.
+    coming: Weak<Listing>,
     /// The listing that the entries in the kernel's cache come from.
     pub(super) kernel_has: Option<Weak<Listing>>,
     pub(super) cell: Arc<C>,
@@ -50,7 +52,7 @@ pub(super) enum Found {
     Inode(u64),
     /// A listing has it, with these facts, asked for then.
     Listed(Facts, Duration),
-    /// A listing, asked for then, has no such name.
+    /// A complete listing, asked for then, has no such name.
     Absent(Duration),
     /// Only the remote can tell.
     Unknown,
@@ -127,6 +129,7 @@ impl<C: Kept> Table<C> {
             opens: 0,
             link: None,
             listing: None,
+            coming: Weak::new(),
             kernel_has: None,
             cell: Arc::default(),
         };
@@ -188,10 +191,21 @@ impl<C: Kept> Table<C> {
         }
     }
 
-    /// The listing of a directory, while it counts.
-    pub(super) fn fresh_listing(&self, dir: u64, now: Duration) -> Option<&Arc<Listing>> {
-        let listing = self.inodes.get(&dir)?.listing.as_ref()?;
-        self.is_fresh(listing.at, now).then_some(listing)
+    /// The listing of a directory, while it counts: one that is complete, or else one whose pages still come.
+    pub(super) fn fresh_listing(&self, dir: u64, now: Duration) -> Option<Arc<Listing>> {
+        let inode = self.inodes.get(&dir)?;
+        let counts = |listing: &Arc<Listing>| self.is_fresh(listing.at, now);
+        let complete = inode.listing.clone().filter(counts);
+        complete.or_else(|| inode.coming.upgrade().filter(counts))
+    }
+
+    /// Whether nothing was found against this listing since it was asked for, and no younger one has come.
+    pub(super) fn is_listing_of(&self, dir: u64, listing: &Arc<Listing>) -> bool {
+        self.inodes.get(&dir).is_some_and(|inode| {
+            let complete = inode.listing.as_ref();
+            complete.is_some_and(|kept| Arc::ptr_eq(kept, listing))
+                || inode.coming.ptr_eq(&Arc::downgrade(listing))
+        })
     }
 
     /// What is known now of `name`, whose last component is `last`, in the directory `parent`: the youngest evidence
@@ -203,13 +217,17 @@ impl<C: Kept> Table<C> {
         });
         match (own, self.fresh_listing(parent, now)) {
             (Some((ino, checked)), Some(listing)) if listing.at <= checked => Found::Inode(ino),
-            (_, Some(listing)) => match listing.find(last) {
-                Some(Listed::Facts(facts)) => Found::Listed(facts.clone(), listing.at),
-                // The name is there; what stat(2) shows of it only the remote can tell.
-                Some(Listed::Kind(_)) => own.map_or(Found::Unknown, |(ino, _)| Found::Inode(ino)),
-                None if self.lists_all => Found::Absent(listing.at),
-                None => own.map_or(Found::Unknown, |(ino, _)| Found::Inode(ino)),
-            },
+            (_, Some(listing)) => {
+                let contents = listing.contents();
+                match contents.find(last) {
+                    Some(Listed::Facts(facts)) => Found::Listed(facts.clone(), listing.at),
+                    None if self.lists_all && contents.is_complete => Found::Absent(listing.at),
+                    // The name is there, and only the remote can tell what stat(2) shows of it; or it may be there.
+                    Some(Listed::Kind(_)) | None => {
+                        own.map_or(Found::Unknown, |(ino, _)| Found::Inode(ino))
+                    }
+                }
+            }
             (Some((ino, _)), None) => Found::Inode(ino),
             (None, None) => Found::Unknown,
         }
@@ -283,12 +301,11 @@ impl<C: Kept> Table<C> {
         inode.checked = at;
         let changed = (inode.facts.mtime, inode.facts.ctime) != (facts.mtime, facts.ctime)
             && facts.mtime != Timestamp::UNKNOWN;
-        let older = inode.listing.as_ref().is_some_and(|l| l.at <= at);
         let validator = inode.facts.validator.take();
         inode.facts.clone_from(facts);
         inode.facts.validator = validator.or_else(|| facts.validator.clone());
-        if is_dir && changed && older {
-            self.drop_listing(ino);
+        if is_dir && changed {
+            self.refute_listings(ino, |listing| listing.at <= at);
         }
         Verdict::Current
     }
@@ -365,10 +382,7 @@ impl<C: Kept> Table<C> {
         if self.current.get(&inode.name) == Some(&ino) {
             self.current.remove(&inode.name);
         }
-        let listing = self.inodes.get(&parent).and_then(|p| p.listing.as_ref());
-        if listing.is_some_and(|listing| listing.at < at) {
-            self.drop_listing(parent);
-        }
+        self.refute_listings(parent, |listing| listing.at < at);
         Verdict::Superseded(cell)
     }
 
@@ -391,17 +405,60 @@ impl<C: Kept> Table<C> {
         }
     }
 
-    /// Keeps a listing that was just fetched, unless it alone is too much; older ones make room.
+    /// Makes a listing known whose first page has come, and not its last.
+    pub(super) fn expect_listing(&mut self, dir: u64, listing: &Arc<Listing>) {
+        if let Some(inode) = self.inodes.get_mut(&dir) {
+            inode.coming = Arc::downgrade(listing);
+        }
+    }
+
+    /// As [`Table::keep_listing`], for one that was expected, unless it was refuted while its pages came.
+    pub(super) fn keep_expected(&mut self, dir: u64, listing: &Arc<Listing>, now: Duration) {
+        if self.is_listing_of(dir, listing) {
+            self.keep_listing(dir, Arc::clone(listing), now);
+        }
+    }
+
+    /// A listing that was expected will not be complete.
+    pub(super) fn give_up_listing(&mut self, dir: u64, listing: &Arc<Listing>) {
+        let Some(inode) = self.inodes.get_mut(&dir) else {
+            return;
+        };
+        if inode.coming.ptr_eq(&Arc::downgrade(listing)) {
+            inode.coming = Weak::new();
+        }
+    }
+
+    /// What was found of a directory contradicts those of its listings that are older than the evidence.
+    fn refute_listings(&mut self, dir: u64, is_older: impl Fn(&Listing) -> bool) {
+        let Some(inode) = self.inodes.get_mut(&dir) else {
+            return;
+        };
+        if inode
+            .coming
+            .upgrade()
+            .is_some_and(|coming| is_older(&coming))
+        {
+            inode.coming = Weak::new();
+        }
+        if inode.listing.as_ref().is_some_and(|kept| is_older(kept)) {
+            self.drop_listing(dir);
+        }
+    }
+
+    /// Keeps a listing that is complete, unless it alone is too much; older ones make room.
     pub(super) fn keep_listing(&mut self, dir: u64, listing: Arc<Listing>, now: Duration) {
         self.drop_listing(dir);
-        if listing.len() > self.listed_max {
+        let len = listing.contents().len();
+        if len > self.listed_max {
             return;
         }
         let Some(inode) = self.inodes.get_mut(&dir) else {
             return;
         };
-        self.listed_entries += listing.len();
-        self.listed.push_back((dir, listing.at, listing.len()));
+        self.listed_entries += len;
+        self.listed.push_back((dir, listing.at, len));
+        inode.coming = Weak::new();
         inode.listing = Some(listing);
         while let Some(&(oldest, at, _)) = self.listed.front() {
             let crowded = self.listed_entries > self.listed_max.min(LISTED_MAX) && oldest != dir;

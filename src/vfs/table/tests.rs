@@ -5,6 +5,7 @@ use std::sync::OnceLock;
 use super::*;
 use crate::remote::{Entry, Listed};
 use crate::units::{Timestamp, Validator};
+use crate::vfs::listing::tests::page;
 
 const TTL: Duration = Duration::from_secs(60);
 
@@ -66,10 +67,10 @@ fn listing(entries: &[(&str, Facts)], when: Duration) -> Arc<Listing> {
         name: name.as_bytes().into(),
         listed: Listed::Facts(facts.clone()),
     };
-    Arc::new(Listing::new(
-        entries.iter().map(entry).collect::<Vec<_>>(),
-        when,
-    ))
+    let listing = Listing::new(when);
+    let page = page(entries.iter().map(entry).collect(), true);
+    listing.put(page).wake();
+    Arc::new(listing)
 }
 
 #[test]

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use larder::engine::{Clock, SystemClock};
-use larder::remote::{BoxFuture, Entries, Remote, RemoteError, Sink};
+use larder::remote::{BoxFuture, Pages, Remote, RemoteError, Sink};
 use larder::units::{ByteRange, Facts, ObjectName, Validator};
 use larder::vfs::MetadataTtl;
 use parking_lot::Mutex;
@@ -63,7 +63,10 @@ impl Remote for Moody {
             self.inner.stat(name).await
         })
     }
-    fn list<'a>(&'a self, name: &'a ObjectName) -> BoxFuture<'a, Result<Entries, RemoteError>> {
+    fn list<'a>(
+        &'a self,
+        name: &'a ObjectName,
+    ) -> BoxFuture<'a, Result<Box<dyn Pages>, RemoteError>> {
         Box::pin(async move {
             self.mood().await?;
             self.inner.list(name).await

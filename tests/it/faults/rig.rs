@@ -7,7 +7,9 @@ use std::time::Duration;
 use bytes::Bytes;
 use larder::engine::{Blob, BlobInfo, Config, Opening, ReadError, Source, SourceSettings};
 use larder::host::OpenedCache;
-use larder::remote::{Credentials, HttpMemory, HttpRemote, HttpSettings, Remote, RemoteError};
+use larder::remote::{
+    Credentials, HttpMemory, HttpRemote, HttpSettings, Remote, RemoteError, list_whole,
+};
 use larder::testing::origin::{Judge, Method, Origin};
 use larder::units::{ByteRange, Facts, FileKind, ObjectName};
 use parking_lot::Mutex;
@@ -122,7 +124,7 @@ impl Mount {
     /// What the listing of the root says of an object.
     pub(crate) async fn listed(&self, name: &str) -> Result<Facts, RemoteError> {
         let root = ObjectName::root();
-        let asked = tokio::time::timeout(self.rig.timeout, self.remote.list(&root)).await;
+        let asked = tokio::time::timeout(self.rig.timeout, list_whole(&*self.remote, &root)).await;
         let rows = asked.unwrap_or(Err(RemoteError::TimedOut))?;
         let row = rows.iter().find(|row| &*row.name == name.as_bytes());
         let facts = row.and_then(|row| row.listed.facts()).cloned();

@@ -1,7 +1,7 @@
 //! Questions, listings, redirects, and trouble.
 
 use super::*;
-use crate::remote::Listed;
+use crate::remote::api::{Listed, list_whole};
 use crate::units::{FileKind, Timestamp};
 
 const HTML: &str = "Content-Type: text/html";
@@ -353,7 +353,7 @@ async fn a_look_tells_directory_from_file() {
     assert!(remote.look().await.unwrap().is_empty());
     assert!(remote.lists_facts());
     assert_eq!(remote.identity(), format!("{}d/", origin.url));
-    let entries = remote.list(&ObjectName::root()).await.unwrap();
+    let entries = list_whole(&remote, &ObjectName::root()).await.unwrap();
     assert_eq!((entries.len(), &*entries[0].name), (1, b"f".as_slice()));
     assert!(matches!(&entries[0].listed, Listed::Facts(facts) if facts.size == 36));
 
@@ -362,7 +362,7 @@ async fn a_look_tells_directory_from_file() {
     let remote = origin.remote_at("d/f", Duration::from_secs(240));
     assert!(remote.look().await.unwrap().is_empty());
     assert_eq!(remote.identity(), format!("{}d/", origin.url));
-    let entries = remote.list(&ObjectName::root()).await.unwrap();
+    let entries = list_whole(&remote, &ObjectName::root()).await.unwrap();
     assert_eq!((entries.len(), &*entries[0].name), (1, b"f".as_slice()));
     let (result, _) = fetched(&remote, 10..20, None, true).await;
     assert!(result.is_ok(), "{result:?}");
@@ -420,11 +420,11 @@ async fn a_look_at_a_server_that_only_redirects_fails() {
 async fn a_listing_is_of_the_directory_asked_for_or_none() {
     let lost = say("302 Found", &["Location: /login/"], b"");
     let origin = Origin::start(vec![lost, listing(ONE_FILE)]).await;
-    let error = origin.remote().list(&name("d")).await.unwrap_err();
+    let error = list_whole(&origin.remote(), &name("d")).await.unwrap_err();
     assert!(matches!(error, RemoteError::Unlistable(_)), "{error}");
     let page = say("200 OK", &[HTML, "Content-Length: 5"], b"hello");
     let origin = Origin::start(vec![page]).await;
-    let error = origin.remote().list(&name("d")).await.unwrap_err();
+    let error = list_whole(&origin.remote(), &name("d")).await.unwrap_err();
     assert!(matches!(error, RemoteError::Unlistable(_)), "{error}");
     let head = origin.heads()[0].clone();
     assert!(head.starts_with("get /d/ http"));
@@ -434,7 +434,7 @@ async fn a_listing_is_of_the_directory_asked_for_or_none() {
         "{head}"
     );
     let origin = Origin::start(vec![say("404 Not Found", &[], b"")]).await;
-    let error = origin.remote().list(&name("d")).await.unwrap_err();
+    let error = list_whole(&origin.remote(), &name("d")).await.unwrap_err();
     assert!(matches!(error, RemoteError::NotFound), "{error}");
 }
 
@@ -456,7 +456,7 @@ async fn a_promise_of_facts_is_kept_where_a_listing_has_none() {
     remote.look().await.unwrap();
     assert!(remote.lists_facts());
     // Which of the two entries is gone depends on whose question comes first.
-    let entries = remote.list(&name("d")).await.unwrap();
+    let entries = list_whole(&remote, &name("d")).await.unwrap();
     assert_eq!(entries.len(), 1);
     assert!(matches!(&entries[0].listed, Listed::Facts(facts) if facts.size == 36));
 }

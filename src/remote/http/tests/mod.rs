@@ -19,7 +19,7 @@ use tokio::sync::Notify;
 use tokio::sync::mpsc::{UnboundedSender, unbounded_channel};
 
 use super::{Credentials, HttpMemory, HttpRemote, HttpSettings};
-use crate::remote::{Remote, RemoteError, Sink};
+use crate::remote::api::{Remote, RemoteError, Sink};
 use crate::units::{ByteRange, Facts, ObjectName, Validator};
 
 /// The objects here are the beginning of this.

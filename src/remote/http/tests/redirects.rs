@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use super::super::clients::Resolver;
 use super::super::reach::Reach;
 use super::*;
-use crate::remote::BoxFuture;
+use crate::remote::api::BoxFuture;
 
 const WORLD: &str = "127.0.0.9:0";
 const NEAR: &str = "127.0.0.1:0";
