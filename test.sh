@@ -92,6 +92,12 @@ run_tests() {
     fi
 }
 
+# What a program that embeds the cache builds: without the command line, FUSE and HTTP, and without their crates.
+check_library_alone() {
+    cargo clippy --no-default-features --lib -- -D warnings
+    cargo test --no-default-features --lib --test library --quiet
+}
+
 run_beside_stress() {
     cargo test --all-features --no-run
     stress-ng --quiet --cpu 8 --io 4 --vm 2 &
@@ -127,6 +133,8 @@ if [ "${1:-}" != quick ]; then
     check_dependencies
     say 'documentation'
     RUSTDOCFLAGS='-D warnings' cargo doc --no-deps --all-features
+    say 'the library alone'
+    check_library_alone
 fi
 wait_for_dufs
 say 'tests, with the replay of the fuzz corpora'

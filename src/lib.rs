@@ -21,9 +21,11 @@
 //! ```
 
 pub mod check;
+#[cfg(feature = "cli")]
 pub mod cli;
 pub mod engine;
 pub mod format;
+#[cfg(feature = "fuse")]
 pub mod fuse;
 pub mod host;
 pub mod remote;

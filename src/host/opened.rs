@@ -14,9 +14,7 @@ use crate::engine::{
     Cache, Clock, Config, DiskPool, Ground, OpenError, Shares, Source, SourceSettings, SystemClock,
 };
 use crate::remote::{Network, Remote, RemoteError};
-use crate::storage::{
-    CacheDir, CacheDirError, CreateOptions, open_or_create, raise_descriptor_limit,
-};
+use crate::storage::{CacheDir, CacheDirError, CreateOptions, raise_descriptor_limit};
 use crate::units::{Facts, ObjectName};
 
 /// Threads for questions to a remote that blocks.
@@ -69,7 +67,7 @@ impl OpenedCache {
             slots: None,
             files: None,
         };
-        let dir = open_or_create(path, &options, &mut |_| {})?;
+        let dir = CacheDir::open_or_create(path, &options, &mut |_| {})?;
         let network = Network::new(SourceSettings::default().timeout, REMOTE_THREADS)?;
         Self::over(Arc::new(dir), network, config, None)
     }

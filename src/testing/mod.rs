@@ -1,6 +1,7 @@
 //! What this project's tests, fuzz targets and benches stand on: a disk in memory that can lose, tear, reorder and lie
-//! ([`CrashStore`]), a web server that can lie ([`mod@origin`]), seeded choices ([`Rng`]), the steps of a simulation without
-//! threads and clock ([`sim`]), and the bodies of the fuzz targets ([`fuzz`]). Compiled with the feature `testing` only.
+//! ([`CrashStore`]), a web server that can lie (`origin`, with the feature `http`), seeded choices ([`Rng`]), the steps of
+//! a simulation without threads and clock ([`sim`]), and the bodies of the fuzz targets ([`fuzz`]). Compiled with the
+//! feature `testing` only.
 
 mod crash_store;
 #[cfg(test)]
@@ -9,6 +10,7 @@ mod fates;
 mod faults;
 pub mod fuzz;
 mod mem_file;
+#[cfg(feature = "http")]
 pub mod origin;
 mod rng;
 pub mod sim;

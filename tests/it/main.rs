@@ -21,8 +21,10 @@ mod crash;
 mod crowd;
 mod damage;
 mod deep;
-mod embed;
 mod evict;
+#[expect(dead_code, reason = "only its remote is used here")]
+#[path = "../../examples/embed.rs"]
+mod example;
 mod faults;
 mod forget;
 mod fuzzed;

@@ -8,7 +8,7 @@ use std::path::Path;
 use std::process::Command;
 use std::sync::Arc;
 
-use larder::check::{CheckOptions, Counts, Disk, check};
+use larder::check::{Counts, Disk, Plan, check};
 use larder::engine::{ChunkPolicy, Config, FreeSpace};
 use larder::host::OpenedCache;
 use larder::remote::Remote;
@@ -16,7 +16,7 @@ use larder::storage::CacheDir;
 use larder::units::{ByteRange, ChunkSize, ObjectName};
 use serde_json::Value;
 
-use crate::embed::example::Alphabet;
+use crate::example::Alphabet;
 use crate::golden_engine::copy;
 use crate::golden_writer::FIXTURE;
 use crate::tree::root;
@@ -42,7 +42,7 @@ fn complaints(told: &Value) -> Vec<&str> {
 fn counted(dir: &Path) -> Counts {
     let cache = CacheDir::open_for_check(dir).unwrap();
     let go_on = &mut |_| ControlFlow::Continue(());
-    let report = check(Disk::of(&cache), CheckOptions::DEEP, go_on).unwrap();
+    let report = check(Disk::of(&cache), Plan::DEEP, go_on).unwrap();
     assert!(report.is_clean(), "{:?}", report.findings);
     report.counts
 }

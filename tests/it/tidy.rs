@@ -7,13 +7,14 @@ use std::collections::BTreeSet;
 
 use crate::tree::{code_only, files, root, rust_files};
 
-/// Crates that only these folders may name: a kernel's types, a mapping that may die with its disk, a terminal.
+/// Crates that only these folders may name: a kernel's types, a mapping that may die with its disk, a terminal, a library
+/// for HTTP that the cache does without.
 const CONFINED_CRATES: &[(&str, &[&str])] = &[
     ("fuser", &["fuse"]),
-    ("memmap2", &["check"]),
+    ("memmap2", &[]),
     ("clap", &["cli", "bin"]),
-    ("indicatif", &["cli", "bin", "storage"]),
-    ("anyhow", &["cli", "bin"]),
+    ("indicatif", &["cli", "bin"]),
+    ("reqwest", &["remote", "cli", "testing"]),
 ];
 
 /// What the pure floors do without: no disk, no network, no clock, no threads.

@@ -28,9 +28,7 @@ use self::options::{Mode, Options};
 use self::progress::Progress;
 use self::salvage::Folder;
 use self::tell::{Outcome, Salvaged, complain, failure, tell};
-use crate::check::{
-    self, CheckOptions, Clause, Disk, Finding, Means, Observer, RecreateError, Report, exit,
-};
+use crate::check::{self, AnewError, Clause, Disk, Finding, Means, Observer, Plan, Report, exit};
 
 /// The user, as far as the program talks to one.
 struct Talk<'a> {
@@ -145,7 +143,7 @@ fn examine_cache(
             "{path} is in use by {holder}; checking without repairs"
         ));
     }
-    let plan = CheckOptions {
+    let plan = Plan {
         deep: options.deep,
         jobs: options.jobs(),
     };
@@ -238,11 +236,11 @@ fn anew(options: &Options, mode: Mode, why: &str, talk: &mut Talk<'_>) -> Result
     };
     let means = Means { discard_dirty };
     let (began, phases) = watched(options, &talk.cancelled, |observe| {
-        check::recreate(&options.cache, means, observe)
+        check::start_anew(&options.cache, means, observe)
     });
     let (cache, report) = began.map_err(|error| match error {
-        RecreateError::Dir(error) => open::failure(&error, mode),
-        RecreateError::Check(error) => failure(error),
+        AnewError::Dir(error) => open::failure(&error, mode),
+        AnewError::Check(error) => failure(error),
     })?;
     Ok(Outcome {
         mode,

@@ -63,10 +63,9 @@ impl Damage {
             }
         }
         if verb & 1 == 1 {
-            let owner = if place < 2 || offset == self.backup {
-                Uuid::default()
-            } else {
-                self.uuid
+            let owner = match place < 2 || offset == self.backup {
+                true => Uuid::default(),
+                false => self.uuid,
             };
             reseal(&mut sector, Geometry::seed(owner, offset));
         }

@@ -2,9 +2,9 @@
 
 use bytes::Bytes;
 
+use super::answer::{End, Head, Method, Plan, Step};
 use super::content::{Content, gzip};
-use super::request::{Method, Request};
-use super::response::{End, Head, Response, Step};
+use super::request::Request;
 use super::script::{Fault, LengthLie, RangeLie};
 use crate::units::ByteRange;
 
@@ -40,7 +40,7 @@ fn content_range(range: ByteRange, total: u64, fault: Option<&Fault>) -> (Option
 }
 
 /// The head's last lines and the body, with the faults that lie there.
-pub(super) fn body(request: &Request, part: Part, fault: Option<&Fault>) -> Response {
+pub(super) fn body(request: &Request, part: Part, fault: Option<&Fault>) -> Plan {
     let Part {
         status,
         mut head,
@@ -83,7 +83,7 @@ pub(super) fn body(request: &Request, part: Part, fault: Option<&Fault>) -> Resp
         } else {
             End::Keep
         };
-        return Response {
+        return Plan {
             status,
             steps,
             end,
@@ -91,7 +91,7 @@ pub(super) fn body(request: &Request, part: Part, fault: Option<&Fault>) -> Resp
         };
     }
     let stopped = steps_of(&mut steps, sent, fault);
-    Response {
+    Plan {
         status,
         steps,
         end: stopped,
@@ -196,7 +196,7 @@ fn length_lines(lie: LengthLie, len: u64) -> (Vec<String>, Option<u64>) {
 }
 
 /// A chunked body: what is to be sent, and the extra bytes, in one chunk each.
-fn chunked(request: &Request, status: u16, head: Head, sent: Sent) -> Response {
+fn chunked(request: &Request, status: u16, head: Head, sent: Sent) -> Plan {
     let mut steps = vec![head.with("Transfer-Encoding", "chunked").done()];
     if request.method != Method::Head {
         let open = |len: u64| Step::Send(Bytes::from(format!("{len:x}\r\n")));
@@ -212,7 +212,7 @@ fn chunked(request: &Request, status: u16, head: Head, sent: Sent) -> Response {
         }
         steps.push(Step::Send(Bytes::from_static(b"0\r\n\r\n")));
     }
-    Response {
+    Plan {
         status,
         steps,
         end: End::Keep,
@@ -221,7 +221,7 @@ fn chunked(request: &Request, status: u16, head: Head, sent: Sent) -> Response {
 }
 
 /// The range as the only part of a multipart/byteranges, which is for several.
-fn multipart(head: Head, content: Content, range: ByteRange, total: u64) -> Response {
+fn multipart(head: Head, content: Content, range: ByteRange, total: u64) -> Plan {
     let (said, _) = content_range(range, total, None);
     let open = format!(
         "--PART\r\nContent-Type: application/octet-stream\r\nContent-Range: {}\r\n\r\n",
@@ -232,7 +232,7 @@ fn multipart(head: Head, content: Content, range: ByteRange, total: u64) -> Resp
     let head = head
         .with("Content-Type", "multipart/byteranges; boundary=PART")
         .with("Content-Length", len);
-    Response {
+    Plan {
         status: 206,
         steps: vec![
             head.done(),

@@ -1,13 +1,14 @@
-//! A mount that came to nothing takes back the cache that it made for itself, and only that: what was there before is noted
-//! first.
+//! What was there before a cache was made, so that a mount which came to nothing can take back what it made, and only that.
 
 use std::path::{Path, PathBuf};
 
-use crate::storage::dir::{CHUNKS_NAME, CacheDir, INDEX_NAME, LOCK_NAME};
+use super::CacheDir;
+use super::layout::{CHUNKS_NAME, INDEX_NAME};
+use super::lock::LOCK_NAME;
 
 /// What was in the place of a cache directory before it was opened.
 #[derive(Debug)]
-pub struct Rollback {
+pub struct Before {
     path: PathBuf,
     /// Files that were not there.
     absent: Vec<PathBuf>,
@@ -15,9 +16,9 @@ pub struct Rollback {
     absent_dirs: Vec<PathBuf>,
 }
 
-impl Rollback {
+impl Before {
     /// Looks at the place of a cache; `others` are names in it that belong to the mount as well.
-    pub fn prepare(path: &Path, others: &[&str]) -> Self {
+    pub fn look(path: &Path, others: &[&str]) -> Self {
         let is_absent = |path: &Path| path.symlink_metadata().is_err();
         let names = [INDEX_NAME, LOCK_NAME]
             .into_iter()
@@ -38,7 +39,7 @@ impl Rollback {
 
     /// Removes what was made since, while the lock of `cache`, which is in this place, is held. Nothing is done where there
     /// was an index. Directories go only when they are empty. What cannot be removed stays: the next mount uses it.
-    pub fn run(&self, cache: &CacheDir) {
+    pub fn restore(&self, cache: &CacheDir) {
         let index = self.path.join(INDEX_NAME);
         if !cache.is_locked() || !self.absent.contains(&index) {
             return;
@@ -55,7 +56,7 @@ impl Rollback {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::storage::{CreateOptions, open_or_create};
+    use crate::storage::CreateOptions;
 
     fn open(path: &Path) -> CacheDir {
         let options = CreateOptions {
@@ -63,33 +64,33 @@ mod tests {
             slots: None,
             files: None,
         };
-        open_or_create(path, &options, &mut |_| {}).unwrap()
+        CacheDir::open_or_create(path, &options, &mut |_| {}).unwrap()
     }
 
     #[test]
     fn what_was_made_goes_and_what_was_there_stays() {
         let dir = tempfile::tempdir().unwrap();
         let place = dir.path().join("a/b");
-        let rollback = Rollback::prepare(&place, &["log"]);
+        let before = Before::look(&place, &["log"]);
         let cache = open(&place);
         std::fs::write(place.join("log"), "x").unwrap();
-        rollback.run(&cache);
+        before.restore(&cache);
         drop(cache);
         assert!(!dir.path().join("a").exists(), "made for the cache alone");
         // A directory of the user's stays, with whatever is in it.
         std::fs::create_dir_all(&place).unwrap();
         std::fs::write(place.join(LOCK_NAME), "").unwrap();
-        let rollback = Rollback::prepare(&place, &[]);
+        let before = Before::look(&place, &[]);
         let cache = open(&place);
-        rollback.run(&cache);
+        before.restore(&cache);
         drop(cache);
         assert!(!place.join(INDEX_NAME).exists() && place.join(LOCK_NAME).exists());
         // A cache that was there is never touched.
         drop(open(&place));
-        let rollback = Rollback::prepare(&place, &["log"]);
+        let before = Before::look(&place, &["log"]);
         let cache = open(&place);
         std::fs::write(place.join("log"), "x").unwrap();
-        rollback.run(&cache);
+        before.restore(&cache);
         assert!(place.join(INDEX_NAME).exists() && place.join("log").exists());
     }
 }

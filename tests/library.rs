@@ -1,4 +1,5 @@
-//! The example of the library, run: what the documents point at works.
+//! The example of the library, run: what the documents point at works. A binary of its own, because it is built without
+//! any feature as well.
 
 use std::sync::Arc;
 
@@ -8,8 +9,8 @@ use larder::remote::Remote;
 use larder::units::{ByteRange, ObjectName};
 
 #[expect(dead_code, reason = "its `main` is for the command line")]
-#[path = "../../examples/embed.rs"]
-pub(crate) mod example;
+#[path = "../examples/embed.rs"]
+mod example;
 
 #[test]
 fn the_example_reads_through_a_cache_that_it_leaves_clean() {
