@@ -9,7 +9,7 @@ use bytes::Bytes;
 use larder::engine::{
     Cache, ChunkPolicy, Clock, Config, DiskPool, FetchJob, Fetcher, Ground, Source, SystemClock,
 };
-use larder::storage::{CacheDir, CreateOptions};
+use larder::storage::{CreateOptions, open_or_create};
 use larder::testing::Rng;
 use larder::units::{ByteRange, ChunkSize};
 
@@ -43,7 +43,7 @@ fn open(dir: &Path, capacity: u64) -> (Arc<Cache>, Arc<Source>) {
         slots: None,
         files: None,
     };
-    let storage = CacheDir::open_or_create(dir, &options, &mut |_| {}).expect("a new directory");
+    let storage = open_or_create(dir, &options, &mut |_| {}).expect("a new directory");
     let ground = Ground {
         host: storage.host(),
         storage: Arc::new(storage),

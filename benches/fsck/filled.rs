@@ -7,7 +7,7 @@ use larder::format::{
     BlobKind, BlobRecord, Geometry, SegmentHeader, Session, SessionState, SlotFlags, SlotKind,
     SlotRecord, blob_key, blob_segment_hash, block_crc, encode_validator, slot_hash, version_tag,
 };
-use larder::storage::{CacheDir, ChunkFile, CreateOptions, Storage};
+use larder::storage::{CacheDir, ChunkFile, CreateOptions, Storage, open_or_create};
 use larder::testing::Rng;
 use larder::units::{
     BlobKey, BlockMask, ChunkSize, ObjectName, SlotId, Stamp, Tag, Timestamp, Uuid, Validator,
@@ -68,7 +68,7 @@ pub(crate) fn fill(path: &Path, shape: &Shape) -> u64 {
         slots: None,
         files: None,
     };
-    let cache = CacheDir::open_or_create(path, &options, &mut |_| {}).expect("room for it");
+    let cache = open_or_create(path, &options, &mut |_| {}).expect("room for it");
     let mut filler = Filler::new(&cache);
     filler.session();
     // As they come in a life: sizes mixed, and slots wherever the hash says.

@@ -5,7 +5,7 @@
 //!
 //! * A slot is read by the record that the scan saw, or not at all: a daemon may be at work beside.
 //! * A block that looks wrong is read again, and its sector after it. Only if that is still the scan's is the block bad:
-//!   a sector that reads the same is the same, and whoever refills a slot writes the sector before the bytes.
+//!   a sector that reads the same is the same, and a daemon that refills a slot writes the sector before the bytes.
 //! * Beside a daemon nothing is read through memory: what the daemon finds there it takes for bytes that it has checked.
 //! * Each thread holds one piece of at most 1 MiB. An observer that says no is heard after at most one piece.
 
@@ -17,7 +17,7 @@ use std::time::Duration;
 
 use parking_lot::Mutex;
 
-use super::facts::{Facts, SlotFact};
+use super::facts::{CacheFacts, SlotFact};
 use super::{CheckError, Disk, Observer, Phase, Step};
 use crate::format::{Geometry, SECTOR_LEN, SlotRecord, block_crc};
 use crate::storage::{ChunkFile, Storage};
@@ -38,7 +38,7 @@ const PAUSE: Duration = Duration::from_millis(50);
 pub(super) fn blocks(
     disk: Disk<'_>,
     jobs: usize,
-    facts: &mut Facts,
+    facts: &mut CacheFacts,
     observe: Observer<'_>,
 ) -> Result<(), CheckError> {
     let work = Work::new(disk, facts);
@@ -69,14 +69,14 @@ pub(super) fn blocks(
 /// What the threads share.
 struct Work<'a> {
     storage: &'a dyn Storage,
-    /// Somebody else may be at work beside.
+    /// A daemon may be at work beside.
     live: bool,
     uuid: Uuid,
     geometry: Geometry,
     slots: &'a [SlotFact],
     /// The bytes of all present blocks.
     total: u64,
-    /// The first slot that nobody has taken.
+    /// The first slot that no thread has taken.
     next: AtomicUsize,
     /// Bytes that are done with, those of slots that have changed included.
     done: AtomicU64,
@@ -116,7 +116,7 @@ impl Tenant<'_> {
 }
 
 impl<'a> Work<'a> {
-    fn new(disk: Disk<'a>, facts: &'a Facts) -> Self {
+    fn new(disk: Disk<'a>, facts: &'a CacheFacts) -> Self {
         Self {
             storage: disk.storage,
             live: disk.live,
@@ -153,9 +153,12 @@ impl<'a> Work<'a> {
                 let alive = alive.clone();
                 let thread = std::thread::Builder::new().name(format!("blocks {n}"));
                 let spawned = thread.spawn_scoped(scope, move || {
-                    let stopped = || match self.stop.load(Relaxed) {
-                        true => ControlFlow::Break(()),
-                        false => ControlFlow::Continue(()),
+                    let stopped = || {
+                        if self.stop.load(Relaxed) {
+                            ControlFlow::Break(())
+                        } else {
+                            ControlFlow::Continue(())
+                        }
                     };
                     let _ = self.run(&mut { stopped });
                     drop(alive);
@@ -184,7 +187,7 @@ impl<'a> Work<'a> {
         })
     }
 
-    /// Takes slots until none is left, or `go_on`, which is asked before each read, says no.
+    /// Takes slots until none is left, or `go_on`, which is called before each read, says no.
     fn run(&self, go_on: &mut dyn FnMut() -> ControlFlow<()>) -> ControlFlow<()> {
         let mut buffer = Vec::new();
         loop {
@@ -321,9 +324,10 @@ impl<'a> Work<'a> {
         let bytes = tenant.bytes(blocks);
         let len = usize::try_from(bytes.end - bytes.start).map_err(io::Error::other)?;
         buffer.resize(len, 0);
-        let read = match self.live {
-            true => (self.storage).read_chunk_cold(tenant.file, bytes.start, buffer)?,
-            false => (self.storage).read_chunk(tenant.file, bytes.start, buffer)?,
+        let read = if self.live {
+            (self.storage).read_chunk_cold(tenant.file, bytes.start, buffer)?
+        } else {
+            (self.storage).read_chunk(tenant.file, bytes.start, buffer)?
         };
         buffer.truncate(read);
         Ok(())

@@ -9,7 +9,7 @@ use crate::format::{BlobKind, SECTOR_LEN, Session, SessionState, SlotKind, Super
 use crate::storage::FoundFile;
 use crate::units::{BlobKey, BlockMask, ChunkSize, SlotId, Stamp, Tag};
 
-/// A sector as it was read: where, and a checksum of all its bytes, so that it can be told whether it has changed.
+/// A sector as it was read: where, and a checksum of all its bytes, so that a later look shows whether it has changed.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub struct Evidence {
     /// The offset in the index.
@@ -29,7 +29,7 @@ impl Evidence {
     }
 }
 
-/// A file as it was seen, so that it can be told whether it has changed.
+/// A file as it was seen, so that a later look shows whether it has changed.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct FileSeen {
     /// Where it lies.
@@ -169,7 +169,7 @@ pub(super) struct SegmentSums {
 
 /// All of it.
 #[derive(Clone, Debug)]
-pub(super) struct Facts {
+pub(super) struct CacheFacts {
     pub(super) superblock: Superblock,
     /// The length that the index has.
     pub(super) index_len: u64,
@@ -204,7 +204,7 @@ pub(super) struct Facts {
     pub(super) bytes_read: u64,
 }
 
-impl Facts {
+impl CacheFacts {
     /// The last session that holds.
     pub(super) fn last_session(&self) -> Option<(Session, Evidence)> {
         let valid = self

@@ -6,7 +6,7 @@ use bytesize::ByteSize;
 use serde::Serialize;
 
 use super::clause::Clause;
-use super::facts::Facts;
+use super::facts::CacheFacts;
 use super::rules::{self, Finding};
 use crate::format::Superblock;
 
@@ -65,7 +65,7 @@ pub struct Report {
 }
 
 impl Report {
-    pub(super) fn new(deep: bool, facts: &Facts, findings: Vec<Finding>) -> Self {
+    pub(super) fn new(deep: bool, facts: &CacheFacts, findings: Vec<Finding>) -> Self {
         let geometry = facts.superblock.geometry;
         let counts = Counts {
             slots: u64::from(geometry.n_slots()),

@@ -10,7 +10,7 @@ use std::ops::Range;
 use bitvec::vec::BitVec;
 use hashbrown::HashMap;
 
-use super::facts::{Bad, BlobFact, Evidence, Facts, SegmentSums, SessionCopy, SlotFact};
+use super::facts::{Bad, BlobFact, CacheFacts, Evidence, SegmentSums, SessionCopy, SlotFact};
 use super::{CheckError, Disk, Observer, Phase, Step};
 use crate::format::{
     BlobKind, BlobRecord, Geometry, HeapCell, SECTOR_LEN, Sector, SectorError, SegmentHeader,
@@ -29,7 +29,7 @@ const SECTOR: u64 = SECTOR_LEN as u64;
 pub(super) type Read = Result<Sector, io::Error>;
 
 /// Gathers the facts. Errors where all superblocks are bad, the disk fails as a whole, or the observer says so.
-pub(super) fn scan(disk: Disk<'_>, observe: Observer<'_>) -> Result<Facts, CheckError> {
+pub(super) fn scan(disk: Disk<'_>, observe: Observer<'_>) -> Result<CacheFacts, CheckError> {
     let mut facts = heads(disk.storage)?;
     let geometry = facts.superblock.geometry;
     let total = geometry
@@ -104,7 +104,7 @@ fn superblocks(storage: &dyn Storage) -> Result<(Superblock, Vec<Bad>), CheckErr
 }
 
 /// Superblocks, sessions and segment headers.
-fn heads(storage: &dyn Storage) -> Result<Facts, CheckError> {
+fn heads(storage: &dyn Storage) -> Result<CacheFacts, CheckError> {
     let (superblock, bad_superblocks) = superblocks(storage)?;
     let uuid = superblock.uuid;
     let mut sessions = [(); 2].map(|()| SessionCopy::Blank(Evidence::default()));
@@ -122,7 +122,7 @@ fn heads(storage: &dyn Storage) -> Result<Facts, CheckError> {
     }
     let index_len = storage.index_len()?;
     let [slots, blobs, _] = superblock.geometry.within(index_len);
-    let mut facts = Facts {
+    let mut facts = CacheFacts {
         superblock,
         index_len,
         bad_superblocks,
@@ -152,7 +152,7 @@ fn heads(storage: &dyn Storage) -> Result<Facts, CheckError> {
     Ok(facts)
 }
 
-fn header(facts: &mut Facts, storage: &dyn Storage, number: u32) -> io::Result<()> {
+fn header(facts: &mut CacheFacts, storage: &dyn Storage, number: u32) -> io::Result<()> {
     let uuid = facts.superblock.uuid;
     let (read, evidence) = one(storage, Geometry::segment_header_offset(number))?;
     match decode(&read, |s| {
@@ -178,7 +178,7 @@ struct Scan<'a, 'o> {
 
 impl Scan<'_, '_> {
     /// The three tables of one segment.
-    fn segment(&mut self, facts: &mut Facts, segment: u32) -> Result<(), CheckError> {
+    fn segment(&mut self, facts: &mut CacheFacts, segment: u32) -> Result<(), CheckError> {
         let (uuid, geometry) = (facts.superblock.uuid, facts.superblock.geometry);
         let end = facts.index_len;
         facts.sums.push(SegmentSums::default());
@@ -248,19 +248,19 @@ impl Scan<'_, '_> {
             }
             next += len;
             self.done += len;
-            self.tell(Phase::Sectors, self.done, self.total)?;
+            self.report(Phase::Sectors, self.done, self.total)?;
         }
         Ok(())
     }
 
-    fn tell(&mut self, phase: Phase, done: u64, total: u64) -> Result<(), CheckError> {
+    fn report(&mut self, phase: Phase, done: u64, total: u64) -> Result<(), CheckError> {
         match (self.observe)(Step { phase, done, total }) {
             std::ops::ControlFlow::Continue(()) => Ok(()),
             std::ops::ControlFlow::Break(()) => Err(CheckError::Cancelled),
         }
     }
 
-    fn files(&mut self, facts: &mut Facts) -> Result<(), CheckError> {
+    fn files(&mut self, facts: &mut CacheFacts) -> Result<(), CheckError> {
         let (files, strays) = (&mut facts.files, &mut facts.strays);
         self.disk.files.list_files(&mut |found| match found.slot {
             Some(slot) => drop(files.insert(slot, found.len)),
@@ -268,11 +268,11 @@ impl Scan<'_, '_> {
         })?;
         strays.sort_by(|a, b| a.path.cmp(&b.path));
         facts.dirty = self.disk.files.dirty_files()?;
-        self.tell(Phase::Files, facts.files.len() as u64, 0)
+        self.report(Phase::Files, facts.files.len() as u64, 0)
     }
 }
 
-fn slot(facts: &mut Facts, uuid: Uuid, slot: SlotId, read: Read, evidence: Evidence) {
+fn slot(facts: &mut CacheFacts, uuid: Uuid, slot: SlotId, read: Read, evidence: Evidence) {
     let offset = evidence.offset;
     let record = match decode(&read, |s| unless_blank(SlotRecord::decode(s, uuid, offset))) {
         Ok(Some(record)) => record,
@@ -309,7 +309,7 @@ fn slot(facts: &mut Facts, uuid: Uuid, slot: SlotId, read: Read, evidence: Evide
     });
 }
 
-fn blob(facts: &mut Facts, uuid: Uuid, number: u32, read: Read, evidence: Evidence) {
+fn blob(facts: &mut CacheFacts, uuid: Uuid, number: u32, read: Read, evidence: Evidence) {
     let offset = evidence.offset;
     match decode(&read, |s| unless_blank(BlobRecord::decode(s, uuid, offset))) {
         Ok(None) => facts.blob_written.set(number as usize, false),
@@ -349,7 +349,7 @@ fn blob(facts: &mut Facts, uuid: Uuid, number: u32, read: Read, evidence: Eviden
     }
 }
 
-fn heap(facts: &mut Facts, uuid: Uuid, number: u32, read: Read, evidence: Evidence) {
+fn heap(facts: &mut CacheFacts, uuid: Uuid, number: u32, read: Read, evidence: Evidence) {
     let offset = evidence.offset;
     match decode(&read, |s| unless_blank(HeapCell::decode(s, uuid, offset))) {
         Ok(None) => {}

@@ -8,7 +8,7 @@ use super::args::ResizeArgs;
 use super::error::{Exit, Failure};
 use super::output;
 use super::quantity::show_size;
-use crate::storage::{CacheDir, CacheDirError, ResizeOptions, Resized};
+use crate::storage::{CacheDirError, ResizeOptions, Resized};
 
 /// Runs the command.
 pub(super) fn run(args: &ResizeArgs) -> Result<(), Failure> {
@@ -21,7 +21,7 @@ pub(super) fn run(args: &ResizeArgs) -> Result<(), Failure> {
         true => ProgressBar::new(0),
         false => ProgressBar::hidden(),
     };
-    let resized = CacheDir::resize(&args.cache, &options, &mut |progress| {
+    let resized = crate::storage::resize(&args.cache, &options, &mut |progress| {
         bar.set_length(progress.total);
         bar.set_position(progress.done);
     });
@@ -72,7 +72,7 @@ fn failure(error: &CacheDirError) -> Failure {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::storage::CreateOptions;
+    use crate::storage::{CacheDir, CreateOptions, open_or_create};
 
     #[test]
     fn a_cache_is_resized_unless_somebody_has_it() {
@@ -90,7 +90,7 @@ mod tests {
         };
         let missing = run(&args(None, None)).unwrap_err();
         assert_eq!(missing.exit, Exit::Cache);
-        let cache = CacheDir::open_or_create(dir.path(), &options, &mut |_| {}).unwrap();
+        let cache = open_or_create(dir.path(), &options, &mut |_| {}).unwrap();
         let held = run(&args(Some(64 << 20), None)).unwrap_err();
         assert_eq!(held.exit, Exit::InUse);
         assert!(held.sentence.contains("set-size"), "{held}");

@@ -186,7 +186,7 @@ fn summary(scrub: &ScrubStats) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::storage::CreateOptions;
+    use crate::storage::{CreateOptions, open_or_create};
 
     fn args(path: &Path) -> ScrubArgs {
         ScrubArgs {
@@ -208,7 +208,7 @@ mod tests {
             slots: None,
             files: None,
         };
-        drop(CacheDir::open_or_create(dir.path(), &options, &mut |_| {}).unwrap());
+        drop(open_or_create(dir.path(), &options, &mut |_| {}).unwrap());
         run(&args(dir.path())).unwrap();
         let waits = ScrubArgs {
             no_wait: true,

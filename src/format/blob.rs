@@ -1,7 +1,7 @@
 //! The blob record: the one thing that binds a key to a version, its size and its chunk size.
 
 use super::geometry::Geometry;
-use super::wire::{Reader, Sector, SectorError, Writer, layout};
+use super::wire::{Sector, SectorError, SectorReader, SectorWriter, layout};
 use crate::units::{BlobKey, ChunkSize, Stamp, Tag, Timestamp, Uuid};
 
 const MAGIC_BYTES: [u8; 4] = *b"LdBL";
@@ -49,7 +49,7 @@ layout! {
 }
 
 /// Fields that have a name already and no meaning yet, and those that have neither. A record in which one is not zero was
-/// written by somebody who knows more.
+/// written by a version that knows more.
 const RESERVED: [super::Field; 6] = [
     PIN_PRIORITY,
     OVERLAY,
@@ -138,7 +138,7 @@ pub struct BlobRecord {
 }
 
 impl BlobRecord {
-    /// A record that is in use by nobody.
+    /// A record that no file uses.
     pub fn free() -> Self {
         Self {
             kind: BlobKind::Free,
@@ -170,18 +170,19 @@ impl BlobRecord {
     /// [`INLINE_LEN`] bytes is left out whole: the validator goes first, then link and name.
     pub fn encode(&self, uuid: Uuid, offset: u64) -> Sector {
         let mut room = INLINE_LEN;
-        let mut fits = |part: &[u8]| match part.len() <= room {
-            true => {
+        let mut fits = |part: &[u8]| {
+            if part.len() <= room {
                 room -= part.len();
                 part.to_vec()
+            } else {
+                Vec::new()
             }
-            false => Vec::new(),
         };
         let (validator, link) = (fits(&self.validator), fits(&self.link));
         let name = fits(&self.name);
         let len = |part: &[u8]| u16::try_from(part.len()).unwrap_or_default();
         let pack = self.pack;
-        Writer::new()
+        SectorWriter::new()
             .u8(KIND, self.kind as u8)
             .u8(CHUNK_LOG2, self.chunk.log2())
             .u8(VALIDATOR_CLASS, self.validator_class)
@@ -217,7 +218,7 @@ impl BlobRecord {
     ///
     /// Errors: blank (a record that was never used), magic, checksum, or a field.
     pub fn decode(sector: &Sector, uuid: Uuid, offset: u64) -> Result<Self, SectorError> {
-        let read = Reader(sector);
+        let read = SectorReader(sector);
         read.check(MAGIC_BYTES, Geometry::seed(uuid, offset))?;
         RESERVED
             .into_iter()
@@ -286,7 +287,7 @@ fn bad(field: super::Field, value: u64) -> SectorError {
 }
 
 /// The pack reference; without a pack slot its other fields have nothing to say and are zero.
-fn decode_pack(read: &Reader<'_>) -> Result<Option<PackRef>, SectorError> {
+fn decode_pack(read: &SectorReader<'_>) -> Result<Option<PackRef>, SectorError> {
     let Some(slot) = read.u32(PACK_SLOT).checked_sub(1) else {
         for field in [PACK_FIRST, PACK_COUNT, PACK_STAMP] {
             read.zero(field)?;
@@ -302,7 +303,7 @@ fn decode_pack(read: &Reader<'_>) -> Result<Option<PackRef>, SectorError> {
 }
 
 /// Name, validator and link target; what is left of the inline area is zero.
-fn decode_inline(read: &Reader<'_>) -> Result<[Box<[u8]>; 3], SectorError> {
+fn decode_inline(read: &SectorReader<'_>) -> Result<[Box<[u8]>; 3], SectorError> {
     let mut rest = read.slice(INLINE);
     let mut take = |field| {
         let len = read.u16(field);

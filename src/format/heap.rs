@@ -4,7 +4,7 @@
 //! yet; its place and its cells are fixed so that the first one that does changes nothing else.
 
 use super::geometry::Geometry;
-use super::wire::{Reader, SECTOR_LEN, Sector, SectorError, Writer, layout};
+use super::wire::{SECTOR_LEN, Sector, SectorError, SectorReader, SectorWriter, layout};
 use crate::units::{BlobKey, Stamp, Uuid};
 
 const MAGIC_BYTES: [u8; 4] = *b"LdHC";
@@ -58,7 +58,7 @@ pub struct HeapCell {
 impl HeapCell {
     /// The sector of this cell at `offset` of the index of cache `uuid`.
     pub fn encode(&self, uuid: Uuid, offset: u64) -> Sector {
-        Writer::new()
+        SectorWriter::new()
             .u8(KIND, self.kind as u8)
             .u8(ORDINAL, self.ordinal)
             .u16(LEN, u16::try_from(self.payload.len()).unwrap_or_default())
@@ -71,7 +71,7 @@ impl HeapCell {
 
     /// Reads the cell at `offset` of the index of cache `uuid`. Errors: blank, magic, checksum, or a field.
     pub fn decode(sector: &Sector, uuid: Uuid, offset: u64) -> Result<Self, SectorError> {
-        let read = Reader(sector);
+        let read = SectorReader(sector);
         read.check(MAGIC_BYTES, Geometry::seed(uuid, offset))?;
         let bad = |field: super::Field, value: u64| SectorError::Field {
             field: field.name,

@@ -7,7 +7,7 @@
 //! * A sector's checksum is seeded with the cache's uuid and the sector's number, so that a sector that was written to
 //!   the wrong place, or that another cache left behind, does not pass.
 //! * A sector of zeros is a free record that was never used; no other record type has a zero magic.
-//! * Reserved bytes are zero and are checked: what is not zero there was written by somebody who knows more.
+//! * Reserved bytes are zero and are checked: what is not zero there was written by a version that knows more.
 
 #![deny(clippy::indexing_slicing)]
 

@@ -1,7 +1,7 @@
 //! The segment header: counts that inform, and prove nothing.
 
 use super::geometry::Geometry;
-use super::wire::{Reader, Sector, SectorError, Writer, layout};
+use super::wire::{Sector, SectorError, SectorReader, SectorWriter, layout};
 use crate::units::{Stamp, Uuid};
 
 const MAGIC_BYTES: [u8; 4] = *b"LdSG";
@@ -39,7 +39,7 @@ impl SegmentHeader {
     /// The sector of this header in cache `uuid`.
     pub fn encode(&self, uuid: Uuid) -> Sector {
         let offset = Geometry::segment_header_offset(self.segment);
-        Writer::new()
+        SectorWriter::new()
             .u32(SEGMENT, self.segment)
             .u32(USED_SLOTS, self.used_slots)
             .u32(USED_BLOBS, self.used_blobs)
@@ -51,7 +51,7 @@ impl SegmentHeader {
 
     /// Reads the header of segment `segment`. Errors: blank (a new cache), magic, checksum, or a field.
     pub fn decode(sector: &Sector, uuid: Uuid, segment: u32) -> Result<Self, SectorError> {
-        let read = Reader(sector);
+        let read = SectorReader(sector);
         read.check(
             MAGIC_BYTES,
             Geometry::seed(uuid, Geometry::segment_header_offset(segment)),

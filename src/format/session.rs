@@ -1,11 +1,13 @@
 //! The session: who used the cache last, and whether they closed it.
 //!
 //! Two copies, as for the superblock. Writing the next one with a raised epoch and syncing it is the one sync of a
-//! mount; it makes every stamp of the mount new. The boot id, and the mount of the disk, tell a killed daemon (the page
-//! cache is whole) from a power cut (everything older is suspect).
+//! mount; it makes every stamp of the mount new. The boot id, and the mount of the disk, distinguish a killed daemon
+//! (the page cache is whole) from a power cut (everything older is suspect).
 
 use super::geometry::Geometry;
-use super::wire::{Reader, SEQUENCE_END, Sector, SectorError, SectorSeed, Writer, layout};
+use super::wire::{
+    SEQUENCE_END, Sector, SectorError, SectorReader, SectorSeed, SectorWriter, layout,
+};
 use crate::units::Uuid;
 
 const MAGIC_BYTES: [u8; 4] = *b"LdSE";
@@ -41,7 +43,7 @@ pub enum SessionState {
 pub struct Session {
     /// Open or clean.
     pub state: SessionState,
-    /// Rises with each rewrite; its lowest bit tells the copy.
+    /// Rises with each rewrite; its lowest bit is the number of the copy.
     pub sequence: u64,
     /// The mount's own number; the top bits of every stamp that it issues. Below 2^24.
     pub epoch: u64,
@@ -62,7 +64,7 @@ pub struct Session {
 impl Session {
     /// The sector of this session in cache `uuid`.
     pub fn encode(&self, uuid: Uuid) -> Sector {
-        Writer::new()
+        SectorWriter::new()
             .u8(STATE, self.state as u8)
             .u64(SEQUENCE, self.sequence)
             .u64(EPOCH, self.epoch)
@@ -87,7 +89,7 @@ impl Session {
 
     /// Reads copy `copy`. Errors: blank, magic, checksum, or a field.
     pub fn decode(sector: &Sector, uuid: Uuid, copy: u32) -> Result<Self, SectorError> {
-        let read = Reader(sector);
+        let read = SectorReader(sector);
         read.check(MAGIC_BYTES, Self::seed(uuid, copy))?;
         read.zero(RESERVED_A)?;
         read.zero(RESERVED_B)?;

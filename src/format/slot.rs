@@ -4,7 +4,7 @@
 //! its proof. A record is complete in itself: what it claims is believed block by block, never because of another sector.
 
 use super::geometry::Geometry;
-use super::wire::{Reader, Sector, SectorError, Writer, layout};
+use super::wire::{Sector, SectorError, SectorReader, SectorWriter, layout};
 use crate::units::{BlockMask, ChunkSize, Stamp, Tag, Uuid};
 
 const MAGIC_BYTES: [u8; 4] = *b"LdSL";
@@ -136,7 +136,7 @@ impl SlotRecord {
         for (to, crc) in crcs.chunks_exact_mut(4).zip(&self.crcs) {
             to.copy_from_slice(&crc.to_le_bytes());
         }
-        Writer::new()
+        SectorWriter::new()
             .u8(KIND, self.kind as u8)
             .u8(CHUNK_LOG2, self.chunk.log2())
             .u16(DEVICE, self.device)
@@ -158,7 +158,7 @@ impl SlotRecord {
     ///
     /// Errors: blank (a slot that was never used), magic, checksum, or a field.
     pub fn decode(sector: &Sector, uuid: Uuid, offset: u64) -> Result<Self, SectorError> {
-        let read = Reader(sector);
+        let read = SectorReader(sector);
         read.check(MAGIC_BYTES, Geometry::seed(uuid, offset))?;
         read.zero(RESERVED)?;
         let bad = |field: super::Field, value: u64| SectorError::Field {

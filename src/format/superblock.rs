@@ -6,12 +6,14 @@
 
 use super::features::Features;
 use super::geometry::Geometry;
-use super::wire::{Reader, SEQUENCE_END, Sector, SectorError, SectorSeed, Writer, layout};
+use super::wire::{
+    SEQUENCE_END, Sector, SectorError, SectorReader, SectorSeed, SectorWriter, layout,
+};
 use crate::units::{ChunkSize, Uuid};
 
 /// The major version of the format: another major version is not opened.
 pub const FORMAT_MAJOR: u16 = 1;
-/// The minor version of the format: it tells, it decides nothing (feature words do).
+/// The minor version of the format: it informs, and decides nothing (feature words do).
 pub const FORMAT_MINOR: u16 = 0;
 
 const MAGIC_BYTES: [u8; 4] = *b"LdSB";
@@ -52,7 +54,7 @@ pub struct Superblock {
     pub minor: u16,
     /// The cache's own number.
     pub uuid: Uuid,
-    /// Rises with each rewrite; its lowest bit tells the copy.
+    /// Rises with each rewrite; its lowest bit is the number of the copy.
     pub sequence: u64,
     /// The feature words.
     pub features: Features,
@@ -78,7 +80,7 @@ impl Superblock {
     }
 
     fn sealed(&self, offset: u64) -> Sector {
-        Writer::new()
+        SectorWriter::new()
             .bytes(TEXT, TEXT_BYTES)
             .u16(MAJOR, FORMAT_MAJOR)
             .u16(MINOR, self.minor)
@@ -107,14 +109,15 @@ impl Superblock {
     }
 
     /// What is to be written over copy `copy` so that it says the same and outranks this one. A sequence number that
-    /// cannot be raised begins anew: the other copy then goes on to hold.
+    /// cannot be raised begins at its first number again: the other copy then goes on to hold.
     #[must_use]
     pub fn next_for(&self, copy: u32) -> Self {
         let raised = self.sequence + 1;
         let raised = raised + u64::from(raised & 1 != u64::from(copy & 1));
-        let sequence = match raised < SEQUENCE_END {
-            true => raised,
-            false => u64::from(copy & 1),
+        let sequence = if raised < SEQUENCE_END {
+            raised
+        } else {
+            u64::from(copy & 1)
         };
         Self { sequence, ..*self }
     }
@@ -135,9 +138,10 @@ impl Superblock {
     /// `MAJOR`, and reserved bytes are checked only for a writer of this minor version or an older one.
     pub fn decode(sector: &Sector, copy: u32) -> Result<Self, SectorError> {
         let found = Self::decode_at(sector, Geometry::superblock_offset(copy))?;
-        match found.copy() == copy & 1 {
-            true => Ok(found),
-            false => Err(bad_sequence(found.sequence)),
+        if found.copy() == copy & 1 {
+            Ok(found)
+        } else {
+            Err(bad_sequence(found.sequence))
         }
     }
 
@@ -145,24 +149,28 @@ impl Superblock {
     /// Errors: as [`Superblock::decode`].
     pub fn decode_backup(sector: &Sector, offset: u64) -> Result<Self, SectorError> {
         let found = Self::decode_at(sector, offset)?;
-        match found.geometry.backup_offset() == offset {
-            true => Ok(found),
-            false => Err(SectorError::Field {
+        if found.geometry.backup_offset() == offset {
+            Ok(found)
+        } else {
+            Err(SectorError::Field {
                 field: N_SLOTS.name,
                 value: u64::from(found.geometry.n_slots()),
-            }),
+            })
         }
     }
 
     fn decode_at(sector: &Sector, offset: u64) -> Result<Self, SectorError> {
-        let read = Reader(sector);
+        let read = SectorReader(sector);
         read.check(MAGIC_BYTES, Self::seed(offset))?;
-        let exact = |field: super::Field, value: u64, expected: u64| match value == expected {
-            true => Ok(()),
-            false => Err(SectorError::Field {
-                field: field.name,
-                value,
-            }),
+        let exact = |field: super::Field, value: u64, expected: u64| {
+            if value == expected {
+                Ok(())
+            } else {
+                Err(SectorError::Field {
+                    field: field.name,
+                    value,
+                })
+            }
         };
         exact(MAJOR, u64::from(read.u16(MAJOR)), u64::from(FORMAT_MAJOR))?;
         exact(TEXT, read.u64(TEXT), u64::from_le_bytes(*TEXT_BYTES))?;
@@ -261,7 +269,7 @@ impl Superblock {
 
     /// The major version that a sector claims, if it starts as a superblock of any version does.
     pub fn claimed_major(sector: &Sector) -> Option<u16> {
-        let read = Reader(sector);
+        let read = SectorReader(sector);
         (read.bytes(MAGIC) == MAGIC_BYTES && read.bytes(TEXT) == *TEXT_BYTES)
             .then(|| read.u16(MAJOR))
     }
@@ -359,21 +367,21 @@ mod tests {
 
     #[test]
     fn a_uuid_of_zeros_is_none() {
-        let nobody = Superblock {
+        let unnamed = Superblock {
             uuid: Uuid::default(),
             ..sample(6)
         };
-        let (offset, holder) = (nobody.geometry.backup_offset(), sample(5));
+        let (offset, holder) = (unnamed.geometry.backup_offset(), sample(5));
         let bad = |found: Result<Superblock, SectorError>| {
             let error = found.unwrap_err();
             matches!(error, SectorError::Field { field: "UUID", .. })
         };
-        assert!(bad(Superblock::decode(&nobody.encode(), 0)));
+        assert!(bad(Superblock::decode(&unnamed.encode(), 0)));
         assert!(bad(Superblock::decode_backup(
-            &nobody.encode_backup(),
+            &unnamed.encode_backup(),
             offset
         )));
-        let copies = [nobody.encode(), holder.encode()];
+        let copies = [unnamed.encode(), holder.encode()];
         assert_eq!(Superblock::choose(&copies), Ok(holder));
     }
 

@@ -92,9 +92,9 @@ pub enum SectorError {
 }
 
 /// A reader of one sector's fields.
-pub(crate) struct Reader<'a>(pub(crate) &'a Sector);
+pub(crate) struct SectorReader<'a>(pub(crate) &'a Sector);
 
-impl Reader<'_> {
+impl SectorReader<'_> {
     /// Checks magic and checksum. Errors: blank, magic, checksum.
     pub(crate) fn check(&self, magic: [u8; 4], seed: SectorSeed) -> Result<(), SectorError> {
         if *self.0 == [0; SECTOR_LEN] {
@@ -166,9 +166,9 @@ impl Reader<'_> {
 }
 
 /// A writer of one sector's fields; what is not written is zero.
-pub(crate) struct Writer(Sector);
+pub(crate) struct SectorWriter(Sector);
 
-impl Writer {
+impl SectorWriter {
     pub(crate) fn new() -> Self {
         Self([0; SECTOR_LEN])
     }

@@ -14,7 +14,9 @@ use crate::engine::{
     Cache, Clock, Config, DiskPool, Ground, OpenError, Shares, Source, SourceSettings, SystemClock,
 };
 use crate::remote::{Network, Remote, RemoteError};
-use crate::storage::{CacheDir, CacheDirError, CreateOptions, raise_descriptor_limit};
+use crate::storage::{
+    CacheDir, CacheDirError, CreateOptions, open_or_create, raise_descriptor_limit,
+};
 use crate::units::{Facts, ObjectName};
 
 /// Threads for questions to a remote that blocks.
@@ -67,7 +69,7 @@ impl OpenedCache {
             slots: None,
             files: None,
         };
-        let dir = CacheDir::open_or_create(path, &options, &mut |_| {})?;
+        let dir = open_or_create(path, &options, &mut |_| {})?;
         let network = Network::new(SourceSettings::default().timeout, REMOTE_THREADS)?;
         Self::over(Arc::new(dir), network, config, None)
     }

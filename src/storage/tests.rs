@@ -16,7 +16,7 @@ const SMALL: CreateOptions = CreateOptions {
 };
 
 fn make(path: &Path) -> Result<CacheDir, CacheDirError> {
-    CacheDir::open_or_create(path, &SMALL, &mut |_| {})
+    open_or_create(path, &SMALL, &mut |_| {})
 }
 
 fn file(slot: u32, generation: u32) -> ChunkFile {
@@ -56,7 +56,7 @@ fn a_new_cache_is_whole_private_and_found_again() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("a/b");
     let mut steps = Vec::new();
-    let cache = CacheDir::open_or_create(&path, &SMALL, &mut |p| steps.push(p)).unwrap();
+    let cache = open_or_create(&path, &SMALL, &mut |p| steps.push(p)).unwrap();
     let (made, index_path) = (*cache.superblock(), path.join("index.larder"));
     let total = made.geometry.index_len();
     assert_eq!(steps.last(), Some(&Progress { done: total, total }));
@@ -77,7 +77,7 @@ fn a_new_cache_is_whole_private_and_found_again() {
         capacity: 64 << 20,
         ..SMALL
     };
-    let again = CacheDir::open_or_create(&path, &other, &mut |_| panic!("written anew")).unwrap();
+    let again = open_or_create(&path, &other, &mut |_| panic!("written again")).unwrap();
     assert_eq!(*again.superblock(), made);
     drop(again);
     assert_eq!(*CacheDir::open(&path).unwrap().superblock(), made);
@@ -190,18 +190,18 @@ fn impossible_shapes_make_no_directory() {
         capacity: 1 << 20,
         ..SMALL
     };
-    let error = CacheDir::open_or_create(&path, &tiny, &mut |_| {}).unwrap_err();
+    let error = open_or_create(&path, &tiny, &mut |_| {}).unwrap_err();
     assert!(matches!(error, CacheDirError::Geometry(_)), "{error}");
     let greedy = CreateOptions {
         slots: Some(1 << 20),
         ..SMALL
     };
-    let error = CacheDir::open_or_create(&path, &greedy, &mut |_| {}).unwrap_err();
+    let error = open_or_create(&path, &greedy, &mut |_| {}).unwrap_err();
     assert!(
         matches!(error, CacheDirError::IndexTooLarge { .. }),
         "{error}"
     );
-    // The largest index has 1.1 TiB; a disk that could take it is not asked to.
+    // The largest index has 1.1 TiB; a disk that could take it is left alone.
     if rustix::fs::statvfs(dir.path()).is_ok_and(|v| v.f_bavail * v.f_frsize > 1 << 40) {
         return;
     }
@@ -210,7 +210,7 @@ fn impossible_shapes_make_no_directory() {
         slots: Some(1 << 30),
         files: Some(1 << 30),
     };
-    let error = CacheDir::open_or_create(&path, &vast, &mut |_| {}).unwrap_err();
+    let error = open_or_create(&path, &vast, &mut |_| {}).unwrap_err();
     assert!(matches!(error, CacheDirError::NoSpace { .. }), "{error}");
     assert_eq!(
         names(&path),
@@ -446,7 +446,7 @@ fn stray_files_are_found_and_put_aside() {
 /// A read that must not wait gives bytes only if it has not had to bring them in.
 #[test]
 fn what_a_quick_disk_delivers_counts_as_refused() {
-    use super::thread_io::blocks_read;
+    use super::dir::blocks_read;
     let dir = tempfile::tempdir().unwrap();
     let cache = make(&dir.path().join("c")).unwrap();
     let data = vec![7; 1 << 20];
@@ -455,7 +455,7 @@ fn what_a_quick_disk_delivers_counts_as_refused() {
     let path = dir
         .path()
         .join("c")
-        .join(layout::chunk_path(&cache.superblock().geometry, SlotId(0)));
+        .join(dir::chunk_path(&cache.superblock().geometry, SlotId(0)));
     let evict = fs::File::open(path).unwrap();
     let mut buf = vec![0; 1 << 20];
     for _ in 0..300 {

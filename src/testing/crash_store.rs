@@ -10,7 +10,7 @@
 //!   page can be evicted at any time ([`CrashStore::evict`]); a dirty one is written back before. A read that may not
 //!   wait gives only what is resident, and in half of all cases has loaded the rest behind the caller's back.
 //! * **Failed writeback.** A dirty page is dropped instead, and the disk's older bytes, a previous tenant's perhaps, are
-//!   what the next reader sees. Nobody is told but a later [`Storage::sync_all`].
+//!   what the next reader sees. Only a later [`Storage::sync_all`] reports it.
 //! * **A lying disk.** A page can come wrong from the disk once, and differently the next time.
 //! * **Errors.** EIO of reads and writes, in which a prefix of the data may have landed; ENOSPC of whatever needs new
 //!   space; a disk that dies after a number of operations.
@@ -30,7 +30,7 @@ use super::faults::Faults;
 use super::mem_file::MemFile;
 use super::rng::Rng;
 use crate::format::{FORMAT_MINOR, Features, Geometry, Superblock};
-use crate::storage::{ChunkFile, Extent, NowRead, Space, Storage};
+use crate::storage::{ChunkFile, ChunkStat, NowRead, Space, Storage};
 use crate::units::{SlotId, Uuid};
 
 /// The store. See the head of this file for what it can do.
@@ -258,9 +258,10 @@ impl State {
             INDEX => &mut self.index,
             _ => self.files.entry(number).or_default(),
         };
-        let fits = match self.faults.full {
-            true => file.allocated_prefix(offset, data.len()),
-            false => data.len(),
+        let fits = if self.faults.full {
+            file.allocated_prefix(offset, data.len())
+        } else {
+            data.len()
         };
         let written = data.get(..fits).unwrap_or_default();
         let old_len = file.len();
@@ -477,8 +478,8 @@ impl Storage for CrashStore {
         self.list(from)
     }
 
-    fn chunk_extent(&self, slot: SlotId) -> io::Result<Option<Extent>> {
-        self.extent(slot)
+    fn stat_chunk(&self, slot: SlotId) -> io::Result<Option<ChunkStat>> {
+        self.stat(slot)
     }
 
     /// Anything may have happened to it: every opening counts the files.

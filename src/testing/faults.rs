@@ -10,7 +10,7 @@ pub struct Faults {
     /// A read that may not wait gives what it had to bring in from the disk as if it had been in memory: a kernel that
     /// does not account.
     pub unaccounted: bool,
-    /// A read brings other pages of the file in as well, as readahead does that nobody asked for; one that may not wait is
+    /// A read brings other pages of the file in as well, as readahead does unasked; one that may not wait is
     /// then refused, because it has read from the disk.
     pub reads_around: u16,
     /// A page comes from the disk with one bit flipped; the next time it may come right.

@@ -1,8 +1,9 @@
 //! Names as people read them: the one place where a name from elsewhere is made fit for a terminal, a log or a sentence.
 //!
-//! A server, or whoever writes into a directory, chooses names freely: an escape sequence in one would reach the terminal,
-//! a newline would forge a line of a log. Ordinary names, in whatever script, are shown as they are. Two names that differ
-//! are never shown alike: a backslash is doubled, and what is escaped says which byte or character it is.
+//! A server, or a user who writes into a directory, chooses names freely: an escape sequence in one would reach the
+//! terminal, a newline would forge a line of a log. Ordinary names, in whatever script, are shown as they are. Two
+//! names that differ are never shown alike: a backslash is doubled, and what is escaped says which byte or character it
+//! is.
 
 use std::ffi::OsStr;
 use std::fmt::{self, Write};

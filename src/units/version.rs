@@ -12,7 +12,7 @@ pub struct Timestamp {
 }
 
 impl Timestamp {
-    /// What stands for a time that the remote does not tell.
+    /// What stands for a time that the remote does not know.
     pub const UNKNOWN: Self = Self { secs: 0, nanos: 0 };
 }
 
@@ -105,7 +105,7 @@ pub struct Facts {
     pub kind: FileKind,
     /// Its size in bytes; for a symbolic link the length of its target.
     pub size: u64,
-    /// The time of the last change of content; [`Timestamp::UNKNOWN`] where the remote does not tell.
+    /// The time of the last change of content; [`Timestamp::UNKNOWN`] where the remote does not know it.
     pub mtime: Timestamp,
     /// The time of the last change of content or inode; the mtime where the remote knows no other.
     pub ctime: Timestamp,
@@ -117,7 +117,7 @@ pub struct Facts {
     pub gid: u32,
     /// The device number of a device node, otherwise 0.
     pub rdev: u32,
-    /// What identifies this version; `None` where only a fetch can tell (a listing without an ETag).
+    /// What identifies this version; `None` where only a fetch can show it (a listing without an ETag).
     pub validator: Option<Validator>,
 }
 
@@ -137,7 +137,7 @@ impl Facts {
         }
     }
 
-    /// The facts of an object of which the kind alone is known: it can be shown, and nobody may do anything with it.
+    /// The facts of an object of which the kind alone is known: it can be shown, and no user may do anything with it.
     pub fn unknown(kind: FileKind) -> Self {
         Self {
             kind,
@@ -162,13 +162,14 @@ impl Facts {
     }
 
     /// Whether `newer` contradicts a fact that these facts know: a different kind, size or mtime, or a different
-    /// validator of the same class. A stronger fact that is merely added contradicts nothing (decision 12).
+    /// validator of the same class. A stronger fact that is merely added contradicts nothing: a server that learns to
+    /// send ETags has not changed its files.
     pub fn contradicted_by(&self, newer: &Facts) -> bool {
         let differs = |a: &Validator, b: &Validator| a.class() == b.class() && a != b;
-        let told = |facts: &Facts| facts.mtime != Timestamp::UNKNOWN;
+        let known = |facts: &Facts| facts.mtime != Timestamp::UNKNOWN;
         self.kind != newer.kind
             || self.size != newer.size
-            || told(self) && told(newer) && self.mtime != newer.mtime
+            || known(self) && known(newer) && self.mtime != newer.mtime
             || matches!((&self.validator, &newer.validator), (Some(a), Some(b)) if differs(a, b))
     }
 }

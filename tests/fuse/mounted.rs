@@ -12,7 +12,7 @@ use larder::engine::{
 use larder::fuse::{FuseMount, MountSettings};
 use larder::host::RemoteFetcher;
 use larder::remote::{DirRemote, DirSettings, Network, Remote, SlowRemote, SlowSettings};
-use larder::storage::{CacheDir, CacheDirError, CreateOptions};
+use larder::storage::{CacheDir, CacheDirError, CreateOptions, open_or_create};
 use larder::vfs::{MetadataTtl, Owner, Vfs, VfsOptions};
 
 use super::cli::rig::wait_until;
@@ -111,7 +111,7 @@ impl Stage {
 pub(crate) fn open_cache(path: &Path, options: &CreateOptions) -> CacheDir {
     let mut opened = None;
     wait_until("the cache is free", || {
-        match CacheDir::open_or_create(path, options, &mut |_| {}) {
+        match open_or_create(path, options, &mut |_| {}) {
             Ok(cache) => opened = Some(cache),
             Err(CacheDirError::Locked {
                 holder: Some(holder),

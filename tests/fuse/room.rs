@@ -5,7 +5,7 @@ use std::fs;
 use std::path::Path;
 use std::process::Command;
 
-use larder::storage::{CacheDir, ChunkFile, CreateOptions, Storage};
+use larder::storage::{ChunkFile, CreateOptions, Storage, open_or_create};
 use larder::testing::Rng;
 use larder::units::SlotId;
 
@@ -35,7 +35,7 @@ fn a_chunk_file_takes_what_was_written_to_it_on_xfs() {
         slots: None,
         files: None,
     };
-    let cache = CacheDir::open_or_create(&disk.path("cache"), &options, &mut |_| ()).unwrap();
+    let cache = open_or_create(&disk.path("cache"), &options, &mut |_| ()).unwrap();
     let mut rng = Rng::new(1);
     for (slot, (chunk, in_order)) in (0..).zip(
         [MIB, 4 * MIB, 32 * MIB]

@@ -8,11 +8,11 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use larder::check::{Disk, Plan, check};
+use larder::check::{CheckOptions, Disk, check};
 use larder::engine::{ChunkPolicy, Config};
 use larder::host::OpenedCache;
 use larder::remote::{BoxFuture, Remote, RemoteError, Sink};
-use larder::storage::{CacheDir, CreateOptions};
+use larder::storage::{CacheDir, CreateOptions, open_or_create};
 use larder::testing::Rng;
 use larder::units::{ByteRange, ChunkSize, Facts, ObjectName, Validator};
 
@@ -98,9 +98,9 @@ fn check_until(path: &Path, enough: impl Fn(u64) -> bool) -> u64 {
         let disk = Disk::of(&cache).on(cache.host());
         assert!(disk.live, "the lock is somebody else's");
         let plan = if checks % 2 == 0 {
-            Plan::PLAIN
+            CheckOptions::PLAIN
         } else {
-            Plan::DEEP
+            CheckOptions::DEEP
         };
         let report = check(disk, plan, &mut |_| ControlFlow::Continue(())).unwrap();
         assert!(
@@ -121,7 +121,7 @@ fn nothing_is_found_in_a_healthy_cache_at_work() {
         slots: Some(2048),
         files: None,
     };
-    drop(CacheDir::open_or_create(dir.path(), &options, &mut |_| {}).unwrap());
+    drop(open_or_create(dir.path(), &options, &mut |_| {}).unwrap());
     let opened = OpenedCache::open(dir.path(), CAPACITY, Config::default()).unwrap();
     let remote = Arc::new(Versions(AtomicU64::new(1)));
     let over = AtomicBool::new(false);
@@ -148,7 +148,7 @@ fn nothing_is_found_in_a_healthy_cache_at_work() {
     drop(opened);
     let cache = CacheDir::open_for_repair(dir.path()).unwrap();
     let disk = Disk::of(&cache).on(cache.host());
-    let report = check(disk, Plan::DEEP, &mut |_| ControlFlow::Continue(())).unwrap();
+    let report = check(disk, CheckOptions::DEEP, &mut |_| ControlFlow::Continue(())).unwrap();
     assert!(report.is_clean(), "closed: {report}{:?}", report.findings);
 }
 
@@ -185,7 +185,8 @@ fn nothing_is_found_between_two_jobs_of_a_healthy_daemon() {
         for at in 0..60 {
             operate(&mut world);
             let disk = Disk::of(&*world.store);
-            let report = check(disk, Plan::DEEP, &mut |_| ControlFlow::Continue(())).unwrap();
+            let report =
+                check(disk, CheckOptions::DEEP, &mut |_| ControlFlow::Continue(())).unwrap();
             let found = &report.findings;
             assert!(report.is_clean(), "seed {seed}, step {at}: {found:?}");
         }

@@ -5,7 +5,7 @@ mod outside;
 use std::ops::ControlFlow;
 
 use larder::check::{
-    CheckError, Clause, Disk, Means, Mode, Plan, Report, check, exit, repair, run,
+    CheckError, CheckOptions, Clause, Disk, Means, Mode, Report, check, exit, repair, run,
 };
 use larder::format::{
     BlobKind, BlobRecord, Geometry, HeapCell, HeapKind, SegmentHeader, Session, SessionState,
@@ -163,7 +163,7 @@ impl Rig {
     }
 
     fn run(&self, mode: Mode) -> Report {
-        run(Disk::of(&self.store), mode, Plan::DEEP, &mut |_| {
+        run(Disk::of(&self.store), mode, CheckOptions::DEEP, &mut |_| {
             ControlFlow::Continue(())
         })
         .unwrap()
@@ -437,7 +437,7 @@ fn presence_without_bytes_is_cleared() {
     let mut byte = [0];
     rig.store.read_chunk(file, 5000, &mut byte).unwrap();
     rig.store.write_chunk(file, 5000, &[!byte[0]]).unwrap();
-    let quick = check(Disk::of(&rig.store), Plan::PLAIN, &mut |_| {
+    let quick = check(Disk::of(&rig.store), CheckOptions::PLAIN, &mut |_| {
         ControlFlow::Continue(())
     })
     .unwrap();
@@ -477,7 +477,7 @@ fn a_wrong_byte_of_this_boot_stands_alone() {
             )
             .unwrap();
         let disk = Disk::of(&rig.store).on(host);
-        let report = run(disk, Mode::Repair, Plan::DEEP, &mut |_| {
+        let report = run(disk, Mode::Repair, CheckOptions::DEEP, &mut |_| {
             ControlFlow::Continue(())
         })
         .unwrap();
@@ -512,21 +512,21 @@ fn superblocks_that_contradict_each_other_become_one() {
 #[test]
 fn a_dead_disk_a_bad_superblock_and_a_user_end_it() {
     let rig = Rig::new();
-    let result = check(Disk::of(&rig.store), Plan::DEEP, &mut |_| {
+    let result = check(Disk::of(&rig.store), CheckOptions::DEEP, &mut |_| {
         ControlFlow::Break(())
     });
     assert!(matches!(result, Err(CheckError::Cancelled)));
     for offset in [0, 4096, rig.geometry().backup_offset()] {
         rig.write(offset, &[0; 512]);
     }
-    let result = check(Disk::of(&rig.store), Plan::DEEP, &mut |_| {
+    let result = check(Disk::of(&rig.store), CheckOptions::DEEP, &mut |_| {
         ControlFlow::Continue(())
     });
     assert!(matches!(result, Err(CheckError::Superblock(_))));
     let geometry = Geometry::new(4096, 16, 16, 1).unwrap();
     let dying = CrashStore::format(geometry, 1 << 24, 1);
     dying.faults(|f| f.operations_left = Some(9));
-    let result = check(Disk::of(&dying), Plan::DEEP, &mut |_| {
+    let result = check(Disk::of(&dying), CheckOptions::DEEP, &mut |_| {
         ControlFlow::Continue(())
     });
     assert!(matches!(result, Err(CheckError::Io(_))), "{result:?}");
@@ -585,7 +585,9 @@ fn whatever_the_damage_a_second_look_finds_nothing() {
         }
         let run = |mode| {
             let disk = Disk::of(&store);
-            run(disk, mode, Plan::DEEP, &mut |_| ControlFlow::Continue(()))
+            run(disk, mode, CheckOptions::DEEP, &mut |_| {
+                ControlFlow::Continue(())
+            })
         };
         let first = run(Mode::Repair).unwrap_or_else(|error| panic!("seed {seed}: {error}"));
         assert_eq!(first.open(), 0, "seed {seed}: {first}");

@@ -11,7 +11,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-use larder::check::{self, Disk, Means, Plan};
+use larder::check::{self, CheckOptions, Disk, Means};
 use larder::testing::{CrashStore, Fate, Rng};
 
 use crate::model::{for_each_seed, number_from_env, operate, some_plan, tick};
@@ -114,7 +114,7 @@ fn look_at(world: &World, disk: CrashStore, seed: u64, tally: &Tally) {
 }
 
 /// The power goes in the midst of a repair, or right after one: of what it wrote any part is left.
-fn cut_in_repair(disk: &CrashStore, plan: Plan, rng: &mut Rng) -> CrashStore {
+fn cut_in_repair(disk: &CrashStore, plan: CheckOptions, rng: &mut Rng) -> CrashStore {
     let go_on = &mut |_: check::Step| ControlFlow::Continue(());
     let mut report = check::check(Disk::of(disk), plan, go_on).expect("a cut disk is checked");
     let left = rng.chance(192).then(|| rng.below(8));

@@ -4,7 +4,7 @@
 use std::ops::ControlFlow;
 use std::sync::Arc;
 
-use larder::check::{Disk, Mode, Plan, Report, exit, run};
+use larder::check::{CheckOptions, Disk, Mode, Report, exit, run};
 use larder::format::{
     BlobKind, BlobRecord, Geometry, SECTOR_LEN, Sector, SegmentHeader, SlotKind, SlotRecord,
     Superblock,
@@ -196,7 +196,7 @@ fn read(disk: &CrashStore, offset: u64) -> Sector {
 
 fn check(disk: &CrashStore, mode: Mode) -> Report {
     let go_on = &mut |_| ControlFlow::Continue(());
-    run(Disk::of(disk), mode, Plan::DEEP, go_on).unwrap()
+    run(Disk::of(disk), mode, CheckOptions::DEEP, go_on).unwrap()
 }
 
 /// What a place is overwritten with: zeros, ones, noise.

@@ -6,7 +6,7 @@ use std::ops::ControlFlow;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
-use larder::check::{CheckError, Clause, Disk, Phase, Plan, Report, check};
+use larder::check::{CheckError, CheckOptions, Clause, Disk, Phase, Report, check};
 use larder::format::{Geometry, SlotFlags, SlotKind, SlotRecord, Superblock, block_crc, slot_hash};
 use larder::storage::{ChunkFile, NowRead, Space, Storage};
 use larder::testing::{CrashStore, Rng};
@@ -104,7 +104,7 @@ impl Stage {
             host: None,
             live: false,
         };
-        check(disk, Plan { deep: true, jobs }, &mut |_| {
+        check(disk, CheckOptions { deep: true, jobs }, &mut |_| {
             ControlFlow::Continue(())
         })
     }
@@ -269,7 +269,7 @@ fn beside_a_daemon_no_look_goes_through_memory() {
             host: None,
             live,
         };
-        let report = check(disk, Plan { deep: true, jobs }, &mut |_| {
+        let report = check(disk, CheckOptions { deep: true, jobs }, &mut |_| {
             ControlFlow::Continue(())
         });
         let findings = report.unwrap().findings;
@@ -384,7 +384,7 @@ fn an_observer_ends_it_at_once() {
             host: None,
             live: false,
         };
-        let plan = Plan { deep: true, jobs };
+        let plan = CheckOptions { deep: true, jobs };
         let result = check(disk, plan, &mut |step| match step.phase {
             Phase::Blocks if step.done > 0 => ControlFlow::Break(()),
             _ => ControlFlow::Continue(()),
@@ -406,7 +406,7 @@ fn progress_is_in_bytes_and_reaches_its_total() {
             live: false,
         };
         let mut steps = Vec::new();
-        let report = check(disk, Plan { deep: true, jobs }, &mut |step| {
+        let report = check(disk, CheckOptions { deep: true, jobs }, &mut |step| {
             steps.extend((step.phase == Phase::Blocks).then_some((step.done, step.total)));
             ControlFlow::Continue(())
         });

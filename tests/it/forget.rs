@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use larder::check::Plan;
+use larder::check::CheckOptions;
 use larder::engine::Forgotten;
 use larder::format::{SECTOR_LEN, SlotFlags, SlotKind, SlotRecord};
 use larder::storage::Storage;
@@ -72,9 +72,9 @@ fn all_is_dropped_the_disk_gets_it_back_and_readers_go_on() {
     assert_eq!(again.slots_used, before.slots_used);
     assert_eq!((again.blocks_bad, again.disk_errors), (0, 0));
     world.daemon().cache.close().unwrap();
-    let deep = Plan {
+    let deep = CheckOptions {
         deep: true,
-        ..Plan::PLAIN
+        ..CheckOptions::PLAIN
     };
     check_twice(&world.store, deep);
 }

@@ -10,13 +10,15 @@ use std::sync::mpsc::channel;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use larder::check::{Disk, Plan, check};
+use larder::check::{CheckOptions, Disk, check};
 use larder::engine::{
     Cache, ChunkPolicy, Config, DiskPool, FetchJob, Fetcher, Ground, ReadError, SystemClock,
 };
 use larder::format::{BlobKind, Features, SlotRecord, Superblock};
 use larder::remote::RemoteError;
-use larder::storage::{CacheDir, CacheDirError, CreateOptions, HostIdentity, Storage};
+use larder::storage::{
+    CacheDir, CacheDirError, CreateOptions, HostIdentity, Storage, open_or_create,
+};
 use larder::units::{ByteRange, ChunkSize, Facts, FileKind, SlotId, Timestamp};
 use tempfile::TempDir;
 
@@ -262,7 +264,7 @@ fn refused(dir: &Path) -> CacheDirError {
         slots: None,
         files: None,
     };
-    let made = CacheDir::open_or_create(dir, &options, &mut |_| {}).map(|_| ());
+    let made = open_or_create(dir, &options, &mut |_| {}).map(|_| ());
     assert!(made.is_err(), "it must not be made anew either");
     let error = CacheDir::open(dir).map(|_| ()).unwrap_err();
     assert!(contents(dir) == before, "something was touched");
@@ -402,6 +404,6 @@ fn a_slot_that_is_proven_in_another_boot_vouches_for_no_record_of_the_one_before
     let proven = record(&cache).1.stamp.epoch();
     assert_eq!((named.stamp.epoch(), proven), (3, 4));
     let go_on = &mut |_| ControlFlow::Continue(());
-    let report = check(Disk::of(&cache), Plan::DEEP, go_on).unwrap();
+    let report = check(Disk::of(&cache), CheckOptions::DEEP, go_on).unwrap();
     assert!(report.is_clean(), "{:?}", report.findings);
 }

@@ -5,7 +5,7 @@ use std::ops::ControlFlow;
 use std::sync::Arc;
 use std::time::Duration;
 
-use larder::check::{self, Disk, Mode, Plan};
+use larder::check::{self, CheckOptions, Disk, Mode};
 use larder::engine::{Cache, ChunkPolicy, Config, FreeSpace, Ground, Pressure, Reader, Source};
 use larder::format::Geometry;
 use larder::storage::{ChunkFile, HostIdentity, Space, Storage};
@@ -241,14 +241,14 @@ fn a_cut_while_the_limit_changes_leaves_one_of_the_two() {
             }
         }
         drop(cache);
-        check_twice(&disk, Plan::PLAIN);
+        check_twice(&disk, CheckOptions::PLAIN);
     }
     assert!(old > 50 && new > 50, "{old} old, {new} new");
     let rig = Rig::new_empty(0);
     rig.cache.set_limits(Some(17 * MIB), None).unwrap();
     let disk = rig.store.crash(5);
     let go_on = &mut |_: check::Step| ControlFlow::Continue(());
-    let report = check::run(Disk::of(&disk), Mode::Check, Plan::PLAIN, go_on).unwrap();
+    let report = check::run(Disk::of(&disk), Mode::Check, CheckOptions::PLAIN, go_on).unwrap();
     assert_eq!(report.exit_code(), 0, "all three copies are synced");
 }
 

@@ -6,7 +6,7 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use larder::check::Plan;
+use larder::check::CheckOptions;
 use larder::testing::Rng;
 use larder::units::ByteRange;
 
@@ -105,10 +105,10 @@ pub(crate) fn operate(world: &mut World) {
 }
 
 /// A check of records and files, or of the blocks as well.
-pub(crate) fn some_plan(rng: &mut Rng) -> Plan {
+pub(crate) fn some_plan(rng: &mut Rng) -> CheckOptions {
     match rng.chance(128) {
-        true => Plan::DEEP,
-        false => Plan::PLAIN,
+        true => CheckOptions::DEEP,
+        false => CheckOptions::PLAIN,
     }
 }
 

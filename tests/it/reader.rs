@@ -8,7 +8,7 @@ use std::path::Path;
 use std::process::Command;
 use std::sync::Arc;
 
-use larder::check::{Counts, Disk, Plan, check};
+use larder::check::{CheckOptions, Counts, Disk, check};
 use larder::engine::{ChunkPolicy, Config, FreeSpace};
 use larder::host::OpenedCache;
 use larder::remote::Remote;
@@ -42,7 +42,7 @@ fn complaints(told: &Value) -> Vec<&str> {
 fn counted(dir: &Path) -> Counts {
     let cache = CacheDir::open_for_check(dir).unwrap();
     let go_on = &mut |_| ControlFlow::Continue(());
-    let report = check(Disk::of(&cache), Plan::DEEP, go_on).unwrap();
+    let report = check(Disk::of(&cache), CheckOptions::DEEP, go_on).unwrap();
     assert!(report.is_clean(), "{:?}", report.findings);
     report.counts
 }

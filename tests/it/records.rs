@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use larder::check::Plan;
+use larder::check::CheckOptions;
 use larder::testing::Rng;
 
 use crate::model::tick;
@@ -50,7 +50,7 @@ fn the_last_files_read_are_cached_whatever_the_number_before_them() {
         0,
         "they were kept"
     );
-    world.check(Plan::DEEP);
+    world.check(CheckOptions::DEEP);
 }
 
 /// Files that are open keep their records while others can go, and are served when none can.
@@ -76,5 +76,5 @@ fn more_files_are_open_than_there_are_records() {
     assert!(world.daemon().cache.stats().records_freed > 0);
     world.restart();
     world.read_all();
-    world.check(Plan::DEEP);
+    world.check(CheckOptions::DEEP);
 }

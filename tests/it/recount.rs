@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use larder::engine::{Cache, ChunkPolicy, Config, Ground, Rule, Source, break_rule};
 use larder::format::Geometry;
-use larder::storage::{ChunkFile, ChunkFiles, HostIdentity, Storage};
+use larder::storage::{CacheFiles, ChunkFile, HostIdentity, Storage};
 use larder::testing::sim::{SimClock, SimExecutor, SimFetcher};
 use larder::testing::{CrashStore, Faults, Rng};
 use larder::units::{ByteRange, ChunkSize, SlotId};

@@ -10,10 +10,11 @@ use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 
 use larder::check::{
-    AnewError, Clause, Disk, Means, Plan, Report, Salvage, check, exit, repair, salvage, start_anew,
+    CheckOptions, Clause, Disk, Means, RecreateError, Report, Salvage, check, exit, recreate,
+    repair, salvage,
 };
 use larder::format::{Geometry, Sector, SlotFlags, SlotKind, SlotRecord, Superblock, reseal};
-use larder::storage::{CacheDir, CacheDirError, ChunkFile, CreateOptions, Storage};
+use larder::storage::{CacheDir, CacheDirError, ChunkFile, CreateOptions, Storage, open_or_create};
 use larder::units::{ChunkSize, SlotId, Stamp, Tag, Uuid};
 use tempfile::TempDir;
 
@@ -26,7 +27,7 @@ const OPTIONS: CreateOptions = CreateOptions {
 /// A new cache in which one slot has a file, and so has a free one.
 fn made() -> (TempDir, Superblock) {
     let dir = tempfile::tempdir().unwrap();
-    let cache = CacheDir::open_or_create(dir.path(), &OPTIONS, &mut |_| {}).unwrap();
+    let cache = open_or_create(dir.path(), &OPTIONS, &mut |_| {}).unwrap();
     let superblock = *cache.superblock();
     let free = SlotRecord::free(Stamp::default(), 1, 1, SlotFlags::default());
     let data = SlotRecord {
@@ -57,7 +58,7 @@ fn index(dir: &TempDir) -> fs::File {
 }
 
 fn look(disk: Disk<'_>) -> Report {
-    check(disk, Plan::DEEP, &mut |_| ControlFlow::Continue(())).unwrap()
+    check(disk, CheckOptions::DEEP, &mut |_| ControlFlow::Continue(())).unwrap()
 }
 
 fn clauses(report: &Report) -> Vec<Clause> {
@@ -149,8 +150,8 @@ fn destroy(dir: &TempDir, superblock: &Superblock) {
     }
 }
 
-fn anew(dir: &TempDir, means: Means) -> Result<(CacheDir, Report), AnewError> {
-    start_anew(dir.path(), means, &mut |_| ControlFlow::Continue(()))
+fn anew(dir: &TempDir, means: Means) -> Result<(CacheDir, Report), RecreateError> {
+    recreate(dir.path(), means, &mut |_| ControlFlow::Continue(()))
 }
 
 #[test]
@@ -158,7 +159,7 @@ fn without_any_superblock_a_cache_begins_anew() {
     let (dir, before) = made();
     let refused = anew(&dir, Means::default()).unwrap_err();
     assert!(
-        matches!(refused, AnewError::Dir(CacheDirError::Sound(_))),
+        matches!(refused, RecreateError::Dir(CacheDirError::Sound(_))),
         "{refused}"
     );
     destroy(&dir, &before);
@@ -252,7 +253,7 @@ fn stays_as_it_is(dir: &TempDir, what: &str) {
     let error = anew(dir, discard).unwrap_err();
     let foreign = matches!(
         error,
-        AnewError::Dir(CacheDirError::Version { major: 2, .. })
+        RecreateError::Dir(CacheDirError::Version { major: 2, .. })
     );
     assert!(foreign, "{what}: {error}");
     let after = fs::read(dir.path().join("index.larder")).unwrap();

@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::Arc;
 
-use larder::check::{self, Disk, Mode, Plan};
+use larder::check::{self, CheckOptions, Disk, Mode};
 use larder::engine::{ChunkPolicy, Config, FreeSpace};
 use larder::host::OpenedCache;
 use larder::remote::Remote;
@@ -58,7 +58,7 @@ fn read(dir: &Path, blobs: u32, pieces: u64) -> u64 {
 fn is_sound(dir: &Path) {
     let cache = CacheDir::open(dir).unwrap();
     let go_on = &mut |_: check::Step| ControlFlow::Continue(());
-    let report = check::run(Disk::of(&cache), Mode::Check, Plan::DEEP, go_on).unwrap();
+    let report = check::run(Disk::of(&cache), Mode::Check, CheckOptions::DEEP, go_on).unwrap();
     assert_eq!(report.exit_code(), 0, "{:?}", report.findings);
 }
 
@@ -70,7 +70,7 @@ fn looks_sound(dir: &Path, what: &str) {
     let unfinished = unfinished.iter().any(|name| before.contains(*name));
     assert_eq!(cache.is_unsettled(), unfinished, "{what}");
     let go_on = &mut |_: check::Step| ControlFlow::Continue(());
-    let report = check::check(Disk::of(&cache), Plan::DEEP, go_on).unwrap();
+    let report = check::check(Disk::of(&cache), CheckOptions::DEEP, go_on).unwrap();
     assert_eq!(report.exit_code(), 0, "{what}: {:?}", report.findings);
     assert!(report.counts.checked_blocks > 0, "{what}");
     assert_eq!(names(dir), before, "{what}");
@@ -98,7 +98,7 @@ fn names(dir: &Path) -> BTreeSet<String> {
 }
 
 fn resize(dir: &Path, options: ResizeOptions) -> Resized {
-    CacheDir::resize(dir, &options, &mut |_| {}).unwrap()
+    larder::storage::resize(dir, &options, &mut |_| {}).unwrap()
 }
 
 #[test]
@@ -198,7 +198,7 @@ fn a_resize_that_is_killed_leaves_the_old_cache_or_the_new_one() {
         assert!(copied.unwrap().success());
         let mut left = kills;
         let outcome = catch_unwind(AssertUnwindSafe(|| {
-            CacheDir::resize(&place, &options, &mut |_| {
+            larder::storage::resize(&place, &options, &mut |_| {
                 if left == 0 {
                     resume_unwind(Box::new("killed"));
                 }

@@ -4,7 +4,7 @@ use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
-use larder::storage::{CacheDir, ChunkFile, CreateOptions, Storage};
+use larder::storage::{CacheDir, ChunkFile, CreateOptions, Storage, open_or_create};
 use larder::units::SlotId;
 
 const FILE: ChunkFile = ChunkFile {
@@ -18,7 +18,7 @@ fn make(path: &Path) -> CacheDir {
         slots: None,
         files: None,
     };
-    CacheDir::open_or_create(path, &options, &mut |_| {}).unwrap()
+    open_or_create(path, &options, &mut |_| {}).unwrap()
 }
 
 /// What may be read, but not written: root is stopped by no mode, but by the attribute "immutable".

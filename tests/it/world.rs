@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use crate::origin::{Origin, Stream};
 use bytes::Bytes;
-use larder::check::{self, Disk, Mode, Plan};
+use larder::check::{self, CheckOptions, Disk, Mode};
 use larder::engine::{Blob, Opening, ReadError, Reader, Stats};
 use larder::format::Geometry;
 use larder::testing::{CrashStore, Fate, Faults, Rng};
@@ -31,7 +31,7 @@ pub(crate) const TINY_CAPACITY: u64 = 81 * 1024 + 6 * 65536;
 pub(crate) const TIMEOUT: Duration = Duration::from_secs(30);
 
 /// Checks and repairs the disk; a second look finds nothing.
-pub(crate) fn check_twice(disk: &CrashStore, plan: Plan) {
+pub(crate) fn check_twice(disk: &CrashStore, plan: CheckOptions) {
     let run = || {
         let go_on = &mut |_: check::Step| ControlFlow::Continue(());
         check::run(Disk::of(disk), Mode::Repair, plan, go_on).expect("any disk is checked")
@@ -470,7 +470,7 @@ impl World {
     }
 
     /// The daemon is stopped, cleanly or not, and cachefsck goes over the disk before the next one.
-    pub(crate) fn check(&mut self, plan: Plan) {
+    pub(crate) fn check(&mut self, plan: CheckOptions) {
         match self.rng.chance(128) {
             true => {
                 self.calm();

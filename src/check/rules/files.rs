@@ -4,13 +4,13 @@ use hashbrown::HashSet;
 
 use super::{Finding, Repair};
 use crate::check::clause::Clause;
-use crate::check::facts::{Evidence, Facts, FilePlace, FileSeen};
+use crate::check::facts::{CacheFacts, Evidence, FilePlace, FileSeen};
 use crate::units::SlotId;
 
 /// Presence against the files, and against the bytes where they were read. A wrong block costs a suspect slot all of its
 /// blocks: where one was damaged by a cut, others may be whose checksum fits by chance.
 pub(super) fn slot_bytes(
-    facts: &Facts,
+    facts: &CacheFacts,
     trusted: u64,
     freed: &HashSet<SlotId>,
     found: &mut Vec<Finding>,
@@ -62,7 +62,7 @@ pub(super) fn slot_bytes(
 }
 
 /// A slot's sector is written before its file is made: one that is blank over a file was lost, and its proof with it.
-pub(super) fn orphans(facts: &Facts, found: &mut Vec<Finding>) {
+pub(super) fn orphans(facts: &CacheFacts, found: &mut Vec<Finding>) {
     let orphans = facts.files.iter().map(|(slot, len)| (*slot, *len));
     let mut orphans: Vec<_> = orphans
         .filter(|(slot, _)| !facts.is_slot_written(*slot))
@@ -82,7 +82,7 @@ pub(super) fn orphans(facts: &Facts, found: &mut Vec<Finding>) {
 }
 
 /// What is not the cache's is never deleted.
-pub(super) fn strays(facts: &Facts, found: &mut Vec<Finding>) {
+pub(super) fn strays(facts: &CacheFacts, found: &mut Vec<Finding>) {
     for stray in &facts.strays {
         let place = stray.path.display().to_string();
         let detail = "it does not belong to the cache".to_owned();
@@ -97,7 +97,7 @@ pub(super) fn strays(facts: &Facts, found: &mut Vec<Finding>) {
 }
 
 /// Bytes of users are the one thing in the directory that is no copy.
-pub(super) fn dirty(facts: &Facts, found: &mut Vec<Finding>) {
+pub(super) fn dirty(facts: &CacheFacts, found: &mut Vec<Finding>) {
     let bytes = facts.dirty.iter().map(|file| file.len).sum();
     if facts.dirty.is_empty() {
         return;

@@ -2,13 +2,13 @@
 
 use super::{Finding, Repair};
 use crate::check::clause::Clause;
-use crate::check::facts::{Evidence, Facts, SessionCopy};
+use crate::check::facts::{CacheFacts, Evidence, SessionCopy};
 use crate::format::{Geometry, SegmentHeader, Session, SessionState};
 use crate::storage::HostIdentity;
 use crate::units::Stamp;
 
 /// What was cut off reads as zeros, which are blank records.
-pub(super) fn length(facts: &Facts, found: &mut Vec<Finding>) {
+pub(super) fn length(facts: &CacheFacts, found: &mut Vec<Finding>) {
     let (actual, expected) = (facts.index_len, facts.superblock.geometry.index_len());
     if actual == expected {
         return;
@@ -31,7 +31,7 @@ pub(super) fn length(facts: &Facts, found: &mut Vec<Finding>) {
 }
 
 /// A copy that holds is written over a bad one, as the next in sequence whose number selects that copy.
-pub(super) fn superblocks(facts: &Facts, found: &mut Vec<Finding>) {
+pub(super) fn superblocks(facts: &CacheFacts, found: &mut Vec<Finding>) {
     for copy in &facts.bad_superblocks {
         let held = &facts.superblock;
         let finding = match copy.number {
@@ -54,7 +54,7 @@ pub(super) fn superblocks(facts: &Facts, found: &mut Vec<Finding>) {
 
 /// A new session is written over a bad or missing one, with an epoch above any that was ever seen, so that no stamp can be
 /// issued twice, and with no boot id, so that everything older is suspect.
-pub(super) fn sessions(facts: &Facts, found: &mut Vec<Finding>) {
+pub(super) fn sessions(facts: &CacheFacts, found: &mut Vec<Finding>) {
     let last = facts.last_session().map(|(session, _)| session);
     let epoch = last
         .map_or(0, |session| session.epoch)
@@ -107,9 +107,9 @@ pub(super) fn sessions(facts: &Facts, found: &mut Vec<Finding>) {
     }
 }
 
-/// A header only informs; it is written anew from what was counted. One that is blank over a slot that a cleanly closed
+/// A header only informs; it is written again from what was counted. One that is blank over a slot that a cleanly closed
 /// session stamped was lost; otherwise it may just not have been written.
-pub(super) fn segments(facts: &Facts, found: &mut Vec<Finding>) {
+pub(super) fn segments(facts: &CacheFacts, found: &mut Vec<Finding>) {
     let counted = |number: u32| {
         let sums = facts.sums.get(number as usize).copied();
         let sums = sums.unwrap_or_default();
@@ -153,7 +153,7 @@ pub(super) fn segments(facts: &Facts, found: &mut Vec<Finding>) {
 
 /// Slots with a lower epoch are suspect: written before the last boot, or before the cache disk was mounted as it is now.
 /// Without a session of this host and boot all of them are.
-pub(super) fn trusted_epoch(facts: &Facts, host: Option<HostIdentity>) -> u64 {
+pub(super) fn trusted_epoch(facts: &CacheFacts, host: Option<HostIdentity>) -> u64 {
     let last = facts.last_session().map(|(session, _)| session);
     let here = |s: &Session, host: HostIdentity| {
         (s.boot_id, s.host_id, s.disk_mount_id) == (host.boot_id, host.host_id, host.disk_mount_id)

@@ -6,12 +6,12 @@ use hashbrown::{HashMap, HashSet};
 
 use super::{Finding, Repair};
 use crate::check::clause::Clause;
-use crate::check::facts::{BlobFact, Evidence, Facts, FilePlace, FileSeen, SlotFact};
+use crate::check::facts::{BlobFact, CacheFacts, Evidence, FilePlace, FileSeen, SlotFact};
 use crate::format::{BlobKind, SlotKind, blob_segment_hash, slot_hash};
 use crate::units::{BlobKey, SlotId};
 
 /// Sectors that are not believed.
-pub(super) fn bad(facts: &Facts, found: &mut Vec<Finding>) {
+pub(super) fn bad(facts: &CacheFacts, found: &mut Vec<Finding>) {
     for slot in &facts.bad_slots {
         let id = SlotId(slot.number);
         let finding = Finding::bad(Clause::SlotSector, "slot", slot, Repair::BlankSlot(id));
@@ -41,7 +41,7 @@ pub(super) fn bad(facts: &Facts, found: &mut Vec<Finding>) {
 
 /// Blob records that lie where they cannot, or twice. Returns those that hold.
 pub(super) fn blobs<'a>(
-    facts: &'a Facts,
+    facts: &'a CacheFacts,
     found: &mut Vec<Finding>,
 ) -> HashMap<BlobKey, &'a BlobFact> {
     let geometry = &facts.superblock.geometry;
@@ -76,7 +76,7 @@ pub(super) fn blobs<'a>(
 
 /// Slots that stand where they cannot, or twice, or hold what their blob cannot have. Returns those that are to be freed.
 pub(super) fn slots(
-    facts: &Facts,
+    facts: &CacheFacts,
     blobs: &HashMap<BlobKey, &BlobFact>,
     found: &mut Vec<Finding>,
 ) -> HashSet<SlotId> {
@@ -139,15 +139,15 @@ fn fits(slot: &SlotFact, blob: &BlobFact) -> bool {
 
 /// Records that are blank although a slot names them. That is a finding only where a session that was closed cleanly
 /// stamped the slot: a slot is written before its blob's record, and a cut or a kill in between leaves it so for good.
-pub(super) fn lost_blobs(facts: &Facts, freed: &HashSet<SlotId>, found: &mut Vec<Finding>) {
+pub(super) fn lost_blobs(facts: &CacheFacts, freed: &HashSet<SlotId>, found: &mut Vec<Finding>) {
     let Some(closed) = facts.closed_cleanly() else {
         return;
     };
     let mut lost: BTreeMap<u32, (&SlotFact, u64)> = BTreeMap::new();
-    let told =
+    let known =
         |slot: &&SlotFact| slot.is_data() && closed.stamped(slot) && !freed.contains(&slot.slot);
     let exists = |number: &u32| *number < facts.superblock.geometry.n_blobs();
-    for slot in facts.slots.iter().filter(told) {
+    for slot in facts.slots.iter().filter(known) {
         let blank = |number: &u32| exists(number) && !facts.is_blob_written(*number);
         if let Some(number) = slot.hint.filter(blank) {
             lost.entry(number).or_insert((slot, 0)).1 += 1;

@@ -28,7 +28,9 @@ use self::options::{Mode, Options};
 use self::progress::Progress;
 use self::salvage::Folder;
 use self::tell::{Outcome, Salvaged, complain, failure, tell};
-use crate::check::{self, AnewError, Clause, Disk, Finding, Means, Observer, Plan, Report, exit};
+use crate::check::{
+    self, CheckOptions, Clause, Disk, Finding, Means, Observer, RecreateError, Report, exit,
+};
 
 /// The user, as far as the program talks to one.
 struct Talk<'a> {
@@ -143,7 +145,7 @@ fn examine_cache(
             "{path} is in use by {holder}; checking without repairs"
         ));
     }
-    let plan = Plan {
+    let plan = CheckOptions {
         deep: options.deep,
         jobs: options.jobs(),
     };
@@ -236,11 +238,11 @@ fn anew(options: &Options, mode: Mode, why: &str, talk: &mut Talk<'_>) -> Result
     };
     let means = Means { discard_dirty };
     let (began, phases) = watched(options, &talk.cancelled, |observe| {
-        check::start_anew(&options.cache, means, observe)
+        check::recreate(&options.cache, means, observe)
     });
     let (cache, report) = began.map_err(|error| match error {
-        AnewError::Dir(error) => open::failure(&error, mode),
-        AnewError::Check(error) => failure(error),
+        RecreateError::Dir(error) => open::failure(&error, mode),
+        RecreateError::Check(error) => failure(error),
     })?;
     Ok(Outcome {
         mode,

@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::format::Geometry;
-use crate::storage::{CacheDir, CreateOptions, Storage};
+use crate::storage::{CacheDir, CreateOptions, Storage, open_or_create};
 
 struct Rig(tempfile::TempDir);
 
@@ -16,7 +16,7 @@ impl Rig {
             slots: None,
             files: None,
         };
-        let cache = CacheDir::open_or_create(rig.0.path(), &options, &mut |_| {}).unwrap();
+        let cache = open_or_create(rig.0.path(), &options, &mut |_| {}).unwrap();
         let geometry: Geometry = cache.superblock().geometry;
         cache
             .write_index(geometry.blob_offset(3), &[7; 512])

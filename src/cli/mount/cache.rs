@@ -9,7 +9,7 @@ use crate::cli::error::{Exit, Failure};
 use crate::cli::quantity::show_size;
 use crate::engine::{Cache, LimitsError, OpenError};
 use crate::host::CacheConfig;
-use crate::storage::{Before, CacheDir, CacheDirError};
+use crate::storage::{CacheDir, CacheDirError, Rollback, open_or_create};
 use crate::units::shown;
 
 /// Opens the cache directory, or makes it, and tells the user which of the two and how large it is. `use_it` is what it is
@@ -19,12 +19,12 @@ pub(super) fn with_one<T>(
     reporter: &mut Reporter,
     use_it: impl FnOnce(Arc<CacheDir>, &mut Reporter) -> Result<T, Failure>,
 ) -> Result<T, Failure> {
-    let before = Before::look(&config.dir, &[LOG_NAME]);
+    let rollback = Rollback::prepare(&config.dir, &[LOG_NAME]);
     let (cache, made) = open(config, reporter)?;
     let used =
         tell_of(config, &cache, made, reporter).and_then(|()| use_it(Arc::clone(&cache), reporter));
     if used.is_err() && made {
-        before.restore(&cache);
+        rollback.run(&cache);
     }
     used
 }
@@ -33,7 +33,7 @@ pub(super) fn with_one<T>(
 fn open(config: &CacheConfig, reporter: &mut Reporter) -> Result<(Arc<CacheDir>, bool), Failure> {
     let options = config.create_options();
     let mut made = false;
-    let cache = CacheDir::open_or_create(&config.dir, &options, &mut |progress| {
+    let cache = open_or_create(&config.dir, &options, &mut |progress| {
         made = true;
         let (done, total) = (progress.done, progress.total);
         // Where nobody hears it, the next report says so.
@@ -193,7 +193,7 @@ mod tests {
             slots: None,
             files: None,
         };
-        let _held = CacheDir::open_or_create(dir.path(), &held, &mut |_| {}).unwrap();
+        let _held = open_or_create(dir.path(), &held, &mut |_| {}).unwrap();
         let failure = refused(&[]);
         assert_eq!(failure.exit, Exit::InUse);
         assert!(failure.sentence.contains("--cache-dir of its own"));

@@ -210,7 +210,7 @@ fn rough(time: Duration) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::storage::CreateOptions;
+    use crate::storage::{CreateOptions, open_or_create};
 
     fn args(path: &Path) -> StatsArgs {
         StatsArgs {
@@ -229,7 +229,7 @@ mod tests {
             slots: None,
             files: None,
         };
-        drop(CacheDir::open_or_create(dir.path(), &options, &mut |_| {}).unwrap());
+        drop(open_or_create(dir.path(), &options, &mut |_| {}).unwrap());
         let stats = at_rest(dir.path()).unwrap();
         assert_eq!(stats["state"], "never used");
         assert_eq!(stats["capacity_bytes"], 16 << 20);
@@ -247,7 +247,7 @@ mod tests {
             slots: None,
             files: None,
         };
-        let _held = CacheDir::open_or_create(dir.path(), &options, &mut |_| {}).unwrap();
+        let _held = open_or_create(dir.path(), &options, &mut |_| {}).unwrap();
         let failure = run(&args(dir.path())).unwrap_err();
         assert_eq!(failure.exit, Exit::InUse);
         assert!(failure.sentence.contains(&std::process::id().to_string()));

@@ -9,6 +9,7 @@
 //! * Verdicts are told here and nowhere else, once when they are passed and once when they are lifted.
 
 use std::io;
+use std::os::fd::OwnedFd;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -21,7 +22,7 @@ use crate::engine::stats::described::described;
 use crate::runtime::clock::Clock;
 use crate::runtime::locks::Mutex;
 use crate::runtime::pending_ops::Outstanding;
-use crate::storage::{ChunkFile, Extent, NowRead, Space, Storage};
+use crate::storage::{ChunkFile, ChunkStat, NowRead, Space, Storage};
 use crate::units::SlotId;
 
 /// A write is given so many times the patience of a read: no reader waits for it, and a disk that has much to write back
@@ -404,6 +405,10 @@ impl Storage for Watched {
         })
     }
 
+    fn lend(&self, file: ChunkFile) -> io::Result<OwnedFd> {
+        self.run(Access::Read, || self.disk.lend(file))
+    }
+
     fn write_chunk(&self, file: ChunkFile, offset: u64, data: &[u8]) -> io::Result<u64> {
         self.run(Access::Write, || self.disk.write_chunk(file, offset, data))
     }
@@ -420,8 +425,8 @@ impl Storage for Watched {
         self.run(Access::Read, || self.disk.list_chunks(from))
     }
 
-    fn chunk_extent(&self, slot: SlotId) -> io::Result<Option<Extent>> {
-        self.run(Access::Read, || self.disk.chunk_extent(slot))
+    fn stat_chunk(&self, slot: SlotId) -> io::Result<Option<ChunkStat>> {
+        self.run(Access::Read, || self.disk.stat_chunk(slot))
     }
 
     fn is_sealed(&self) -> bool {

@@ -20,7 +20,7 @@ use crate::format::SECTOR_LEN;
 use crate::runtime::executor::{Job, Lane};
 use crate::runtime::locks::Mutex;
 use crate::runtime::test_faults::{Rule, is_broken};
-use crate::storage::Extent;
+use crate::storage::ChunkStat;
 use crate::units::SlotId;
 
 /// One piece lists directories until it has so many files, and so many directories at most: most of a large cache that is
@@ -149,7 +149,7 @@ impl Cache {
         let Some(left) = taken else {
             return Ok(Found::Busy);
         };
-        let found = self.ground.storage.chunk_extent(id);
+        let found = self.ground.storage.stat_chunk(id);
         match found {
             Ok(Some(file)) if is_unknown(file, left) => {
                 self.unlink_at(number, id, left.unwrap_or_default())?;
@@ -170,7 +170,7 @@ impl Cache {
         if slot.state.lock().retired {
             return Ok(Found::Busy);
         }
-        let Some(file) = self.ground.storage.chunk_extent(slot.id)? else {
+        let Some(file) = self.ground.storage.stat_chunk(slot.id)? else {
             return Ok(Found::Counted);
         };
         let pages = pages(file);
@@ -186,11 +186,11 @@ impl Cache {
 }
 
 /// Whether the index does not know what a file at a free place takes.
-fn is_unknown(file: Extent, place: Option<FreePlace>) -> bool {
+fn is_unknown(file: ChunkStat, place: Option<FreePlace>) -> bool {
     place.is_none_or(|place| pages(file) > place.alloc_4k)
 }
 
-fn pages(file: Extent) -> u32 {
+fn pages(file: ChunkStat) -> u32 {
     u32::try_from(file.bytes.div_ceil(4096)).unwrap_or(u32::MAX)
 }
 

@@ -30,7 +30,7 @@ pub struct Space {
 
 /// What a chunk file is on disk.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct Extent {
+pub struct ChunkStat {
     /// Its length.
     pub len: u64,
     /// The bytes that it takes.
@@ -40,8 +40,8 @@ pub struct Extent {
 /// What a read that must not wait brought.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum NowRead {
-    /// This many bytes were in memory and are now in the buffer; fewer than asked at the file's end, or where the rest
-    /// is not in memory (a read of the rest from disk may have been started).
+    /// This many bytes were in memory and are now in the buffer; fewer than the buffer holds at the file's end, or
+    /// where the rest is not in memory (a read of the rest from disk may have been started).
     Bytes(usize),
     /// Nothing is in memory (a read from disk may have been started).
     Refused,
@@ -66,7 +66,8 @@ pub trait Storage: Send + Sync + 'static {
     /// Makes the index durable (fdatasync).
     fn sync_index(&self) -> io::Result<()>;
 
-    /// Reads from a chunk file; fewer bytes than asked only at its end, 0 where the file does not exist. May wait.
+    /// Reads from a chunk file; fewer bytes than the buffer holds only at its end, 0 where the file does not exist. May
+    /// wait.
     fn read_chunk(&self, file: ChunkFile, offset: u64, buf: &mut [u8]) -> io::Result<usize>;
 
     /// As [`Storage::read_chunk`], but only from memory (`preadv2` with `RWF_NOWAIT`): a read that had to
@@ -75,8 +76,8 @@ pub trait Storage: Send + Sync + 'static {
     /// restart. 0 bytes where the file does not exist.
     fn read_chunk_now(&self, file: ChunkFile, offset: u64, buf: &mut [u8]) -> io::Result<NowRead>;
 
-    /// As [`Storage::read_chunk_now`], but refused where no descriptor is at hand, or where nobody can say whether the bytes
-    /// are in memory without perhaps waiting: for a disk that hangs.
+    /// As [`Storage::read_chunk_now`], but refused where no descriptor is at hand, or where it cannot be known whether
+    /// the bytes are in memory without perhaps waiting: for a disk that hangs.
     fn read_chunk_held(&self, file: ChunkFile, offset: u64, buf: &mut [u8]) -> io::Result<NowRead> {
         self.read_chunk_now(file, offset, buf)
     }
@@ -89,10 +90,11 @@ pub trait Storage: Send + Sync + 'static {
     }
 
     /// A descriptor of a chunk file, open for reading alone, for a file that the kernel is to read by itself (FUSE
-    /// passthrough). It outlives the tenancy: the caller keeps the slot from its next tenant for as long as the descriptor is
-    /// in use.
+    /// passthrough). It outlives the tenancy: the caller keeps the slot from its next tenant for as long as the
+    /// descriptor is in use.
     ///
-    /// Errors: `NotFound` where the file does not exist; `Unsupported` where the disk has no descriptors (a store in memory).
+    /// Errors: `NotFound` where the file does not exist; `Unsupported` where the disk has no descriptors (a store in
+    /// memory).
     fn lend(&self, _file: ChunkFile) -> io::Result<OwnedFd> {
         Err(io::ErrorKind::Unsupported.into())
     }
@@ -108,20 +110,20 @@ pub trait Storage: Send + Sync + 'static {
     /// Unlinks the file of a slot and drops every descriptor of it; no error where there is none.
     fn remove_chunk(&self, slot: SlotId) -> io::Result<()>;
 
-    /// The slots that have a file in the directory of slot `from`'s file, in no order, and the first slot whose file lies in
-    /// the next directory; `None` behind the last. To be begun at slot 0. A disk that nobody else reaches has nothing to
-    /// tell.
+    /// The slots that have a file in the directory of slot `from`'s file, in no order, and the first slot whose file
+    /// lies in the next directory; `None` behind the last. To be begun at slot 0. A store that only this process
+    /// reaches lists nothing.
     fn list_chunks(&self, _from: SlotId) -> io::Result<(Vec<SlotId>, Option<SlotId>)> {
         Ok((Vec::new(), None))
     }
 
     /// What the file of a slot takes; `None` where there is none.
-    fn chunk_extent(&self, _slot: SlotId) -> io::Result<Option<Extent>> {
+    fn stat_chunk(&self, _slot: SlotId) -> io::Result<Option<ChunkStat>> {
         Ok(None)
     }
 
-    /// Whether the index is as [`Storage::seal`] left it at the last close: nobody has touched it since. False where that
-    /// cannot be said. A disk that nobody else reaches always is.
+    /// Whether the index is as [`Storage::seal`] left it at the last close, not touched since. False where that cannot be
+    /// said. A store that only this process reaches always is.
     fn is_sealed(&self) -> bool {
         true
     }

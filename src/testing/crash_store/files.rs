@@ -8,7 +8,7 @@ use rustix::io::Errno;
 use super::super::fates::{Change, Fate};
 use super::super::mem_file::MemFile;
 use super::CrashStore;
-use crate::storage::{ChunkFiles, Extent, FoundFile};
+use crate::storage::{CacheFiles, ChunkStat, FoundFile};
 use crate::units::SlotId;
 
 fn slot_of(path: &Path) -> Option<SlotId> {
@@ -49,10 +49,10 @@ impl CrashStore {
         Ok((slots.collect(), more.map(|(slot, _)| *slot)))
     }
 
-    pub(super) fn extent(&self, slot: SlotId) -> io::Result<Option<Extent>> {
+    pub(super) fn stat(&self, slot: SlotId) -> io::Result<Option<ChunkStat>> {
         let state = &mut *self.state.lock();
         state.operation(state.faults.read_errors)?;
-        Ok(state.file(slot).map(|file| Extent {
+        Ok(state.file(slot).map(|file| ChunkStat {
             len: file.len() as u64,
             bytes: file.allocated(),
         }))
@@ -60,7 +60,7 @@ impl CrashStore {
 }
 
 /// A slot's file has the slot's number for a path; nothing else lies in the store.
-impl ChunkFiles for CrashStore {
+impl CacheFiles for CrashStore {
     fn list_files(&self, each: &mut dyn FnMut(FoundFile)) -> io::Result<()> {
         let state = self.state.lock();
         for (slot, number) in &state.names {

@@ -6,7 +6,7 @@
 use std::ops::ControlFlow;
 
 use super::damage::{Damage, PATCH_LEN, PATCHES_MAX, read, write_chunk};
-use crate::check::{Disk, Mode, Plan, run};
+use crate::check::{CheckOptions, Disk, Mode, run};
 use crate::format::{
     BlobKind, BlobRecord, Geometry, Session, SessionState, SlotFlags, SlotKind, SlotRecord,
     Superblock, block_crc,
@@ -31,9 +31,9 @@ pub fn check(data: &[u8]) {
         return;
     }
     let observe = &mut |_| ControlFlow::Continue(());
-    run(Disk::of(&store), Mode::Repair, Plan::DEEP, observe)
+    run(Disk::of(&store), Mode::Repair, CheckOptions::DEEP, observe)
         .expect("the store has no other faults");
-    let second = run(Disk::of(&store), Mode::Check, Plan::DEEP, observe);
+    let second = run(Disk::of(&store), Mode::Check, CheckOptions::DEEP, observe);
     let left = second.expect("the store has no other faults").findings;
     assert!(
         left.is_empty(),

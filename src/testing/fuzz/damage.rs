@@ -63,9 +63,10 @@ impl Damage {
             }
         }
         if verb & 1 == 1 {
-            let owner = match place < 2 || offset == self.backup {
-                true => Uuid::default(),
-                false => self.uuid,
+            let owner = if place < 2 || offset == self.backup {
+                Uuid::default()
+            } else {
+                self.uuid
             };
             reseal(&mut sector, Geometry::seed(owner, offset));
         }

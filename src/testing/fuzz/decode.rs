@@ -40,12 +40,12 @@ type Check = fn(&Sector);
 /// Each type's magic, the seed of its checksum and its check.
 fn types() -> [([u8; 4], SectorSeed, Check); 8] {
     let (superblock, session) = (Geometry::superblock_offset, Geometry::session_offset);
-    let nobody = Uuid::default();
+    let no_uuid = Uuid::default();
     [
-        (*b"LdSB", Geometry::seed(nobody, superblock(0)), |s| {
+        (*b"LdSB", Geometry::seed(no_uuid, superblock(0)), |s| {
             superblocks(s, 0)
         }),
-        (*b"LdSB", Geometry::seed(nobody, superblock(1)), |s| {
+        (*b"LdSB", Geometry::seed(no_uuid, superblock(1)), |s| {
             superblocks(s, 1)
         }),
         (*b"LdSE", Geometry::seed(UUID, session(0)), |s| {

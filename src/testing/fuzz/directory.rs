@@ -13,9 +13,9 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU32, Ordering};
 
 use super::check::slot_record;
-use crate::check::{Disk, Means, Mode, Plan, Report, run, start_anew};
+use crate::check::{CheckOptions, Disk, Means, Mode, Report, recreate, run};
 use crate::format::{Geometry, Session, SessionState, block_crc};
-use crate::storage::{CacheDir, CacheDirError, ChunkFile, CreateOptions, Storage};
+use crate::storage::{CacheDir, CacheDirError, ChunkFile, CreateOptions, Storage, open_or_create};
 use crate::units::{SlotId, Tag};
 
 /// The bytes of one patch: what to do, three of where, a value, another.
@@ -62,16 +62,16 @@ fn mend(dir: &Path) {
     match CacheDir::open_for_repair(dir) {
         Ok(cache) => {
             let disk = Disk::of(&cache).on(cache.host());
-            let first =
-                run(disk, Mode::Repair, Plan::DEEP, observe).expect("the disk has no faults");
+            let first = run(disk, Mode::Repair, CheckOptions::DEEP, observe)
+                .expect("the disk has no faults");
             if cache.read_only() {
                 return;
             }
             assert_eq!(first.open(), 0, "not everything was put right: {first}");
         }
         Err(CacheDirError::Superblock { .. }) => {
-            let anew = start_anew(dir, Means::default(), observe);
-            anew.expect("a cache without a superblock begins anew");
+            let recreated = recreate(dir, Means::default(), observe);
+            recreated.expect("a cache without a superblock is made again");
         }
         // It is refused with a sentence, and nothing was touched.
         Err(refused) => return assert!(!refused.to_string().is_empty()),
@@ -86,7 +86,7 @@ fn second_look(dir: &Path) -> Report {
         CacheDir::open_for_repair(dir).expect("a cache that was put right opens for repair");
     let disk = Disk::of(&cache).on(cache.host());
     let observe = &mut |_| ControlFlow::Continue(());
-    run(disk, Mode::Check, Plan::DEEP, observe).expect("the disk has no faults")
+    run(disk, Mode::Check, CheckOptions::DEEP, observe).expect("the disk has no faults")
 }
 
 /// A cache directory with a few chunks, removed when dropped.
@@ -103,8 +103,7 @@ impl Scratch {
             slots: Some(8),
             files: Some(8),
         };
-        let cache =
-            CacheDir::open_or_create(&this.0, &options, &mut |_| {}).map_err(io::Error::other)?;
+        let cache = open_or_create(&this.0, &options, &mut |_| {}).map_err(io::Error::other)?;
         fill(&cache)?;
         Ok(this)
     }

@@ -11,7 +11,7 @@ use bytes::Bytes;
 use parking_lot::Mutex;
 
 use super::damage::{Damage, PATCH_LEN, PATCHES_MAX};
-use crate::check::{Disk, Mode, Plan, run};
+use crate::check::{CheckOptions, Disk, Mode, run};
 use crate::engine::{Cache, ChunkPolicy, Config, Ground, OpenError, ReadError, Source};
 use crate::format::Geometry;
 use crate::remote::Sink;
@@ -38,7 +38,12 @@ pub fn open(data: &[u8]) {
     }
     if how & 1 == 1 {
         let observe = &mut |_| ControlFlow::Continue(());
-        drop(run(Disk::of(&store), Mode::Repair, Plan::DEEP, observe));
+        drop(run(
+            Disk::of(&store),
+            Mode::Repair,
+            CheckOptions::DEEP,
+            observe,
+        ));
     }
     store.evict_all();
     let daemon = match Daemon::start(Arc::new(store), how >> 1 & 1) {
@@ -57,9 +62,10 @@ pub fn open(data: &[u8]) {
 fn filled() -> &'static CrashStore {
     static FILLED: [OnceLock<CrashStore>; 2] = [OnceLock::new(), OnceLock::new()];
     let [right, trusting] = &FILLED;
-    let filled = match crate::format::unsafe_variant::trusts_all() {
-        true => trusting,
-        false => right,
+    let filled = if crate::format::unsafe_variant::trusts_all() {
+        trusting
+    } else {
+        right
     };
     filled.get_or_init(|| {
         let geometry = Geometry::new(8, 8, 8, 0).expect("the smallest geometry there is");

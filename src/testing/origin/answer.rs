@@ -1,20 +1,18 @@
-//! What a request is answered with: a head, and a plan of the body. Pure.
+//! What a request is answered with: a head, and the steps of the body. Pure.
 //!
 //! The bytes that are sent for a range are always those of the place that Content-Range names, and of one version: what
 //! lies is said about them, not in them.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use bytes::Bytes;
 
 use super::body::{Part, body};
 use super::content::{Content, Version};
-use super::request::{Request, Wanted, conditions_hold};
+use super::request::{Method, Request, Wanted, conditions_hold};
+use super::response::{End, Head, Response, Step, http_date};
 use super::script::{Fault, RangeLie};
 use crate::units::ByteRange;
-
-pub use super::request::Method;
 
 /// The query of a request that is sent to the other server to be sent back, and of the one that comes back.
 pub(super) const BACK: &str = "back";
@@ -41,95 +39,8 @@ pub(super) struct Circumstances {
     pub(super) elsewhere: String,
 }
 
-/// What is done to answer a request.
-#[derive(Debug)]
-pub(super) struct Plan {
-    pub(super) status: u16,
-    pub(super) steps: Vec<Step>,
-    pub(super) end: End,
-    /// The size that the answer claims for the object, where that is not its size.
-    pub(super) claimed: Option<u64>,
-}
-
-/// One thing that is done.
-#[derive(Debug)]
-pub(super) enum Step {
-    /// These bytes are sent; they are no part of an object.
-    Send(Bytes),
-    /// These bytes of a content are sent.
-    Body(Content, ByteRange),
-    /// The same in pieces of so many bytes, with so long between them.
-    Drip(Content, ByteRange, usize, Duration),
-    /// Nothing is done any more until the client leaves.
-    Hang,
-}
-
-/// What becomes of the connection.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(super) enum End {
-    Keep,
-    Close,
-    Reset,
-}
-
-impl Plan {
-    fn hang(mut steps: Vec<Step>, status: u16) -> Self {
-        steps.push(Step::Hang);
-        Self {
-            status,
-            steps,
-            end: End::Close,
-            claimed: None,
-        }
-    }
-}
-
-/// A head under construction.
-pub(super) struct Head(String);
-
-impl Head {
-    fn new(status: u16, now: u64) -> Self {
-        let date = http_date(now);
-        Self(format!(
-            "HTTP/1.1 {status} {}\r\nDate: {date}\r\n",
-            reason(status)
-        ))
-    }
-
-    pub(super) fn with(mut self, name: &str, value: impl std::fmt::Display) -> Self {
-        self.0.push_str(&format!("{name}: {value}\r\n"));
-        self
-    }
-
-    pub(super) fn done(self) -> Step {
-        Step::Send(Bytes::from(self.0 + "\r\n"))
-    }
-}
-
-/// A time as HTTP writes it.
-pub(super) fn http_date(secs: u64) -> String {
-    httpdate::fmt_http_date(std::time::UNIX_EPOCH + Duration::from_secs(secs))
-}
-
-fn reason(status: u16) -> &'static str {
-    match status {
-        200 => "OK",
-        206 => "Partial Content",
-        301 => "Moved Permanently",
-        302 => "Found",
-        304 => "Not Modified",
-        401 => "Unauthorized",
-        403 => "Forbidden",
-        404 => "Not Found",
-        412 => "Precondition Failed",
-        416 => "Range Not Satisfiable",
-        429 => "Too Many Requests",
-        _ => "As It Is",
-    }
-}
-
 /// An answer without an object in it.
-fn short(request: &Request, status: u16, now: u64, headers: &[(&str, &str)]) -> Plan {
+fn short(request: &Request, status: u16, now: u64, headers: &[(&str, &str)]) -> Response {
     let body = Bytes::from(format!("{status}\n"));
     let mut head = Head::new(status, now)
         .with("Content-Type", "text/plain")
@@ -141,7 +52,7 @@ fn short(request: &Request, status: u16, now: u64, headers: &[(&str, &str)]) -> 
     if request.method != Method::Head && status != 304 {
         steps.push(Step::Send(body));
     }
-    Plan {
+    Response {
         status,
         steps,
         end: End::Keep,
@@ -149,8 +60,8 @@ fn short(request: &Request, status: u16, now: u64, headers: &[(&str, &str)]) -> 
     }
 }
 
-/// The answer to somebody who has not said who he is.
-pub(super) fn unauthorized(request: &Request, now: u64) -> Plan {
+/// The answer to a client that has not said who it is.
+pub(super) fn unauthorized(request: &Request, now: u64) -> Response {
     short(
         request,
         401,
@@ -160,19 +71,19 @@ pub(super) fn unauthorized(request: &Request, now: u64) -> Plan {
 }
 
 /// The answer to a request.
-pub(super) fn plan(
+pub(super) fn respond(
     request: &Request,
     target: &Target,
     fault: Option<&Fault>,
     at: &Circumstances,
-) -> Plan {
+) -> Response {
     let head_only = request.method == Method::Head;
     match fault {
-        Some(Fault::Silence) => return Plan::hang(Vec::new(), 0),
-        Some(Fault::Stall { .. }) if head_only => return Plan::hang(Vec::new(), 0),
+        Some(Fault::Silence) => return Response::hang(Vec::new(), 0),
+        Some(Fault::Stall { .. }) if head_only => return Response::hang(Vec::new(), 0),
         Some(Fault::Cut { .. } | Fault::Reset { .. }) if head_only => {
             let reset = matches!(fault, Some(Fault::Reset { .. }));
-            return Plan {
+            return Response {
                 status: 0,
                 steps: Vec::new(),
                 end: if reset { End::Reset } else { End::Close },
@@ -230,7 +141,7 @@ fn file(
     before: Option<&Version>,
     fault: Option<&Fault>,
     at: &Circumstances,
-) -> Plan {
+) -> Response {
     let (etag, size) = (version.etag(), version.size());
     let shown = match (fault, &etag) {
         (Some(Fault::NoEtag), _) => None,
@@ -259,9 +170,10 @@ fn file(
         );
     }
     let ranged = version.object.ranges && fault != Some(&Fault::WholeForRange);
-    let wanted = match ranged && request.method == Method::Get {
-        true => request.range(size),
-        false => Wanted::All,
+    let wanted = if ranged && request.method == Method::Get {
+        request.range(size)
+    } else {
+        Wanted::All
     };
     if !version.object.ranges {
         headers.remove(0);

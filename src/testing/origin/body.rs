@@ -2,9 +2,9 @@
 
 use bytes::Bytes;
 
-use super::answer::{End, Head, Method, Plan, Step};
 use super::content::{Content, gzip};
-use super::request::Request;
+use super::request::{Method, Request};
+use super::response::{End, Head, Response, Step};
 use super::script::{Fault, LengthLie, RangeLie};
 use crate::units::ByteRange;
 
@@ -40,7 +40,7 @@ fn content_range(range: ByteRange, total: u64, fault: Option<&Fault>) -> (Option
 }
 
 /// The head's last lines and the body, with the faults that lie there.
-pub(super) fn body(request: &Request, part: Part, fault: Option<&Fault>) -> Plan {
+pub(super) fn body(request: &Request, part: Part, fault: Option<&Fault>) -> Response {
     let Part {
         status,
         mut head,
@@ -83,7 +83,7 @@ pub(super) fn body(request: &Request, part: Part, fault: Option<&Fault>) -> Plan
         } else {
             End::Keep
         };
-        return Plan {
+        return Response {
             status,
             steps,
             end,
@@ -91,7 +91,7 @@ pub(super) fn body(request: &Request, part: Part, fault: Option<&Fault>) -> Plan
         };
     }
     let stopped = steps_of(&mut steps, sent, fault);
-    Plan {
+    Response {
         status,
         steps,
         end: stopped,
@@ -196,7 +196,7 @@ fn length_lines(lie: LengthLie, len: u64) -> (Vec<String>, Option<u64>) {
 }
 
 /// A chunked body: what is to be sent, and the extra bytes, in one chunk each.
-fn chunked(request: &Request, status: u16, head: Head, sent: Sent) -> Plan {
+fn chunked(request: &Request, status: u16, head: Head, sent: Sent) -> Response {
     let mut steps = vec![head.with("Transfer-Encoding", "chunked").done()];
     if request.method != Method::Head {
         let open = |len: u64| Step::Send(Bytes::from(format!("{len:x}\r\n")));
@@ -212,7 +212,7 @@ fn chunked(request: &Request, status: u16, head: Head, sent: Sent) -> Plan {
         }
         steps.push(Step::Send(Bytes::from_static(b"0\r\n\r\n")));
     }
-    Plan {
+    Response {
         status,
         steps,
         end: End::Keep,
@@ -221,7 +221,7 @@ fn chunked(request: &Request, status: u16, head: Head, sent: Sent) -> Plan {
 }
 
 /// The range as the only part of a multipart/byteranges, which is for several.
-fn multipart(head: Head, content: Content, range: ByteRange, total: u64) -> Plan {
+fn multipart(head: Head, content: Content, range: ByteRange, total: u64) -> Response {
     let (said, _) = content_range(range, total, None);
     let open = format!(
         "--PART\r\nContent-Type: application/octet-stream\r\nContent-Range: {}\r\n\r\n",
@@ -232,7 +232,7 @@ fn multipart(head: Head, content: Content, range: ByteRange, total: u64) -> Plan
     let head = head
         .with("Content-Type", "multipart/byteranges; boundary=PART")
         .with("Content-Length", len);
-    Plan {
+    Response {
         status: 206,
         steps: vec![
             head.done(),

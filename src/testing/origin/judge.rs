@@ -81,7 +81,7 @@ impl Judge {
         Some(left.iter().map(|version| version.number).collect())
     }
 
-    /// Whose bytes an answer has, for whoever looks for the reason.
+    /// Whose bytes an answer has, for a person who looks for the reason.
     fn whose(&self, range: ByteRange, answer: &[u8]) -> String {
         let end = range.start + answer.len() as u64;
         let mut words = Vec::new();

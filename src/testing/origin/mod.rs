@@ -18,6 +18,7 @@ mod content;
 mod judge;
 mod listing;
 mod request;
+mod response;
 mod script;
 mod serve;
 #[cfg(test)]
@@ -32,10 +33,10 @@ use tokio::net::TcpListener;
 use tokio::runtime::{Builder, Handle, Runtime};
 use tokio::task::AbortHandle;
 
-pub use answer::Method;
 pub use content::{Content, Etag, NOW, Object, Version};
 pub use judge::Judge;
 pub use listing::Listing;
+pub use request::Method;
 pub use script::{Fault, LengthLie, RangeLie, When};
 pub use world::{Logged, Settings};
 
@@ -183,7 +184,7 @@ impl Drop for Origin {
     }
 }
 
-/// A socket that nobody else has.
+/// A socket at a port of its own.
 fn listen() -> io::Result<(TcpListener, SocketAddr)> {
     let socket = std::net::TcpListener::bind(("127.0.0.1", 0))?;
     socket.set_nonblocking(true)?;

@@ -169,7 +169,7 @@ mod tests {
         assert_eq!(holds("If-Match: \"a\"", None, None), Err(412));
         assert_eq!(holds("If-None-Match: \"a\"", weak, None), Err(304));
         assert_eq!(holds("If-None-Match: \"b\"", strong, None), Ok(()));
-        let date = super::super::answer::http_date(1000);
+        let date = super::super::response::http_date(1000);
         let since = format!("If-Unmodified-Since: {date}");
         assert_eq!(holds(&since, None, Some(1000)), Ok(()));
         assert_eq!(holds(&since, None, Some(1001)), Err(412));

@@ -5,7 +5,7 @@
 use std::collections::{HashMap, HashSet};
 use std::time::Duration;
 
-use super::answer::Method;
+use super::request::Method;
 use crate::testing::Rng;
 
 /// What an origin does to one request. Fractions (`at`) are of 256 parts of the body.
@@ -67,7 +67,7 @@ pub enum Fault {
     },
     /// A right answer that promises to keep the connection, which is then closed.
     EarlyClose,
-    /// The body in gzip, which nobody asked for.
+    /// The body in gzip, which the client did not ask for.
     Gzip,
     /// A redirect to where the request came from, for ever.
     RedirectLoop,

@@ -1,4 +1,4 @@
-//! The sockets of an origin: heads come in, plans are carried out.
+//! The sockets of an origin: heads come in, responses are carried out.
 
 use std::io;
 use std::net::SocketAddr;
@@ -10,9 +10,9 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinSet;
 
-use super::answer::{End, Plan, Step};
 use super::content::Content;
 use super::request::Request;
+use super::response::{End, Response, Step};
 use super::world::World;
 use crate::units::ByteRange;
 
@@ -34,7 +34,7 @@ impl Shared {
     }
 }
 
-/// Serves whoever connects, until it is aborted; the connections end with it.
+/// Serves every client that connects, until it is aborted; the connections end with it.
 pub(super) async fn accept(listener: TcpListener, shared: Arc<Shared>, elsewhere: bool) {
     let mut connections = JoinSet::new();
     loop {
@@ -86,8 +86,8 @@ async fn connection(mut stream: TcpStream, open: Open, elsewhere: bool) -> io::R
         if !round_trip.is_zero() {
             tokio::time::sleep(round_trip).await;
         }
-        let (plan, entry) = open.0.world().answer(&request, elsewhere);
-        let end = carry_out(&mut stream, plan, &open.0, entry).await?;
+        let (response, entry) = open.0.world().answer(&request, elsewhere);
+        let end = carry_out(&mut stream, response, &open.0, entry).await?;
         match end {
             End::Keep => {}
             End::Close => return stream.shutdown().await,
@@ -114,14 +114,14 @@ async fn read_head(stream: &mut TcpStream, buffer: &mut Vec<u8>) -> io::Result<O
     }
 }
 
-/// Does what a plan says, and notes the bytes of the body that went out.
+/// Does what a response says, and notes the bytes of the body that went out.
 async fn carry_out(
     stream: &mut TcpStream,
-    plan: Plan,
+    response: Response,
     shared: &Shared,
     entry: usize,
 ) -> io::Result<End> {
-    for step in plan.steps {
+    for step in response.steps {
         match step {
             Step::Send(bytes) => stream.write_all(&bytes).await?,
             Step::Body(content, range) => {
@@ -145,7 +145,7 @@ async fn carry_out(
             }
         }
     }
-    Ok(plan.end)
+    Ok(response.end)
 }
 
 /// Sends a range of a content in pieces.

@@ -5,10 +5,11 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::answer::{BACK, Circumstances, Method, Plan, Target, plan, unauthorized};
+use super::answer::{BACK, Circumstances, Target, respond, unauthorized};
 use super::content::{Content, NOW, Object, Version};
 use super::listing::{Listing, Row, encoded, write};
-use super::request::Request;
+use super::request::{Method, Request};
+use super::response::Response;
 use super::script::{Fault, Script};
 use crate::testing::Rng;
 
@@ -148,7 +149,7 @@ impl World {
     }
 
     /// What a request is answered with, and its place in the log.
-    pub(super) fn answer(&mut self, request: &Request, elsewhere: bool) -> (Plan, usize) {
+    pub(super) fn answer(&mut self, request: &Request, elsewhere: bool) -> (Response, usize) {
         let required = self.settings.required.as_ref();
         let authorized =
             required.is_some_and(|(name, value)| request.header(name) == Some(value.as_str()));
@@ -175,14 +176,13 @@ impl World {
                 }
             ),
         };
-        let plan = match refused {
-            true => unauthorized(request, at.now),
-            false => {
-                let target = self.target(&request.name, elsewhere, fault.as_ref());
-                plan(request, &target, fault.as_ref(), &at)
-            }
+        let response = if refused {
+            unauthorized(request, at.now)
+        } else {
+            let target = self.target(&request.name, elsewhere, fault.as_ref());
+            respond(request, &target, fault.as_ref(), &at)
         };
-        if let (Some(size), Some(held)) = (plan.claimed, self.objects.get_mut(&request.name)) {
+        if let (Some(size), Some(held)) = (response.claimed, self.objects.get_mut(&request.name)) {
             held.claimed.insert(size);
         }
         self.log.push(Logged {
@@ -192,10 +192,10 @@ impl World {
             authorized,
             elsewhere,
             fault,
-            status: plan.status,
+            status: response.status,
             body_bytes: 0,
         });
-        (plan, self.log.len() - 1)
+        (response, self.log.len() - 1)
     }
 
     fn target(&self, name: &str, elsewhere: bool, fault: Option<&Fault>) -> Target {
@@ -214,16 +214,15 @@ impl World {
             };
         }
         let inside = format!("{name}/");
-        match self.is_there(&inside) {
-            true => {
-                let address = if elsewhere {
-                    self.elsewhere
-                } else {
-                    self.address
-                };
-                Target::Moved(format!("http://{address}/{}", encoded(&inside)))
-            }
-            false => Target::Missing,
+        if self.is_there(&inside) {
+            let address = if elsewhere {
+                self.elsewhere
+            } else {
+                self.address
+            };
+            Target::Moved(format!("http://{address}/{}", encoded(&inside)))
+        } else {
+            Target::Missing
         }
     }
 

@@ -3,7 +3,7 @@
 
 use std::ops::ControlFlow;
 
-use larder::check::{Clause, Disk, Means, Mode, Plan, check, exit, repair};
+use larder::check::{CheckOptions, Clause, Disk, Means, Mode, check, exit, repair};
 use larder::format::{
     Geometry, HeapCell, HeapKind, SegmentHeader, SessionState, SlotFlags, SlotKind, SlotRecord,
     Superblock,
@@ -147,7 +147,7 @@ fn what_a_superblock_counts_beyond_the_end_is_not_walked() {
         rig.write(forged.offset(), &forged.encode());
     }
     let mut walked = 0;
-    let mut report = check(Disk::of(&rig.store), Plan::DEEP, &mut |step| {
+    let mut report = check(Disk::of(&rig.store), CheckOptions::DEEP, &mut |step| {
         walked = walked.max(step.done).max(step.total);
         match walked < len {
             true => ControlFlow::Continue(()),

@@ -11,7 +11,7 @@ use larder::engine::{
     Cache, ChunkPolicy, Clock, Config, DiskPool, DiskState, DiskStats, FetchJob, Fetcher, Ground,
     Reader, Source, SourceSettings, SystemClock,
 };
-use larder::storage::{CacheDir, CreateOptions, HostIdentity, Storage};
+use larder::storage::{CacheDir, CreateOptions, HostIdentity, Storage, open_or_create};
 use larder::testing::Rng;
 use larder::units::{ByteRange, ChunkSize};
 use parking_lot::Mutex;
@@ -202,7 +202,7 @@ fn directory(path: &Path) -> Arc<CacheDir> {
         slots: None,
         files: None,
     };
-    Arc::new(CacheDir::open_or_create(path, &options, &mut |_| {}).unwrap())
+    Arc::new(open_or_create(path, &options, &mut |_| {}).unwrap())
 }
 
 /// The disk hangs, with every thread of the pool in it. The first read waits for as long as the disk is given, and no

@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use larder::engine::{
     Cache, ChunkPolicy, ChunkRule, Config, Ground, Source, SourceSettings, Verify,
 };
-use larder::storage::{ChunkFile, Extent, HostIdentity, NowRead, Space, Storage};
+use larder::storage::{ChunkFile, ChunkStat, HostIdentity, NowRead, Space, Storage};
 use larder::testing::sim::{SimClock, SimExecutor, SimFetcher};
 use larder::testing::{CrashStore, Faults, Rng};
 use larder::units::{ChunkSize, SlotId};
@@ -66,8 +66,8 @@ impl Storage for Reach {
     fn list_chunks(&self, from: SlotId) -> io::Result<(Vec<SlotId>, Option<SlotId>)> {
         self.store()?.list_chunks(from)
     }
-    fn chunk_extent(&self, slot: SlotId) -> io::Result<Option<Extent>> {
-        self.store()?.chunk_extent(slot)
+    fn stat_chunk(&self, slot: SlotId) -> io::Result<Option<ChunkStat>> {
+        self.store()?.stat_chunk(slot)
     }
     fn is_sealed(&self) -> bool {
         self.store.is_sealed()

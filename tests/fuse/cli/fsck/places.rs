@@ -5,7 +5,7 @@ use std::os::unix::fs::{FileExt, chown};
 use std::path::{Path, PathBuf};
 
 use larder::format::{FORMAT_MINOR, Features, Geometry, Superblock, reseal};
-use larder::storage::{CacheDir, CreateOptions};
+use larder::storage::{CacheDir, CreateOptions, open_or_create};
 use larder::units::Uuid;
 
 use super::rig::{Cache, cachefsck, told, tree};
@@ -276,7 +276,7 @@ fn a_cache_on_a_network_file_system_is_8_and_n_looks_at_it() {
         slots: None,
         files: None,
     };
-    CacheDir::open_or_create(&rig.remote().join("inner"), &options, &mut |_| {}).unwrap();
+    open_or_create(&rig.remote().join("inner"), &options, &mut |_| {}).unwrap();
     rig.mount();
     let inner = rig.mnt().join("inner");
     for mode in ["-p", "-y"] {

@@ -4,7 +4,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 
-use larder::storage::{CacheDir, CreateOptions, Storage};
+use larder::storage::{CacheDir, CreateOptions, Storage, open_or_create};
 use larder::units::SlotId;
 use tempfile::TempDir;
 
@@ -32,7 +32,7 @@ impl Cache {
             slots: None,
             files: None,
         };
-        CacheDir::open_or_create(&cache.path(), &options, &mut |_| {}).unwrap();
+        open_or_create(&cache.path(), &options, &mut |_| {}).unwrap();
         cache
     }
 

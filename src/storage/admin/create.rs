@@ -1,18 +1,21 @@
-//! Writing a new index.
+//! A new cache: its directory and its index.
 //!
-//! It is written in full under another name, synced and renamed: a cut in between leaves no half cache, and no later
+//! The index is written in full under another name, synced and renamed: a cut in between leaves no half cache, and no later
 //! write to it has to allocate, so that a full disk cannot stop the index. All three copies of the superblock are in it.
 
 use std::fs::File;
 use std::io;
-use std::os::unix::fs::FileExt;
+use std::os::unix::fs::{DirBuilderExt, FileExt};
 use std::path::{Path, PathBuf};
 
 use rustix::fs::{FallocateFlags, Mode, OFlags};
 
-use super::error::CacheDirError;
-use super::layout::{INDEX_NAME, INDEX_NEW_NAME};
 use crate::format::{FORMAT_MINOR, Features, Geometry, GeometryError, Superblock};
+use crate::storage::dir::{
+    CacheDir, CacheDirError, Demand, INDEX_NAME, INDEX_NEW_NAME, for_chunks, free_bytes, lock,
+    look, nearest, open_dir, refuse_network, refuse_owner, refuse_strangers, remove_unfinished,
+    settle,
+};
 use crate::units::Uuid;
 
 /// The zeros are written in pieces of this size, which are also the steps of the progress.
@@ -54,6 +57,48 @@ impl CreateOptions {
     }
 }
 
+/// Opens the cache in `path` and locks it, making directory and index where there are none. An existing cache keeps
+/// its own capacity and geometry (see [`CacheDir::superblock`]). `progress` is called while a new index is
+/// written.
+///
+/// Errors: see [`CacheDirError`]; in a directory that is refused nothing was touched.
+pub fn open_or_create(
+    path: &Path,
+    options: &CreateOptions,
+    progress: &mut dyn FnMut(Progress),
+) -> Result<CacheDir, CacheDirError> {
+    refuse_network(&nearest(path)?, path)?;
+    if !path.exists() {
+        options.geometry()?;
+        std::fs::DirBuilder::new()
+            .recursive(true)
+            .mode(0o700)
+            .create(path)
+            .map_err(CacheDirError::io("create the directory", path))?;
+    }
+    let dir = open_dir(path)?;
+    refuse_owner(&dir, path)?;
+    if look(&dir, path, Demand::Whole)?.is_none() {
+        options.geometry()?;
+        refuse_strangers(path)?;
+    }
+    let (host, lock) = lock(&dir, path)?;
+    settle(&dir, path).map_err(CacheDirError::io(
+        "clean up after an interrupted resize in",
+        path,
+    ))?;
+    // Another process may have made the cache while this one waited for the lock.
+    if look(&dir, path, Demand::Whole)?.is_none() {
+        dir.set_permissions(std::os::unix::fs::PermissionsExt::from_mode(0o700))
+            .map_err(CacheDirError::io("set the permissions of", path))?;
+        // Chunk files of an index that is gone: no other one can prove what is in them, and none would count them.
+        for_chunks(path, &mut |file, _| std::fs::remove_file(path.join(file)))
+            .map_err(CacheDirError::io("remove the chunk files of", path))?;
+        create_index(&dir, path, options, progress)?;
+    }
+    CacheDir::build(path, dir, host, Some(lock), Demand::Whole)
+}
+
 /// Writes the index of a new cache into the directory `dir`, whose lock is held.
 pub(super) fn create_index(
     dir: &File,
@@ -78,7 +123,7 @@ pub(super) fn not_written(
     geometry: Geometry,
     error: io::Error,
 ) -> CacheDirError {
-    let free = rustix::fs::fstatvfs(dir).map_or(0, |v| v.f_bavail.saturating_mul(v.f_frsize));
+    let free = free_bytes(dir).unwrap_or_default();
     match error.raw_os_error() {
         Some(code) if code == rustix::io::Errno::NOSPC.raw_os_error() => CacheDirError::NoSpace {
             path: PathBuf::from(path),
@@ -86,14 +131,6 @@ pub(super) fn not_written(
             free,
         },
         _ => CacheDirError::io("write the index", path.join(INDEX_NAME))(error),
-    }
-}
-
-/// Removes an index that was not finished.
-pub(super) fn remove_unfinished(dir: &File) -> io::Result<()> {
-    match rustix::fs::unlinkat(dir, INDEX_NEW_NAME, rustix::fs::AtFlags::empty()) {
-        Ok(()) | Err(rustix::io::Errno::NOENT) => Ok(()),
-        Err(error) => Err(error.into()),
     }
 }
 
@@ -106,9 +143,9 @@ pub(super) fn blank_index(
     let flags = OFlags::RDWR | OFlags::CREATE | OFlags::EXCL | OFlags::CLOEXEC | OFlags::NOFOLLOW;
     let mode = Mode::RUSR | Mode::WUSR;
     let file = File::from(rustix::fs::openat(dir, INDEX_NEW_NAME, flags, mode)?);
-    // A disk that cannot take the index is not asked to: until it says no, everybody else on it would run out of space.
-    let disk = rustix::fs::fstatvfs(dir)?;
-    if disk.f_bavail.saturating_mul(disk.f_frsize) < total {
+    // Nothing is allocated on a disk that is too small for the index: until the allocation failed, other programs would
+    // find no space there.
+    if free_bytes(dir)? < total {
         return Err(rustix::io::Errno::NOSPC.into());
     }
     match rustix::fs::fallocate(&file, FallocateFlags::empty(), 0, total) {

@@ -7,25 +7,25 @@ use crate::format::Geometry;
 use crate::units::SlotId;
 
 /// The index file.
-pub(super) const INDEX_NAME: &str = "index.larder";
+pub(in crate::storage) const INDEX_NAME: &str = "index.larder";
 /// The index while it is being written.
-pub(super) const INDEX_NEW_NAME: &str = "index.larder.new";
+pub(in crate::storage) const INDEX_NEW_NAME: &str = "index.larder.new";
 /// The directory of the chunk files.
-pub(super) const CHUNKS_NAME: &str = "chunks";
-/// The chunk files under their names in an index that is being written (`resize.rs`).
-pub(super) const CHUNKS_NEW_NAME: &str = "chunks.new";
+pub(in crate::storage) const CHUNKS_NAME: &str = "chunks";
+/// The chunk files under their names in an index that is being written (`admin/resize.rs`).
+pub(in crate::storage) const CHUNKS_NEW_NAME: &str = "chunks.new";
 /// The chunk files under their names in the index before it, while they are removed.
-pub(super) const CHUNKS_OLD_NAME: &str = "chunks.old";
+pub(in crate::storage) const CHUNKS_OLD_NAME: &str = "chunks.old";
 /// Where cachefsck puts files that belong to no slot.
-pub(super) const QUARANTINE_NAME: &str = "quarantine";
+pub(in crate::storage) const QUARANTINE_NAME: &str = "quarantine";
 /// Where bytes of users will lie that were not uploaded yet: this version makes none, and touches none.
-pub(super) const DIRTY_NAME: &str = "dirty";
+pub(in crate::storage) const DIRTY_NAME: &str = "dirty";
 
 /// How many slots have their file in one leaf, at most.
-pub(super) const LEAF_SLOTS: u32 = 1 << 10;
+pub(in crate::storage) const LEAF_SLOTS: u32 = 1 << 10;
 
 /// The path of a slot's file below the cache directory.
-pub(super) fn chunk_path(geometry: &Geometry, slot: SlotId) -> String {
+pub(in crate::storage) fn chunk_path(geometry: &Geometry, slot: SlotId) -> String {
     let per_segment = geometry.slots_per_segment();
     let (segment, place) = (slot.0 / per_segment, slot.0 % per_segment);
     format!(
@@ -36,14 +36,14 @@ pub(super) fn chunk_path(geometry: &Geometry, slot: SlotId) -> String {
 }
 
 /// The slot whose file lies at exactly this path, if any.
-pub(super) fn slot_at(geometry: &Geometry, path: &str) -> Option<SlotId> {
+pub(in crate::storage) fn slot_at(geometry: &Geometry, path: &str) -> Option<SlotId> {
     let (_, name) = path.rsplit_once('/')?;
     let slot = SlotId(u32::from_str_radix(name, 16).ok()?);
     (slot.0 < geometry.n_slots() && chunk_path(geometry, slot) == path).then_some(slot)
 }
 
 /// Whether this is a directory that some slot's file lies in.
-pub(super) fn is_slot_dir(geometry: &Geometry, path: &str) -> bool {
+pub(in crate::storage) fn is_slot_dir(geometry: &Geometry, path: &str) -> bool {
     let number = |text: &str| u32::from_str_radix(text, 16).ok();
     let mut parts = path.split('/');
     let (top, segment, leaf) = (parts.next(), parts.next(), parts.next());
@@ -61,7 +61,7 @@ pub(super) fn is_slot_dir(geometry: &Geometry, path: &str) -> bool {
 }
 
 /// Whether a path has the form of a slot's file in a cache of whatever geometry.
-pub(super) fn could_be_slot(path: &str) -> bool {
+pub(in crate::storage) fn could_be_slot(path: &str) -> bool {
     let hex = |text: &str, len: usize| {
         let digits = |byte: u8| byte.is_ascii_digit() || (b'a'..=b'f').contains(&byte);
         let fits = text.len() == len && text.bytes().all(digits);
@@ -96,7 +96,7 @@ fn some_geometry_has(segment: u32, leaf: u32, slot: u32) -> bool {
 }
 
 /// The directories above a path, topmost first.
-pub(super) fn parents(path: &str) -> impl Iterator<Item = &str> {
+pub(in crate::storage) fn parents(path: &str) -> impl Iterator<Item = &str> {
     path.match_indices('/').filter_map(|(at, _)| path.get(..at))
 }
 

@@ -9,14 +9,14 @@ use rustix::fs::{AtFlags, StatxFlags};
 const STATX_MNT_ID_UNIQUE: u32 = 0x4000;
 const HOST_CONTEXT: &str = "larder 1 host id";
 
-/// What the machine says of itself: it tells a killed daemon from a power cut.
+/// What the machine says of itself: by it a killed daemon is distinguished from a power cut.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub struct HostIdentity {
     /// The kernel's boot id; zeros where it cannot be read.
     pub boot_id: [u8; 16],
     /// A hash of the machine's id; zeros where it has none.
     pub host_id: [u8; 16],
-    /// The kernel's number of the mount that holds the cache directory; 0 where it does not tell.
+    /// The kernel's number of the mount that holds the cache directory; 0 where it cannot say.
     pub disk_mount_id: u64,
     /// This process.
     pub pid: u32,
@@ -78,7 +78,7 @@ fn parse_uuid(text: &str) -> Option<[u8; 16]> {
     })?
 }
 
-/// machine-id(5) asks that the number itself is shown to nobody, so it is hashed.
+/// machine-id(5) demands that no other program sees the number itself, so it is hashed.
 fn hash_machine_id(text: &str) -> Option<[u8; 16]> {
     let text = text.trim();
     let hash = blake3::derive_key(HOST_CONTEXT, text.as_bytes());

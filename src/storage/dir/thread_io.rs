@@ -4,12 +4,12 @@
 /// getrusage(2)); 0 for ever where it does not.
 ///
 /// A read with `RWF_NOWAIT` may start to bring missing pages in, and where the disk is quick enough it even delivers
-/// them. This count tells such a read from one that found its bytes in memory.
+/// them. This count distinguishes such a read from one that found its bytes in memory.
 #[expect(
     unsafe_code,
     reason = "no safe interface to getrusage is among the crates"
 )]
-pub(super) fn blocks_read() -> i64 {
+pub(in crate::storage) fn blocks_read() -> i64 {
     let mut usage = std::mem::MaybeUninit::<libc::rusage>::zeroed();
     // SAFETY: the pointer is to a whole `rusage`, which is valid as zeros and is only written to.
     unsafe {

@@ -1,10 +1,10 @@
-//! Which places are refused as a cache directory. The rules are pure; the asking is done by `open.rs`.
+//! Which places are refused as a cache directory. The rules are pure; `open.rs` looks and applies them.
 
 use std::ffi::OsStr;
 use std::fs::File;
 
-use super::host::mountinfo_id;
-use super::layout::{DIRTY_NAME, INDEX_NAME};
+use super::host_identity::mountinfo_id;
+use super::paths::{DIRTY_NAME, INDEX_NAME};
 
 /// File systems of the network or of a cluster, by the number that statfs(2) gives.
 const NETWORK_MAGICS: &[(u32, &str)] = &[

@@ -1,4 +1,4 @@
-//! Whether bytes of a file are in memory, asked without touching the disk.
+//! Whether bytes of a file are in memory, found out without touching the disk (cachestat(2)).
 //!
 //! A read with `RWF_NOWAIT` that finds a page missing has it brought in all the same, and where the queue of the device is
 //! full, as that of a disk that hangs soon is, it waits for a place in it. So a thread that must not wait asks first.
@@ -10,14 +10,14 @@ const CACHESTAT: libc::c_long = 451;
 const PAGE: u64 = 4096;
 
 #[repr(C)]
-struct Range {
+struct CachestatRange {
     offset: u64,
     len: u64,
 }
 
 #[repr(C)]
 #[derive(Default)]
-struct Counts {
+struct CachestatCounts {
     cached: u64,
     dirty: u64,
     writeback: u64,
@@ -25,7 +25,7 @@ struct Counts {
     recently_evicted: u64,
 }
 
-/// Whether every page of these bytes is in memory; `None` where the kernel does not tell. Behind a file's end none is.
+/// Whether every page of these bytes is in memory; `None` where the kernel cannot say. Behind a file's end none is.
 #[expect(unsafe_code, reason = "no crate has an interface to cachestat")]
 pub(super) fn is_in_memory(file: impl AsFd, offset: u64, len: usize) -> Option<bool> {
     if cfg!(any(target_arch = "mips", target_arch = "mips64")) || len == 0 {
@@ -33,11 +33,11 @@ pub(super) fn is_in_memory(file: impl AsFd, offset: u64, len: usize) -> Option<b
     }
     let first = offset / PAGE;
     let pages = (offset + len as u64).div_ceil(PAGE) - first;
-    let range = Range {
+    let range = CachestatRange {
         offset: first * PAGE,
         len: pages * PAGE,
     };
-    let mut counts = Counts::default();
+    let mut counts = CachestatCounts::default();
     // SAFETY: both pointers are to whole values of the kernel's layout, which live until the call returns; the kernel reads
     // the first and writes the second.
     let result = unsafe {
@@ -72,7 +72,7 @@ mod tests {
             .open(path)
             .unwrap();
         file.write_all_at(&[7; 10 * 4096 + 5], 0).unwrap();
-        // Kernels before 6.5 do not tell, whatever is asked.
+        // Kernels before 6.5 never say.
         if is_in_memory(&file, 0, 1).is_none() {
             return assert_eq!(is_in_memory(&file, 8192, 1), None);
         }

@@ -2,76 +2,32 @@
 
 use std::fs::File;
 use std::io;
-use std::os::unix::fs::{DirBuilderExt, FileExt, MetadataExt};
+use std::os::unix::fs::{FileExt, MetadataExt};
 use std::path::{Path, PathBuf};
 
 use rustix::fs::{FileType, Mode, OFlags};
 
-use super::anew::for_chunks;
-use super::create::{CreateOptions, Progress, create_index};
-use super::dir::CacheDir;
+use super::cache_dir::CacheDir;
 use super::error::CacheDirError;
-use super::files::dirty_files;
-use super::host::HostIdentity;
-use super::layout::{CHUNKS_NAME, INDEX_NAME};
+use super::host_identity::HostIdentity;
 use super::lock::{LOCK_NAME, Lock, Taken};
+use super::paths::{CHUNKS_NAME, INDEX_NAME};
+use super::recover::settle;
 use super::refuse::{foreign_name, network_fs};
-use super::resize::settle;
+use super::tree::dirty_files;
 use crate::format::{FORMAT_MAJOR, FeatureVerdict, Geometry, SECTOR_LEN, Sector, Superblock};
 use crate::units::shown;
 
 /// What an index must be to be opened.
 #[derive(Clone, Copy, PartialEq, Eq)]
-pub(super) enum Demand {
-    /// As long as its superblock says. Where only the backup of that holds, both copies are written anew.
+pub(in crate::storage) enum Demand {
+    /// As long as its superblock says. Where only the backup of that holds, both copies are written again.
     Whole,
     /// It has a superblock that holds: the checker finds the rest.
     Provable,
 }
 
 impl CacheDir {
-    /// Opens the cache in `path` and locks it, making directory and index where there are none. An existing cache keeps
-    /// its own capacity and geometry ([`CacheDir::superblock`] tells). `progress` is called while a new index is
-    /// written.
-    ///
-    /// Errors: see [`CacheDirError`]; in a directory that is refused nothing was touched.
-    pub fn open_or_create(
-        path: &Path,
-        options: &CreateOptions,
-        progress: &mut dyn FnMut(Progress),
-    ) -> Result<Self, CacheDirError> {
-        refuse_network(&nearest(path)?, path)?;
-        if !path.exists() {
-            options.geometry()?;
-            std::fs::DirBuilder::new()
-                .recursive(true)
-                .mode(0o700)
-                .create(path)
-                .map_err(CacheDirError::io("create the directory", path))?;
-        }
-        let dir = open_dir(path)?;
-        refuse_owner(&dir, path)?;
-        if look(&dir, path, Demand::Whole)?.is_none() {
-            options.geometry()?;
-            refuse_strangers(path)?;
-        }
-        let (host, lock) = lock(&dir, path)?;
-        settle(&dir, path).map_err(CacheDirError::io(
-            "clean up after an interrupted resize in",
-            path,
-        ))?;
-        // Another process may have made the cache while this one waited for the lock.
-        if look(&dir, path, Demand::Whole)?.is_none() {
-            dir.set_permissions(std::os::unix::fs::PermissionsExt::from_mode(0o700))
-                .map_err(CacheDirError::io("set the permissions of", path))?;
-            // Chunk files of an index that is gone: no other one can prove what is in them, and none would count them.
-            for_chunks(path, &mut |file, _| std::fs::remove_file(path.join(file)))
-                .map_err(CacheDirError::io("remove the chunk files of", path))?;
-            create_index(&dir, path, options, progress)?;
-        }
-        Self::build(path, dir, host, Some(lock), Demand::Whole)
-    }
-
     /// Opens the cache in `path` and locks it. Errors: see [`CacheDirError`].
     pub fn open(path: &Path) -> Result<Self, CacheDirError> {
         Self::open_locked(path, Demand::Whole)
@@ -80,7 +36,7 @@ impl CacheDir {
     /// Opens the cache in `path` for the checker and locks it. Nothing is written yet. An index of a wrong length is opened
     /// as well, and reads as zeros where it was cut; so is one of whose superblocks only the backup holds.
     ///
-    /// Errors: see [`CacheDirError`]. [`CacheDirError::Superblock`] is for [`CacheDir::start_anew`].
+    /// Errors: see [`CacheDirError`]. [`CacheDirError::Superblock`] is for [`recreate`](crate::storage::recreate).
     pub fn open_for_repair(path: &Path) -> Result<Self, CacheDirError> {
         Self::open_locked(path, Demand::Provable)
     }
@@ -106,14 +62,14 @@ impl CacheDir {
     }
 
     /// Opens the cache in `path` for looking only, without its lock: beside a daemon that works on it, what is read may
-    /// change between two reads. Whoever may read the files may do so.
+    /// change between two reads. A user who may read the files may do so.
     pub fn open_unlocked(path: &Path) -> Result<Self, CacheDirError> {
         let dir = open_dir(path)?;
         let host = HostIdentity::read(&dir);
         Self::build(path, dir, host, None, Demand::Whole)
     }
 
-    pub(super) fn build(
+    pub(in crate::storage) fn build(
         path: &Path,
         dir: File,
         host: HostIdentity,
@@ -143,7 +99,7 @@ impl CacheDir {
     }
 }
 
-/// Both copies of the superblock, written anew from the backup, which holds alone.
+/// Both copies of the superblock, written again from the backup, which holds alone.
 fn restore_heads(index: &File, superblock: &Superblock) -> io::Result<()> {
     for copy in [0, 1] {
         let next = superblock.next_for(copy);
@@ -153,14 +109,14 @@ fn restore_heads(index: &File, superblock: &Superblock) -> io::Result<()> {
 }
 
 /// A directory in which this user may work.
-pub(super) fn open_own(path: &Path) -> Result<File, CacheDirError> {
+pub(in crate::storage) fn open_own(path: &Path) -> Result<File, CacheDirError> {
     let dir = open_dir(path)?;
     refuse_network(&dir, path)?;
     refuse_owner(&dir, path)?;
     Ok(dir)
 }
 
-fn open_dir(path: &Path) -> Result<File, CacheDirError> {
+pub(in crate::storage) fn open_dir(path: &Path) -> Result<File, CacheDirError> {
     let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
     match rustix::fs::open(path, flags, Mode::empty()) {
         Ok(dir) => Ok(File::from(dir)),
@@ -171,7 +127,7 @@ fn open_dir(path: &Path) -> Result<File, CacheDirError> {
 }
 
 /// The directory `path`, or the nearest one above it that exists.
-fn nearest(path: &Path) -> Result<File, CacheDirError> {
+pub(in crate::storage) fn nearest(path: &Path) -> Result<File, CacheDirError> {
     let mut at = PathBuf::from(path);
     loop {
         match open_dir(if at.as_os_str().is_empty() {
@@ -185,7 +141,7 @@ fn nearest(path: &Path) -> Result<File, CacheDirError> {
     }
 }
 
-fn refuse_network(dir: &File, path: &Path) -> Result<(), CacheDirError> {
+pub(in crate::storage) fn refuse_network(dir: &File, path: &Path) -> Result<(), CacheDirError> {
     match network_fs(dir).map_err(CacheDirError::io("determine the file system of", path))? {
         Some(fs) => Err(CacheDirError::NetworkFs {
             path: path.into(),
@@ -195,23 +151,23 @@ fn refuse_network(dir: &File, path: &Path) -> Result<(), CacheDirError> {
     }
 }
 
-fn refuse_owner(dir: &File, path: &Path) -> Result<(), CacheDirError> {
+pub(in crate::storage) fn refuse_owner(dir: &File, path: &Path) -> Result<(), CacheDirError> {
     let owner = dir
         .metadata()
         .map_err(CacheDirError::io("stat", path))?
         .uid();
     let uid = rustix::process::geteuid().as_raw();
-    match owner == uid {
-        true => Ok(()),
-        false => Err(CacheDirError::Owner {
-            path: path.into(),
-            owner,
-            uid,
-        }),
+    if owner == uid {
+        return Ok(());
     }
+    Err(CacheDirError::Owner {
+        path: path.into(),
+        owner,
+        uid,
+    })
 }
 
-fn refuse_strangers(path: &Path) -> Result<(), CacheDirError> {
+pub(in crate::storage) fn refuse_strangers(path: &Path) -> Result<(), CacheDirError> {
     let entries = std::fs::read_dir(path).map_err(CacheDirError::io("list", path))?;
     let names: Vec<String> = entries
         .map(|entry| entry.map(|entry| shown(&entry.file_name()).to_string()))
@@ -226,7 +182,10 @@ fn refuse_strangers(path: &Path) -> Result<(), CacheDirError> {
     }
 }
 
-pub(super) fn lock(dir: &File, path: &Path) -> Result<(HostIdentity, Lock), CacheDirError> {
+pub(in crate::storage) fn lock(
+    dir: &File,
+    path: &Path,
+) -> Result<(HostIdentity, Lock), CacheDirError> {
     let host = HostIdentity::read(dir);
     match Lock::take(dir, &host) {
         Ok(lock) => Ok((host, lock)),
@@ -259,7 +218,7 @@ fn open_index(dir: &File, read_only: bool) -> io::Result<Option<File>> {
 }
 
 /// What a look at an index gives.
-pub(super) struct Looked {
+pub(in crate::storage) struct Looked {
     /// The superblock that holds.
     superblock: Superblock,
     /// It is the backup: neither copy at the head of the index holds.
@@ -267,7 +226,7 @@ pub(super) struct Looked {
 }
 
 /// Reads the index's superblock and judges it; `None` where there is no index. Touches nothing.
-pub(super) fn look(
+pub(in crate::storage) fn look(
     dir: &File,
     path: &Path,
     demand: Demand,
@@ -323,7 +282,7 @@ pub(super) fn look(
         });
     }
     let uid = rustix::process::geteuid().as_raw();
-    // Root may look at anything; what it may open for work is asked of the directory's owner.
+    // Root may look at any cache. Whether it may open one for work depends on the directory's owner (`refuse_owner`).
     if superblock.owner_uid != uid && uid != 0 {
         return Err(CacheDirError::Owner {
             path: index_path,
@@ -338,7 +297,7 @@ pub(super) fn look(
     }))
 }
 
-/// A lost superblock, with the files that stand in the way of a new one; those that cannot be counted are told of later.
+/// A lost superblock, with the files that stand in the way of a new one; those that cannot be counted are reported later.
 fn with_dirty(error: CacheDirError, top: &Path) -> CacheDirError {
     match error {
         CacheDirError::Superblock { path, error, .. } => CacheDirError::Superblock {
@@ -369,7 +328,7 @@ fn dir_holds(dir: &File, name: &str) -> bool {
     kind(dir, name).is_some()
 }
 
-/// What the superblock's sectors say. `ours` tells whether the directory looks like larder's work otherwise.
+/// What the superblock's sectors say. `ours` says whether the directory looks like larder's work otherwise.
 fn judge(
     copies: &[Sector; 2],
     backup: Option<&(Sector, u64)>,

@@ -2,7 +2,7 @@
 //!
 //! The lock is flock(2) on the file `LOCK`: the kernel drops it when its holder dies, however that happens. The file's
 //! content only informs; it outlives its writer and proves nothing but one thing: with the mark of the index that a close
-//! leaves in it, that nobody has touched the index since.
+//! leaves in it, that the index was not touched since.
 
 use std::fs::File;
 use std::io::{self, Read};
@@ -14,19 +14,19 @@ use std::time::Duration;
 use rustix::fs::{FlockOperation, OFlags};
 use serde::{Deserialize, Serialize};
 
-use super::below::open_below;
-use super::host::HostIdentity;
+use super::host_identity::HostIdentity;
+use super::open_at::open_at;
 use crate::units::shown;
 
 /// The lock file's name.
-pub(super) const LOCK_NAME: &str = "LOCK";
+pub(in crate::storage) const LOCK_NAME: &str = "LOCK";
 /// A holder's details are a few hundred bytes; more than this is not ours.
 const HOLDER_LEN_MAX: u64 = 64 << 10;
-/// A lock may be held for a moment by somebody who only looks, or by a daemon that is just ending.
+/// A lock may be held for a moment by a program that only looks, or by a daemon that is just ending.
 const ATTEMPTS: u32 = 10;
 const ATTEMPT_PAUSE: Duration = Duration::from_millis(20);
 
-/// Who holds a cache directory, as the lock file tells.
+/// Who holds a cache directory, as the lock file has it.
 #[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
 pub struct Holder {
     /// The process.
@@ -45,8 +45,8 @@ pub struct Holder {
     index: Option<IndexMark>,
 }
 
-/// By what an index file is known again that nobody has touched: whoever writes to it or puts another one in its place,
-/// from a backup for instance, changes its ctime, which nobody can set back.
+/// By what an index file is known again that was not touched: a program that writes to it or puts another one in its place,
+/// from a backup for instance, changes its ctime, which no program can set back.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub(super) struct IndexMark {
     inode: u64,
@@ -82,7 +82,7 @@ impl std::fmt::Display for Holder {
 
 /// The lock, held until it is dropped.
 #[derive(Debug)]
-pub(super) struct Lock {
+pub(in crate::storage) struct Lock {
     file: File,
     started: u64,
     /// The mark of the index that the last holder left.
@@ -90,7 +90,7 @@ pub(super) struct Lock {
 }
 
 impl Lock {
-    /// Takes the lock of the directory `dir`, or tells who has it.
+    /// Takes the lock of the directory `dir`, or says which process has it.
     pub(super) fn take(dir: impl AsFd, host: &HostIdentity) -> Result<Self, Taken> {
         let file = open_lock(dir, OFlags::RDWR | OFlags::CREATE)?;
         if !try_lock(&file, FlockOperation::NonBlockingLockExclusive)? {
@@ -119,7 +119,7 @@ impl Lock {
         Ok(lock)
     }
 
-    /// Writes the holder's details anew, with the mark of an index that is closed.
+    /// Writes the holder's details again, with the mark of an index that is closed.
     pub(super) fn write(
         &self,
         host: &HostIdentity,
@@ -144,7 +144,7 @@ impl Lock {
 /// Why the lock was not taken.
 #[derive(Debug)]
 pub(super) enum Taken {
-    /// Somebody has it.
+    /// Another process has it.
     By(Option<Box<Holder>>),
     /// The file system said no.
     Failed(io::Error),
@@ -158,17 +158,17 @@ impl From<io::Error> for Taken {
 
 /// Opens the lock file of the directory `dir`. Something else of its name is neither followed nor waited for.
 fn open_lock(dir: impl AsFd, access: OFlags) -> io::Result<File> {
-    let file = open_below(dir, LOCK_NAME, access)?;
-    match file.metadata()?.is_file() {
-        true => Ok(file),
-        false => Err(io::Error::other(format!(
-            "{LOCK_NAME} is not a regular file, so it does not belong to larder: move it away"
-        ))),
+    let file = open_at(dir, LOCK_NAME, access)?;
+    if file.metadata()?.is_file() {
+        return Ok(file);
     }
+    Err(io::Error::other(format!(
+        "{LOCK_NAME} is not a regular file, so it does not belong to larder: move it away"
+    )))
 }
 
-/// Who holds the cache in `path` now; `None` where nobody does or there is none. It takes no lock for longer than a
-/// look.
+/// Which process holds the cache in `path` now; `None` where none does or there is no cache. It takes no lock for
+/// longer than a look.
 pub fn read_holder(path: &Path) -> io::Result<Option<Holder>> {
     let dir = match File::open(path) {
         Ok(dir) => dir,

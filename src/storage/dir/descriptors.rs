@@ -15,7 +15,7 @@ use parking_lot::Mutex;
 use rustix::io::Errno;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
-use super::ChunkFile;
+use crate::storage::api::ChunkFile;
 use crate::units::SlotId;
 
 const SHARDS: usize = 16;
@@ -242,7 +242,7 @@ mod tests {
     }
 
     #[test]
-    fn whoever_finds_no_descriptor_waits_for_one() {
+    fn an_opening_that_finds_no_descriptor_waits_for_one() {
         let (tries, rooms) = (AtomicUsize::new(0), AtomicUsize::new(0));
         let open = || match tries.fetch_add(1, Ordering::Relaxed) {
             0..4 => Err(Errno::MFILE),

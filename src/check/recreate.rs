@@ -1,14 +1,14 @@
-//! A cache that begins anew, told as a check: where no superblock holds there is nothing else that could be done.
+//! A cache that is made again, reported as a check: where no superblock holds there is nothing else that could be done.
 
 use std::path::Path;
 
 use super::rules::{Finding, Repair};
-use super::{CheckError, Clause, Disk, Means, Observer, Plan, Report, check, repair};
-use crate::storage::{Anew, CacheDir, CacheDirError};
+use super::{CheckError, CheckOptions, Clause, Disk, Means, Observer, Report, check, repair};
+use crate::storage::{self, CacheDir, CacheDirError, Recreated};
 
-/// Why a cache did not begin anew.
+/// Why a cache was not made again.
 #[derive(Debug, thiserror::Error)]
-pub enum AnewError {
+pub enum RecreateError {
     /// The directory was refused, or the disk failed.
     #[error(transparent)]
     Dir(#[from] CacheDirError),
@@ -17,24 +17,24 @@ pub enum AnewError {
     Check(#[from] CheckError),
 }
 
-/// [`CacheDir::start_anew`], and a check of the new cache with everything put right that it finds (what is not the cache's
+/// [`storage::recreate`], and a check of the new cache with everything put right that it finds (what is not the cache's
 /// goes into `quarantine`). The report has the loss of the old cache as its first finding, put right.
 ///
 /// For a directory that [`CacheDir::open_for_repair`] refused with [`CacheDirError::Superblock`], if the user wants it.
-pub fn start_anew(
+pub fn recreate(
     path: &Path,
     means: Means,
     observe: Observer<'_>,
-) -> Result<(CacheDir, Report), AnewError> {
-    let anew = CacheDir::start_anew(path, means.discard_dirty, &mut |_| {})?;
-    let Anew {
+) -> Result<(CacheDir, Report), RecreateError> {
+    let recreated = storage::recreate(path, means.discard_dirty, &mut |_| {})?;
+    let Recreated {
         cache,
         old_index,
         files,
         bytes,
-    } = anew;
+    } = recreated;
     let disk = Disk::of(&cache).on(cache.host());
-    let mut report = check(disk, Plan::PLAIN, observe)?;
+    let mut report = check(disk, CheckOptions::PLAIN, observe)?;
     repair(disk, &mut report, means, |_| true)?;
     let capacity = cache.superblock().capacity;
     let finding = Finding {

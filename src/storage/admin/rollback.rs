@@ -1,14 +1,13 @@
-//! What was there before a cache was made, so that a mount which came to nothing can take back what it made, and only that.
+//! A mount that came to nothing takes back the cache that it made for itself, and only that: what was there before is noted
+//! first.
 
 use std::path::{Path, PathBuf};
 
-use super::CacheDir;
-use super::layout::{CHUNKS_NAME, INDEX_NAME};
-use super::lock::LOCK_NAME;
+use crate::storage::dir::{CHUNKS_NAME, CacheDir, INDEX_NAME, LOCK_NAME};
 
 /// What was in the place of a cache directory before it was opened.
 #[derive(Debug)]
-pub struct Before {
+pub struct Rollback {
     path: PathBuf,
     /// Files that were not there.
     absent: Vec<PathBuf>,
@@ -16,9 +15,9 @@ pub struct Before {
     absent_dirs: Vec<PathBuf>,
 }
 
-impl Before {
+impl Rollback {
     /// Looks at the place of a cache; `others` are names in it that belong to the mount as well.
-    pub fn look(path: &Path, others: &[&str]) -> Self {
+    pub fn prepare(path: &Path, others: &[&str]) -> Self {
         let is_absent = |path: &Path| path.symlink_metadata().is_err();
         let names = [INDEX_NAME, LOCK_NAME]
             .into_iter()
@@ -39,7 +38,7 @@ impl Before {
 
     /// Removes what was made since, while the lock of `cache`, which is in this place, is held. Nothing is done where there
     /// was an index. Directories go only when they are empty. What cannot be removed stays: the next mount uses it.
-    pub fn restore(&self, cache: &CacheDir) {
+    pub fn run(&self, cache: &CacheDir) {
         let index = self.path.join(INDEX_NAME);
         if !cache.is_locked() || !self.absent.contains(&index) {
             return;
@@ -56,7 +55,7 @@ impl Before {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::storage::CreateOptions;
+    use crate::storage::{CreateOptions, open_or_create};
 
     fn open(path: &Path) -> CacheDir {
         let options = CreateOptions {
@@ -64,33 +63,33 @@ mod tests {
             slots: None,
             files: None,
         };
-        CacheDir::open_or_create(path, &options, &mut |_| {}).unwrap()
+        open_or_create(path, &options, &mut |_| {}).unwrap()
     }
 
     #[test]
     fn what_was_made_goes_and_what_was_there_stays() {
         let dir = tempfile::tempdir().unwrap();
         let place = dir.path().join("a/b");
-        let before = Before::look(&place, &["log"]);
+        let rollback = Rollback::prepare(&place, &["log"]);
         let cache = open(&place);
         std::fs::write(place.join("log"), "x").unwrap();
-        before.restore(&cache);
+        rollback.run(&cache);
         drop(cache);
         assert!(!dir.path().join("a").exists(), "made for the cache alone");
         // A directory of the user's stays, with whatever is in it.
         std::fs::create_dir_all(&place).unwrap();
         std::fs::write(place.join(LOCK_NAME), "").unwrap();
-        let before = Before::look(&place, &[]);
+        let rollback = Rollback::prepare(&place, &[]);
         let cache = open(&place);
-        before.restore(&cache);
+        rollback.run(&cache);
         drop(cache);
         assert!(!place.join(INDEX_NAME).exists() && place.join(LOCK_NAME).exists());
         // A cache that was there is never touched.
         drop(open(&place));
-        let before = Before::look(&place, &["log"]);
+        let rollback = Rollback::prepare(&place, &["log"]);
         let cache = open(&place);
         std::fs::write(place.join("log"), "x").unwrap();
-        before.restore(&cache);
+        rollback.run(&cache);
         assert!(place.join(INDEX_NAME).exists() && place.join("log").exists());
     }
 }

@@ -101,11 +101,11 @@ pub enum CacheDirError {
         path.display()
     )]
     Owner {
-        /// What belongs to somebody else.
+        /// What belongs to another user.
         path: PathBuf,
         /// Its owner.
         owner: u32,
-        /// Who asks.
+        /// The user of this process.
         uid: u32,
     },
     /// A network or cluster file system.
@@ -135,7 +135,7 @@ pub enum CacheDirError {
     /// A newer larder wrote it, and would lose what this one does not know.
     #[error("{} was written by a newer version of larder: use that version to change it", .0.display())]
     Newer(PathBuf),
-    /// A cache that is to begin anew has a superblock that holds.
+    /// A cache that is to be made again has a superblock that holds.
     #[error("a superblock of {} is valid: cachefsck can repair the cache without starting an empty one", .0.display())]
     Sound(PathBuf),
     /// Bytes of a user would lose the cache that they belong to.
@@ -149,12 +149,12 @@ pub enum CacheDirError {
         /// How many files.
         files: usize,
     },
-    /// Somebody uses it.
+    /// Another process uses it.
     #[error("{} is in use by {}", path.display(), holder.as_ref().map_or_else(|| "another process".to_owned(), |holder| holder.to_string()))]
     Locked {
         /// The directory.
         path: PathBuf,
-        /// Who, where the lock file tells.
+        /// Which one, where the lock file says.
         holder: Option<Box<Holder>>,
     },
     /// A size or number of slots that cannot be.
@@ -197,7 +197,7 @@ fn but_dirty(files: usize) -> String {
 
 impl CacheDirError {
     /// An I/O error with what was tried.
-    pub(super) fn io(
+    pub(in crate::storage) fn io(
         doing: &'static str,
         path: impl Into<PathBuf>,
     ) -> impl FnOnce(io::Error) -> Self {

@@ -5,10 +5,11 @@
 //! beside the old one. All of it is synced. Then the new index takes the old one's name: that is the moment from which on
 //! the cache is the new one. The directories follow.
 //!
-//! Whatever cuts this short, [`settle`], which runs at every opening with the lock held, can tell by the names what was
-//! done: while there is an index under its new name nothing was switched, and what was prepared is removed; where there is
-//! none, the directories are switched to the end. The order of creation and removal, with a sync of the directory after
-//! each step, is what makes the names tell it. A file has two links meanwhile, and nobody writes to such a file.
+//! A kill or a power cut may come at any moment. [`settle`], which runs at every opening with the lock held, sees by
+//! the names how far the resize had come: while there is an index under its new name nothing was switched, and what was
+//! prepared is removed; where there is none, the directories are switched to the end. The names can show that because
+//! of the order in which they are made and removed, with a sync of the directory after each step. A file has two links
+//! meanwhile, and larder writes to no such file.
 
 use std::fs::File;
 use std::io;
@@ -19,20 +20,16 @@ use hashbrown::HashMap;
 use rustix::fs::{AtFlags, Mode, OFlags};
 use rustix::io::Errno;
 
-use super::Storage;
-use super::below::open_below;
-use super::create::{CreateOptions, Progress, blank_index, not_written, remove_unfinished};
-use super::dir::CacheDir;
-use super::error::CacheDirError;
-use super::files::{for_entries, quarantine};
-use super::layout::{
-    CHUNKS_NAME, CHUNKS_NEW_NAME, CHUNKS_OLD_NAME, INDEX_NAME, INDEX_NEW_NAME, chunk_path,
-    could_be_slot, parents,
-};
-use super::moving::{Mover, Room, place};
+use super::create::{CreateOptions, Progress, blank_index, not_written};
+use super::relocate::{Mover, Room, place};
 use crate::format::{
     BlobKind, BlobRecord, Geometry, SECTOR_LEN, Sector, SegmentHeader, SlotKind, SlotRecord,
     Superblock, blob_segment_hash, slot_hash,
+};
+use crate::storage::api::Storage;
+use crate::storage::dir::{
+    CHUNKS_NAME, CHUNKS_NEW_NAME, CacheDir, CacheDirError, FOLLOW_STEPS, INDEX_NAME,
+    INDEX_NEW_NAME, chunk_path, follow, open_at, parents, settle,
 };
 use crate::units::{SlotId, Stamp};
 
@@ -79,37 +76,35 @@ impl ResizeOptions {
     }
 }
 
-impl CacheDir {
-    /// Gives the cache in `path`, which nobody uses, another geometry or capacity. `progress` is called at every step.
-    ///
-    /// Errors: see [`CacheDirError`]. The cache is then what it was.
-    pub fn resize(
-        path: &Path,
-        options: &ResizeOptions,
-        progress: &mut dyn FnMut(Progress),
-    ) -> Result<Resized, CacheDirError> {
-        let cache = Self::open(path)?;
-        let held = *cache.superblock();
-        if cache.read_only() || !held.may_be_rewritten() {
-            return Err(CacheDirError::Newer(path.join(INDEX_NAME)));
-        }
-        let wanted = options.wanted(&held);
-        let move_out = Move {
-            geometry: wanted.geometry()?,
-            capacity: wanted.capacity,
-            old: &cache,
-            held,
-        };
-        let prepared = move_out.prepare(progress);
-        let resized = prepared.map_err(|error| {
-            // The next open removes what cannot be removed now.
-            drop(settle(cache.dir(), path));
-            not_written(cache.dir(), path, move_out.geometry, error)
-        })?;
-        let switched = switch(cache.dir(), path, progress);
-        switched.map_err(CacheDirError::io("switch to the new index in", path))?;
-        Ok(resized)
+/// Gives the cache in `path`, which no process uses, another geometry or capacity. `progress` is called at every step.
+///
+/// Errors: see [`CacheDirError`]. The cache is then what it was.
+pub fn resize(
+    path: &Path,
+    options: &ResizeOptions,
+    progress: &mut dyn FnMut(Progress),
+) -> Result<Resized, CacheDirError> {
+    let cache = CacheDir::open(path)?;
+    let held = *cache.superblock();
+    if cache.read_only() || !held.may_be_rewritten() {
+        return Err(CacheDirError::Newer(path.join(INDEX_NAME)));
     }
+    let wanted = options.wanted(&held);
+    let move_out = Move {
+        geometry: wanted.geometry()?,
+        capacity: wanted.capacity,
+        old: &cache,
+        held,
+    };
+    let prepared = move_out.prepare(progress);
+    let resized = prepared.map_err(|error| {
+        // The next open removes what cannot be removed now.
+        drop(settle(cache.dir(), path));
+        not_written(cache.dir(), path, move_out.geometry, error)
+    })?;
+    let switched = switch(cache.dir(), path, progress);
+    switched.map_err(CacheDirError::io("switch to the new index in", path))?;
+    Ok(resized)
 }
 
 /// The old cache, and what it shall be.
@@ -281,11 +276,11 @@ impl Move<'_> {
             return Ok(false);
         };
         let flags = OFlags::RDONLY | OFlags::DIRECTORY;
-        let old_dir = match open_below(dir, old_dir, flags) {
+        let old_dir = match open_at(dir, old_dir, flags) {
             Err(Errno::NOENT) => return Ok(false),
             other => other?,
         };
-        let new_dir = match open_below(dir, new_dir, flags) {
+        let new_dir = match open_at(dir, new_dir, flags) {
             Err(Errno::NOENT) => {
                 for parent in parents(&new) {
                     match rustix::fs::mkdirat(dir, parent, Mode::RWXU) {
@@ -293,7 +288,7 @@ impl Move<'_> {
                         Err(error) => return Err(error.into()),
                     }
                 }
-                open_below(dir, new_dir, flags)?
+                open_at(dir, new_dir, flags)?
             }
             other => other?,
         };
@@ -369,98 +364,10 @@ impl Move<'_> {
 fn switch(dir: &File, path: &Path, progress: &mut dyn FnMut(Progress)) -> io::Result<()> {
     rustix::fs::renameat(dir, INDEX_NEW_NAME, dir, INDEX_NAME)?;
     dir.sync_all()?;
-    follow(dir, path, progress)
-}
-
-/// Clears up after whatever was cut short: an index that was not finished, or a resize. Called with the lock held.
-pub(super) fn settle(dir: &File, path: &Path) -> io::Result<()> {
-    if !exists(dir, INDEX_NAME)? {
-        return remove_unfinished(dir);
-    }
-    if exists(dir, INDEX_NEW_NAME)? {
-        remove_tree(dir, path, CHUNKS_NEW_NAME)?;
-        dir.sync_all()?;
-        return remove_unfinished(dir);
-    }
-    follow(dir, path, &mut |_| {})
-}
-
-/// Puts the new chunk directory in the place of the old one, as far as that was not done, and removes the old one.
-fn follow(dir: &File, path: &Path, progress: &mut dyn FnMut(Progress)) -> io::Result<()> {
-    let mut step = |done| progress(Progress { done, total: 4 });
-    if exists(dir, CHUNKS_NEW_NAME)? {
-        step(0);
-        if exists(dir, CHUNKS_NAME)? {
-            remove_tree(dir, path, CHUNKS_OLD_NAME)?;
-            rustix::fs::renameat(dir, CHUNKS_NAME, dir, CHUNKS_OLD_NAME)?;
-            dir.sync_all()?;
-        }
-        step(1);
-        rustix::fs::renameat(dir, CHUNKS_NEW_NAME, dir, CHUNKS_NAME)?;
-        dir.sync_all()?;
-    }
-    step(2);
-    remove_tree(dir, path, CHUNKS_OLD_NAME)?;
-    step(3);
-    Ok(())
-}
-
-/// Removes a directory of chunk files. What else lies in it is set aside.
-fn remove_tree(dir: &File, path: &Path, name: &str) -> io::Result<()> {
-    if !exists(dir, name)? {
-        return Ok(());
-    }
-    let top = path.join(name);
-    let mut dirs = vec![top.clone()];
-    let mut at = 0;
-    while let Some(below) = dirs.get(at).cloned() {
-        at += 1;
-        for_entries(&below, |entry| {
-            let (found, kind) = (entry.path(), entry.file_type()?);
-            let inside = found.strip_prefix(&top).map_err(io::Error::other)?;
-            let as_chunk = Path::new(CHUNKS_NAME).join(inside);
-            if kind.is_dir() && inside.components().count() <= 2 {
-                dirs.push(found);
-            } else if kind.is_file() && as_chunk.to_str().is_some_and(could_be_slot) {
-                std::fs::remove_file(found)?;
-            }
-            Ok(())
-        })?;
-    }
-    for empty in dirs.iter().rev() {
-        // One that is not empty holds what is not ours.
-        let _ = std::fs::remove_dir(empty);
-    }
-    match exists(dir, name)? {
-        true => quarantine(dir, Path::new(name)).map(drop),
-        false => Ok(()),
-    }
-}
-
-/// Where the chunk files of the index lie for somebody who does not hold the lock: below their new name where a resize got
-/// the new index into its place and was cut short before the directories followed.
-pub(super) fn chunks_name(dir: &File) -> &'static str {
-    let there = |name| exists(dir, name).unwrap_or(false);
-    match there(CHUNKS_NEW_NAME) && !there(INDEX_NEW_NAME) {
-        true => CHUNKS_NEW_NAME,
-        false => CHUNKS_NAME,
-    }
-}
-
-impl CacheDir {
-    /// Whether something was cut short, a resize for one, which the next one to open the cache with its lock finishes or
-    /// takes back.
-    pub fn is_unsettled(&self) -> bool {
-        let names = [INDEX_NEW_NAME, CHUNKS_NEW_NAME, CHUNKS_OLD_NAME];
-        (names.iter()).any(|name| exists(self.dir(), name).unwrap_or(false))
-    }
-}
-
-/// Whether anything of this name lies in the directory.
-fn exists(dir: &File, name: &str) -> io::Result<bool> {
-    match rustix::fs::statat(dir, name, AtFlags::SYMLINK_NOFOLLOW) {
-        Ok(_) => Ok(true),
-        Err(Errno::NOENT) => Ok(false),
-        Err(error) => Err(error.into()),
-    }
+    follow(dir, path, &mut |done| {
+        progress(Progress {
+            done,
+            total: FOLLOW_STEPS,
+        });
+    })
 }

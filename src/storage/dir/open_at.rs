@@ -11,22 +11,23 @@ use rustix::io::Errno;
 
 /// Opens `path` below `dir` if nothing but what the kernel has in memory is needed for that; errs with `AGAIN` otherwise,
 /// and with `INVAL` or `NOSYS` where the kernel cannot (before Linux 5.12).
-pub(super) fn open_below_now(dir: impl AsFd, path: &str, flags: OFlags) -> Result<File, Errno> {
+pub(super) fn open_at_cached(dir: impl AsFd, path: &str, flags: OFlags) -> Result<File, Errno> {
     let flags = flags | OFlags::CLOEXEC | OFlags::NOFOLLOW | OFlags::NONBLOCK;
     let resolve = ResolveFlags::BENEATH | ResolveFlags::NO_SYMLINKS | ResolveFlags::CACHED;
     rustix::fs::openat2(dir, path, flags, Mode::empty(), resolve).map(File::from)
 }
 
 /// Opens `path` below `dir`; what is made has its owner's permissions alone. Errors with `LOOP` at a symbolic link.
-pub(super) fn open_below(
+pub(in crate::storage) fn open_at(
     dir: impl AsFd,
     path: &str,
     flags: OFlags,
 ) -> Result<File, rustix::io::Errno> {
     let flags = flags | OFlags::CLOEXEC | OFlags::NOFOLLOW | OFlags::NONBLOCK;
-    let mode = match flags.contains(OFlags::CREATE) {
-        true => Mode::RUSR | Mode::WUSR,
-        false => Mode::empty(),
+    let mode = if flags.contains(OFlags::CREATE) {
+        Mode::RUSR | Mode::WUSR
+    } else {
+        Mode::empty()
     };
     let resolve = ResolveFlags::BENEATH | ResolveFlags::NO_SYMLINKS;
     match rustix::fs::openat2(&dir, path, flags, mode, resolve) {
@@ -57,15 +58,15 @@ mod tests {
         let made = std::process::Command::new("mkfifo").arg(pipe).status();
         assert!(made.unwrap().success());
         let dir = File::open(at("dir")).unwrap();
-        let open = |path: &str| open_below(&dir, path, OFlags::RDONLY).map(drop);
+        let open = |path: &str| open_at(&dir, path, OFlags::RDONLY).map(drop);
         for link in ["link/file", "below/file", "link"] {
             assert_eq!(open(link), Err(Errno::LOOP), "{link}");
         }
         assert_eq!(open("../outside/file"), Err(Errno::XDEV));
         assert_eq!(open("pipe"), Ok(()));
-        let new = open_below(&dir, "below/new", OFlags::RDWR | OFlags::CREATE).unwrap();
+        let new = open_at(&dir, "below/new", OFlags::RDWR | OFlags::CREATE).unwrap();
         assert!(new.metadata().unwrap().is_file());
-        let through = open_below(&dir, "link/new", OFlags::RDWR | OFlags::CREATE);
+        let through = open_at(&dir, "link/new", OFlags::RDWR | OFlags::CREATE);
         assert_eq!(through.map(drop), Err(Errno::LOOP));
         assert!(!at("outside/new").exists());
     }

@@ -2,7 +2,7 @@
 //!
 //! Every sector that a finding is about is read twice more, and its file is looked at in between. Stamps are never
 //! issued twice, so a sector that reads the same is the same, and all of them were so at the moment between the two
-//! readings. Where somebody else may be at work a while lies there, longer than a daemon takes from the first to the last
+//! readings. Where a daemon may be at work a while lies there, longer than a daemon takes from the first to the last
 //! of the writes that belong together.
 
 use std::io;
@@ -17,7 +17,7 @@ use super::scan::{fingerprint, read_sectors};
 const WHILE: Duration = Duration::from_millis(500);
 
 /// Keeps the findings that stand.
-pub(super) fn standing(disk: Disk<'_>, mut found: Vec<Finding>) -> io::Result<Vec<Finding>> {
+pub(super) fn recheck(disk: Disk<'_>, mut found: Vec<Finding>) -> io::Result<Vec<Finding>> {
     keep(&mut found, |finding| sectors_hold(disk, finding))?;
     if disk.live && !found.is_empty() {
         std::thread::sleep(WHILE);

@@ -1,7 +1,7 @@
 //! Reading past the page cache: what the disk itself has, without pushing out what readers use.
 //!
-//! Where the file system has no O_DIRECT, or refuses it for this file, the read goes through the page cache. A caller
-//! must not care: some file systems take the flag and read through the page cache all the same.
+//! Where the file system has no O_DIRECT, or refuses it for this file, the caller reads through the page cache. What it
+//! reads must be right either way: some file systems take the flag and read through the page cache all the same.
 
 use std::fs::File;
 use std::io;
@@ -10,57 +10,32 @@ use std::os::unix::fs::FileExt;
 use rustix::fs::OFlags;
 use rustix::io::Errno;
 
-use super::below::open_below;
-use super::layout::INDEX_NAME;
-use super::{CacheDir, ChunkFile, Storage};
+use super::open_at::open_at;
 
 /// What O_DIRECT wants of offsets, lengths and memory on every disk that there is.
-const ALIGN: usize = 4096;
+pub(super) const ALIGN: usize = 4096;
 
-impl CacheDir {
-    /// Reads from a chunk file as [`Storage::read_chunk`] does, from the disk where that is possible.
-    pub(super) fn read_direct(
-        &self,
-        file: ChunkFile,
-        offset: u64,
-        buf: &mut [u8],
-    ) -> io::Result<usize> {
-        let path = self.place(file.slot);
-        let open = match open_below(self.dir(), &path, OFlags::RDONLY | OFlags::DIRECT) {
-            Ok(open) => open,
-            Err(Errno::NOENT) => return Ok(0),
-            Err(Errno::INVAL | Errno::MFILE | Errno::NFILE) => {
-                return self.read_chunk(file, offset, buf);
-            }
-            Err(error) => return Err(error.into()),
-        };
-        match read_aligned(&open, offset, buf) {
-            Err(error) if error.kind() == io::ErrorKind::InvalidInput => {
-                self.read_chunk(file, offset, buf)
-            }
-            read => read,
-        }
+/// Fills `buf` from the file at `path` below `dir`, from the disk itself; fewer bytes than `buf` holds only at its end.
+/// `None` where the file system cannot do that for this file or this read, or no descriptor is left. Errors with
+/// `NotFound` where there is no such file.
+pub(super) fn read_direct(
+    dir: &File,
+    path: &str,
+    offset: u64,
+    buf: &mut [u8],
+) -> io::Result<Option<usize>> {
+    let open = match open_at(dir, path, OFlags::RDONLY | OFlags::DIRECT) {
+        Ok(open) => open,
+        Err(Errno::INVAL | Errno::MFILE | Errno::NFILE) => return Ok(None),
+        Err(error) => return Err(error.into()),
+    };
+    match read_aligned(&open, offset, buf) {
+        Err(error) if error.kind() == io::ErrorKind::InvalidInput => Ok(None),
+        read => read.map(Some),
     }
 }
 
-impl CacheDir {
-    /// Reads the head of the index from the disk where that is possible.
-    pub(super) fn read_index_direct(&self) -> io::Result<()> {
-        let mut head = [0; ALIGN];
-        match open_below(self.dir(), INDEX_NAME, OFlags::RDONLY | OFlags::DIRECT) {
-            Ok(open) => match read_aligned(&open, 0, &mut head) {
-                Err(error) if error.kind() == io::ErrorKind::InvalidInput => {
-                    self.read_index(0, &mut head)
-                }
-                read => read.map(drop),
-            },
-            Err(Errno::INVAL | Errno::MFILE | Errno::NFILE) => self.read_index(0, &mut head),
-            Err(error) => Err(error.into()),
-        }
-    }
-}
-
-/// Fills `buf` from a file that was opened with O_DIRECT; fewer bytes than asked only at its end.
+/// Fills `buf` from a file that was opened with O_DIRECT; fewer bytes than `buf` holds only at its end.
 fn read_aligned(file: &File, offset: u64, buf: &mut [u8]) -> io::Result<usize> {
     if !offset.is_multiple_of(ALIGN as u64) {
         return Err(io::ErrorKind::InvalidInput.into());
@@ -91,8 +66,7 @@ fn read_aligned(file: &File, offset: u64, buf: &mut [u8]) -> io::Result<usize> {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
-    use crate::storage::CreateOptions;
+    use crate::storage::{ChunkFile, CreateOptions, Storage, open_or_create};
     use crate::units::SlotId;
 
     #[test]
@@ -103,7 +77,7 @@ mod tests {
             slots: None,
             files: None,
         };
-        let cache = CacheDir::open_or_create(dir.path(), &options, &mut |_| {}).unwrap();
+        let cache = open_or_create(dir.path(), &options, &mut |_| {}).unwrap();
         let file = ChunkFile {
             slot: SlotId(3),
             generation: 0,
