@@ -144,7 +144,7 @@ pub(super) struct BlobFact {
 }
 
 /// A session that was closed cleanly: all that belongs to the slots that it stamped was written. Of the sessions before it
-/// nobody knows how they ended, and a kill or a cut may have cost them a blob record or a segment header for good.
+/// it is unknown how they ended: a kill or a cut may have cost them a blob record or a segment header for good.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) struct Closed {
     pub(super) epoch: u64,

@@ -206,3 +206,11 @@ fn errors_come_as_asked() {
     assert_eq!(alive, [true, true, false, false]);
     assert!(store.write_chunk(file(1), 0, b"x").is_err() && store.sync_all().is_err());
 }
+
+#[test]
+fn a_store_in_memory_has_no_descriptor_to_lend() {
+    let store = store();
+    store.write_chunk(file(1), 0, b"x").unwrap();
+    let refused = store.lend(file(1)).unwrap_err();
+    assert_eq!(refused.kind(), std::io::ErrorKind::Unsupported);
+}

@@ -69,7 +69,7 @@ const RATCHET: Ratchet = Ratchet {
     cycles: 16,
     largest_cycle: 26,
     modules_in_cycles: 81,
-    cycles_in_testing: 1,
+    cycles_in_testing: 0,
     pairs_of_rooms: 19,
     scattered_types: 4,
 };

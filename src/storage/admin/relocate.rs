@@ -8,7 +8,7 @@ use std::hash::Hash;
 
 /// A record that may move.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Mover<K> {
+pub(super) struct Candidate<K> {
     /// Its number in the old index.
     pub(super) from: u32,
     /// What it is the record of.
@@ -21,9 +21,9 @@ pub(super) struct Mover<K> {
     pub(super) bytes: u64,
 }
 
-/// Room in the new index.
+/// What the new index takes.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Room {
+pub(super) struct Capacity {
     /// How many segments.
     pub(super) segments: u32,
     /// How many records a segment takes.
@@ -33,20 +33,27 @@ pub(super) struct Room {
 }
 
 /// The old and the new number of every record that moves, in the order of the old ones.
-pub(super) fn place<K: Copy + Eq + Hash>(mut movers: Vec<Mover<K>>, room: Room) -> Vec<(u32, u32)> {
-    movers.sort_by_key(|mover| std::cmp::Reverse((mover.stamp, mover.from)));
-    let mut seen = HashSet::with_capacity(movers.len());
-    let mut used = vec![0u32; room.segments as usize];
-    let (mut bytes, mut placed) = (0u64, Vec::with_capacity(movers.len()));
-    for mover in movers {
-        let Some(next) = used.get_mut(mover.segment as usize) else {
+pub(super) fn assign<K: Copy + Eq + Hash>(
+    mut candidates: Vec<Candidate<K>>,
+    capacity: Capacity,
+) -> Vec<(u32, u32)> {
+    candidates.sort_by_key(|candidate| std::cmp::Reverse((candidate.stamp, candidate.from)));
+    let mut seen = HashSet::with_capacity(candidates.len());
+    let mut used = vec![0u32; capacity.segments as usize];
+    let (mut bytes, mut placed) = (0u64, Vec::with_capacity(candidates.len()));
+    for candidate in candidates {
+        let Some(next) = used.get_mut(candidate.segment as usize) else {
             continue;
         };
-        let sum = bytes.saturating_add(mover.bytes);
-        if !seen.insert(mover.identity) || *next == room.per_segment || sum > room.bytes {
+        let sum = bytes.saturating_add(candidate.bytes);
+        if !seen.insert(candidate.identity) || *next == capacity.per_segment || sum > capacity.bytes
+        {
             continue;
         }
-        placed.push((mover.from, mover.segment * room.per_segment + *next));
+        placed.push((
+            candidate.from,
+            candidate.segment * capacity.per_segment + *next,
+        ));
         (*next, bytes) = (*next + 1, sum);
     }
     placed.sort_unstable();
@@ -57,8 +64,14 @@ pub(super) fn place<K: Copy + Eq + Hash>(mut movers: Vec<Mover<K>>, room: Room) 
 mod tests {
     use super::*;
 
-    fn mover(from: u32, identity: char, segment: u32, stamp: u64, bytes: u64) -> Mover<char> {
-        Mover {
+    fn candidate(
+        from: u32,
+        identity: char,
+        segment: u32,
+        stamp: u64,
+        bytes: u64,
+    ) -> Candidate<char> {
+        Candidate {
             from,
             identity,
             segment,
@@ -69,33 +82,39 @@ mod tests {
 
     #[test]
     fn the_newest_move_as_far_as_there_is_room() {
-        let room = Room {
+        let capacity = Capacity {
             segments: 2,
             per_segment: 2,
             bytes: 100,
         };
         let all = vec![
-            mover(0, 'a', 0, 5, 10),
-            mover(1, 'b', 0, 6, 10),
-            mover(2, 'c', 0, 7, 10),
-            mover(3, 'd', 1, 1, 10),
-            mover(4, 'd', 1, 2, 10),
+            candidate(0, 'a', 0, 5, 10),
+            candidate(1, 'b', 0, 6, 10),
+            candidate(2, 'c', 0, 7, 10),
+            candidate(3, 'd', 1, 1, 10),
+            candidate(4, 'd', 1, 2, 10),
         ];
-        assert_eq!(place(all.clone(), room), [(1, 1), (2, 0), (4, 2)]);
-        let tight = Room { bytes: 25, ..room };
-        assert_eq!(place(all.clone(), tight), [(1, 1), (2, 0)]);
-        let none = Room { bytes: 9, ..room };
-        assert_eq!(place(all, none), []);
+        assert_eq!(assign(all.clone(), capacity), [(1, 1), (2, 0), (4, 2)]);
+        let tight = Capacity {
+            bytes: 25,
+            ..capacity
+        };
+        assert_eq!(assign(all.clone(), tight), [(1, 1), (2, 0)]);
+        let none = Capacity {
+            bytes: 9,
+            ..capacity
+        };
+        assert_eq!(assign(all, none), []);
     }
 
     #[test]
     fn what_is_too_large_keeps_no_smaller_one_from_moving() {
-        let room = Room {
+        let capacity = Capacity {
             segments: 1,
             per_segment: 8,
             bytes: 20,
         };
-        let all = vec![mover(0, 'a', 0, 1, 5), mover(1, 'b', 0, 2, 50)];
-        assert_eq!(place(all, room), [(0, 0)]);
+        let all = vec![candidate(0, 'a', 0, 1, 5), candidate(1, 'b', 0, 2, 50)];
+        assert_eq!(assign(all, capacity), [(0, 0)]);
     }
 }

@@ -21,7 +21,7 @@ use rustix::fs::{AtFlags, Mode, OFlags};
 use rustix::io::Errno;
 
 use super::create::{CreateOptions, Progress, blank_index, not_written};
-use super::relocate::{Mover, Room, place};
+use super::relocate::{Candidate, Capacity, assign};
 use crate::format::{
     BlobKind, BlobRecord, Geometry, SECTOR_LEN, Sector, SegmentHeader, SlotKind, SlotRecord,
     Superblock, blob_segment_hash, slot_hash,
@@ -145,7 +145,7 @@ impl Move<'_> {
     /// The old and new numbers of the blob records that move, and how many there are in all.
     fn blobs(&self) -> io::Result<(HashMap<u32, u32>, u64)> {
         let (old, new) = (&self.held.geometry, &self.geometry);
-        let mut movers = Vec::new();
+        let mut candidates = Vec::new();
         for segment in 0..old.segments() {
             let (start, count) = (old.blob_table_offset(segment), old.blobs_per_segment());
             self.for_each(start, count, |at, offset, sector| {
@@ -155,7 +155,7 @@ impl Move<'_> {
                 if record.kind == BlobKind::Free || record.pack.is_some() {
                     return;
                 }
-                movers.push(Mover {
+                candidates.push(Candidate {
                     from: segment * count + at,
                     identity: record.key,
                     segment: new.segment_of(blob_segment_hash(record.key)),
@@ -164,13 +164,13 @@ impl Move<'_> {
                 });
             })?;
         }
-        let found = movers.len() as u64;
-        let room = Room {
+        let found = candidates.len() as u64;
+        let capacity = Capacity {
             segments: new.segments(),
             per_segment: new.blobs_per_segment(),
             bytes: u64::MAX,
         };
-        Ok((place(movers, room).into_iter().collect(), found))
+        Ok((assign(candidates, capacity).into_iter().collect(), found))
     }
 
     fn write_blobs(&self, index: &File, blobs: &HashMap<u32, u32>) -> io::Result<()> {
@@ -192,7 +192,7 @@ impl Move<'_> {
     /// The old and new numbers of the slots that move, and how many hold something.
     fn slots(&self) -> io::Result<(Vec<(u32, u32)>, u64)> {
         let (old, new) = (&self.held.geometry, &self.geometry);
-        let mut movers = Vec::new();
+        let mut candidates = Vec::new();
         for segment in 0..old.segments() {
             let (start, count) = (old.slot_table_offset(segment), old.slots_per_segment());
             self.for_each(start, count, |at, offset, sector| {
@@ -202,7 +202,7 @@ impl Move<'_> {
                 if !matches!(record.kind, SlotKind::Data | SlotKind::Dir) {
                     return;
                 }
-                movers.push(Mover {
+                candidates.push(Candidate {
                     from: segment * count + at,
                     identity: (record.tag, record.chunk_no),
                     segment: new.segment_of(slot_hash(record.tag, record.chunk_no)),
@@ -211,13 +211,13 @@ impl Move<'_> {
                 });
             })?;
         }
-        let found = movers.len() as u64;
-        let room = Room {
+        let found = candidates.len() as u64;
+        let capacity = Capacity {
             segments: new.segments(),
             per_segment: new.slots_per_segment(),
             bytes: self.capacity.saturating_sub(new.index_len()),
         };
-        Ok((place(movers, room), found))
+        Ok((assign(candidates, capacity), found))
     }
 
     /// Links the files of the slots that move, and writes their records. Returns what the segments hold, and how many
