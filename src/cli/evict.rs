@@ -4,23 +4,20 @@
 use std::io;
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
-use std::time::Duration;
 
 use serde_json::json;
 
 use super::args::EvictArgs;
 use super::control::ask;
-use super::error::{Exit, Failure};
+use super::dropping::{aside, disk_failed, everything, in_pieces};
+use super::error::Failure;
+use super::mounts;
 use super::output::say;
 use super::quantity::show_size;
-use super::{flush, mounts};
 use crate::engine::Forgotten;
 use crate::units::shown;
 
 const WHAT: &str = "drop what is cached of it";
-/// How often, and how soon, a file is tried again of which something was in use.
-const TRIES: u32 = 10;
-const PAUSE: Duration = Duration::from_millis(50);
 
 /// What was dropped of one argument.
 #[derive(Default)]
@@ -68,7 +65,7 @@ fn evict(given: &Path, failures: &mut Vec<Failure>) -> Result<Dropped, Failure> 
     let mut dropped = Dropped::default();
     if mounts::larder_at(&path)?.is_some() {
         // All of a mount is all of its cache, and nothing has to be listed for that.
-        dropped.told = flush::everything(&path, WHAT)?;
+        dropped.told = everything(&path, WHAT)?;
         return Ok(dropped);
     }
     if meta.is_file() {
@@ -122,28 +119,6 @@ fn one(path: &Path, dropped: &mut Dropped) -> Result<(), Failure> {
     Ok(())
 }
 
-/// Asks until all is done, and once more for what was in use. Each answer says where the next one goes on.
-pub(super) fn in_pieces(
-    request: &str,
-    mut ask: impl FnMut(&str) -> Result<Forgotten, Failure>,
-) -> Result<Forgotten, Failure> {
-    let mut all = Forgotten::default();
-    for round in 1.. {
-        let mut told = ask(request)?;
-        while let Some(next) = told.next {
-            told.add(&ask(&format!("{request}.{next}"))?);
-        }
-        // What was in use, or kept, in an earlier round was met again in this one.
-        (all.busy, all.kept, all.failed) = (0, 0, 0);
-        all.add(&told);
-        if all.busy == 0 || round == TRIES {
-            break;
-        }
-        std::thread::sleep(PAUSE);
-    }
-    Ok(all)
-}
-
 fn tell(args: &EvictArgs, path: &Path, dropped: &Dropped) -> Result<(), Failure> {
     let shown = shown(path);
     let Dropped { files, hit, told } = dropped;
@@ -168,78 +143,9 @@ fn tell(args: &EvictArgs, path: &Path, dropped: &Dropped) -> Result<(), Failure>
     }
 }
 
-/// The failure where the disk did not let everything be dropped.
-pub(super) fn disk_failed(path: &Path, told: &Forgotten) -> Option<Failure> {
-    (told.failed > 0).then(|| {
-        Failure::new(
-            Exit::Cache,
-            format_args!(
-                "the cache disk failed {} times: some of what is cached of {} is still there",
-                told.failed,
-                shown(path)
-            ),
-        )
-    })
-}
-
-/// What is to be said of what stayed.
-pub(super) fn aside(told: &Forgotten) -> String {
-    let mut aside = String::new();
-    for (count, what) in [
-        (told.busy, "chunks are in use and stay"),
-        (
-            told.kept,
-            "chunks are pinned, or an open file needs them, and stay",
-        ),
-    ] {
-        if count > 0 {
-            aside.push_str(&format!("; {count} {what}"));
-        }
-    }
-    aside
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn pieces_are_asked_for_until_the_last_and_what_was_in_use_once_more() {
-        let mut asked = Vec::new();
-        let mut answers = vec![
-            (2, 1, Some(7)),
-            (3, 0, None),
-            // The second round meets what was in use.
-            (1, 0, None),
-        ]
-        .into_iter();
-        let all = in_pieces("flush", |request| {
-            asked.push(request.to_owned());
-            let (chunks, busy, next) = answers.next().unwrap();
-            Ok(Forgotten {
-                chunks,
-                busy,
-                next,
-                bytes: chunks * 4096,
-                ..Forgotten::default()
-            })
-        })
-        .unwrap();
-        assert_eq!(asked, ["flush", "flush.7", "flush"]);
-        assert_eq!((all.chunks, all.busy, all.bytes), (6, 0, 6 * 4096));
-    }
-
-    #[test]
-    fn what_stayed_is_said() {
-        assert_eq!(aside(&Forgotten::default()), "");
-        let told = Forgotten {
-            busy: 2,
-            kept: 1,
-            ..Forgotten::default()
-        };
-        assert!(aside(&told).starts_with("; 2 chunks are in use"));
-        assert!(aside(&told).contains("; 1 chunks are pinned"));
-    }
 
     #[test]
     fn a_path_elsewhere_is_refused_and_the_others_are_named_too() {

@@ -1,16 +1,13 @@
 //! `larder flush`: drops everything that a mount's cache holds, or what it knows of names, attributes and listings.
 
-use std::path::Path;
-
 use serde_json::Value;
 
 use super::args::FlushArgs;
 use super::control::{ask, live_mount};
+use super::dropping::{aside, disk_failed, everything};
 use super::error::Failure;
-use super::evict::{aside, disk_failed, in_pieces};
 use super::output::say;
 use super::quantity::show_size;
-use crate::engine::Forgotten;
 use crate::units::shown;
 
 const WHAT: &str = "flush its cache";
@@ -40,9 +37,4 @@ pub(super) fn run(args: &FlushArgs) -> Result<(), Failure> {
         )?;
     }
     disk_failed(&mount, &told).map_or(Ok(()), Err)
-}
-
-/// Drops everything that the cache of a mount holds; `what` is what the user calls that.
-pub(super) fn everything(mount: &Path, what: &str) -> Result<Forgotten, Failure> {
-    in_pieces("flush", |request| ask(mount, request, what))
 }

@@ -7,6 +7,7 @@ mod args;
 mod complete;
 mod control;
 mod demo;
+mod dropping;
 mod error;
 mod evict;
 mod flush;

@@ -8,6 +8,7 @@ mod origin;
 mod read;
 mod sample;
 mod stage;
+mod traffic;
 
 use std::path::Path;
 use std::sync::Arc;
@@ -17,7 +18,8 @@ use std::time::Duration;
 use indicatif::ProgressBar;
 
 use self::read::{Written, forget_pages, many, moving, whole, wrong};
-use self::stage::{Stage, Traffic};
+use self::stage::Stage;
+use self::traffic::Traffic;
 use super::args::DemoArgs;
 use super::error::Failure;
 use super::output::{bytes_bar, say};

@@ -28,7 +28,7 @@ use tokio::sync::mpsc::{Receiver, Sender, channel};
 use tokio::time::Instant;
 
 use super::answer::{self, Answer};
-use super::stage::Traffic;
+use super::traffic::Traffic;
 
 /// How much goes through the pipe at once.
 const PIECE: u64 = 128 << 10;

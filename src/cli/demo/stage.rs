@@ -13,6 +13,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use rustix::process::{Pid, Signal, kill_process};
 
 use super::origin::Origin;
+use super::traffic::Traffic;
 use crate::cli::args::{DemoArgs, DemoRemote};
 use crate::cli::error::{Exit, Failure};
 use crate::cli::mounts;
@@ -26,15 +27,6 @@ const SOURCE: &str = "slow-remote";
 const BESIDE: u64 = 320 << 20;
 /// The smallest largest file that is worth a demo.
 const LEAST: u64 = 16 << 20;
-
-/// The counters that the demo shows.
-#[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
-pub(super) struct Traffic {
-    /// Requests at the remote: for data, and for names.
-    pub requests: u64,
-    /// Bytes from the remote.
-    pub bytes: u64,
-}
 
 /// What plays the remote.
 enum Plays {

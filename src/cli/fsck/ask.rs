@@ -2,8 +2,8 @@
 
 use std::io;
 
+use super::talk::{Failure, Talk};
 use super::tell::size;
-use super::{Failure, Talk};
 use crate::check::{Clause, Report, exit};
 
 /// Asks for each kind of damage whether it shall be put right. Bytes of users are asked about only with `discard_dirty`.

@@ -8,12 +8,13 @@ mod open;
 mod options;
 mod progress;
 mod salvage;
+mod talk;
 mod tell;
 #[cfg(test)]
 mod tests;
 
 use std::ffi::OsString;
-use std::io::{self, BufRead, IsTerminal, Write};
+use std::io::{self, IsTerminal, Write};
 use std::ops::ControlFlow;
 use std::path::Path;
 use std::process::ExitCode;
@@ -27,25 +28,11 @@ use self::open::Opened;
 use self::options::{Mode, Options};
 use self::progress::Progress;
 use self::salvage::Folder;
+use self::talk::{Failure, Talk};
 use self::tell::{Outcome, Salvaged, complain, failure, tell};
 use crate::check::{
     self, CheckOptions, Clause, Disk, Finding, Means, Observer, RecreateError, Report, exit,
 };
-
-/// The user, as far as the program talks to one.
-struct Talk<'a> {
-    out: &'a mut dyn Write,
-    input: &'a mut dyn BufRead,
-    terminal: bool,
-    /// Set by a signal: the check ends at its next step, a repair after the finding that it is at.
-    cancelled: Arc<AtomicBool>,
-    /// While this is set a signal ends the program at once, since nothing has been changed yet.
-    asking: Arc<AtomicBool>,
-}
-
-/// Why there is no result: the exit code, and a sentence.
-#[derive(Debug)]
-struct Failure(u8, String);
 
 /// Runs `cachefsck` with the command line of this process and returns its exit code.
 pub fn main() -> ExitCode {

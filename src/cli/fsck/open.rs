@@ -9,8 +9,8 @@ use std::path::Path;
 
 use rustix::fs::{FlockOperation, OFlags};
 
-use super::Failure;
 use super::options::Mode;
+use super::talk::Failure;
 use crate::check::exit;
 use crate::format::FeatureVerdict;
 use crate::storage::{CacheDir, CacheDirError, Holder, read_holder};

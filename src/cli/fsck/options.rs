@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use clap::Parser;
 
-use super::Failure;
+use super::talk::Failure;
 use crate::check::exit;
 
 const CODES: &str = "Exit codes, as those of fsck(8); if several apply, their sum:

@@ -9,7 +9,7 @@ use std::io::{self, Write};
 use std::os::unix::fs::{DirBuilderExt, FileExt, OpenOptionsExt, symlink};
 use std::path::{Component, Path, PathBuf};
 
-use super::Failure;
+use super::talk::Failure;
 use super::tell::Salvaged;
 use crate::check::Salvage;
 use crate::check::exit;

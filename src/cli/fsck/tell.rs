@@ -2,9 +2,9 @@
 
 use std::io::{self, BufWriter, Write};
 
-use super::Failure;
 use super::options::{Mode, Options};
 use super::progress;
+use super::talk::Failure;
 use crate::check::{CheckError, Clause, Report, Row, exit};
 use crate::cli::quantity::show_size;
 
