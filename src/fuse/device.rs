@@ -1,7 +1,7 @@
 //! mount(2) and umount(2).
 //!
 //! As root the mount is made here rather than by fuser, whose own mount shows as type `fuse` instead of `fuse.larder`.
-//! Everybody else goes through fusermount3 (`helper.rs`), which opens /dev/fuse as well.
+//! Other users go through fusermount3 (`helper.rs`), which opens /dev/fuse as well.
 
 use std::ffi::CString;
 use std::io;
@@ -15,6 +15,7 @@ use rustix::fs::{Mode, OFlags};
 use rustix::io::Errno;
 use rustix::mount::UnmountFlags;
 
+use super::error::DeviceError;
 use super::glue::Glue;
 use super::helper;
 use super::options::{Options, SUBTYPE};
@@ -23,13 +24,6 @@ use super::options::{Options, SUBTYPE};
 pub(super) struct Device {
     fd: Option<OwnedFd>,
     place: PathBuf,
-}
-
-/// What failed.
-#[derive(Debug)]
-pub(super) enum DeviceError {
-    Open(io::Error),
-    Mount(io::Error),
 }
 
 /// Whether the user lacks what only root has, so that the helper is to be asked.
@@ -108,7 +102,7 @@ impl Device {
     }
 
     fn take_down(&self) {
-        // Nothing can be done where it fails: nobody serves it, and the next mount there clears it.
+        // Nothing can be done where it fails. The mount point is dead then, and the next mount there clears it.
         if rustix::mount::unmount(&self.place, UnmountFlags::DETACH) == Err(Errno::PERM) {
             let _ = helper::unmount(&self.place, true);
         }
@@ -117,7 +111,7 @@ impl Device {
 
 impl Drop for Device {
     fn drop(&mut self) {
-        // Still unserved: nobody would ever answer.
+        // No session serves it: a program that used it would wait for ever.
         if self.fd.is_some() {
             self.take_down();
         }

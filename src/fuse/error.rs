@@ -5,6 +5,13 @@ use std::path::{Path, PathBuf};
 
 use crate::units::shown;
 
+/// What failed of a mount that larder makes itself.
+#[derive(Debug)]
+pub(super) enum DeviceError {
+    Open(io::Error),
+    Mount(io::Error),
+}
+
 /// Why a mount did not come about: a sentence that names the thing and the way out.
 #[derive(Debug, thiserror::Error)]
 pub enum MountError {
@@ -112,8 +119,7 @@ impl MountError {
         }
     }
 
-    pub(super) fn from_device(mountpoint: &Path, error: super::device::DeviceError) -> Self {
-        use super::device::DeviceError;
+    pub(super) fn from_device(mountpoint: &Path, error: DeviceError) -> Self {
         match error {
             DeviceError::Open(error) if error.kind() == io::ErrorKind::NotFound => Self::NoDevice,
             DeviceError::Open(error) => Self::Device(error),

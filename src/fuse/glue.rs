@@ -19,21 +19,19 @@ use fuser::{
 };
 
 use super::convert::{attr, errno, file_type, nothing};
-use crate::vfs::{DirEntries, Errno, Looked, Vfs, guarded, is_request};
+use crate::vfs::{DirEntries, Errno, Looked, Vfs, Xattr, guarded};
 
 /// The largest request.
 const MAX_WRITE: u32 = 1 << 20;
 /// How many readahead requests the kernel may have open at once.
 const MAX_BACKGROUND: u16 = 64;
-/// The longest answer to a request.
-const REQUEST_ANSWER_MAX: u32 = 4096;
 /// An inode number is never reused for another version while the kernel knows it: no generations.
 const GENERATION: Generation = Generation(0);
 
 /// The file system as fuser sees it.
 pub(super) struct Glue {
     vfs: Arc<Vfs>,
-    /// Set where the kernel can look an entry up anew without taking it away first.
+    /// Set where the kernel can look an entry up again without taking it away first.
     can_expire: Arc<AtomicBool>,
 }
 
@@ -113,15 +111,11 @@ fn fill_plus(vfs: &Vfs, entries: &DirEntries, mut offset: u64, mut reply: ReplyD
     reply.ok();
 }
 
-/// Answers a request for a value of unknown length as getxattr(2) and listxattr(2) want it.
-fn reply_sized(reply: ReplyXattr, size: u32, answer: Result<Vec<u8>, Errno>) {
+fn reply_xattr(reply: ReplyXattr, answer: Result<Xattr, Errno>) {
     match answer {
+        Ok(Xattr::Length(len)) => reply.size(len),
+        Ok(Xattr::Value(value)) => reply.data(&value),
         Err(error) => reply.error(errno(error)),
-        Ok(value) => match u32::try_from(value.len()) {
-            Ok(len) if size == 0 => reply.size(len),
-            Ok(len) if len <= size => reply.data(&value),
-            _ => reply.error(errno(Errno::RANGE)),
-        },
     }
 }
 
@@ -327,24 +321,16 @@ impl Filesystem for Glue {
 
     fn getxattr(&self, req: &Request, ino: INodeNo, name: &OsStr, size: u32, reply: ReplyXattr) {
         guarded("getxattr", || {
-            if is_request(name.as_bytes()) {
-                // Whoever asks for the length of an answer first, as getfattr(1) does, has nothing done yet.
-                if size == 0 {
-                    return reply.size(REQUEST_ANSWER_MAX);
-                }
-                let tell = move |answer| reply_sized(reply, size, answer);
-                let vfs = &self.vfs;
-                return vfs.request(ino.0, name.as_bytes(), req.uid(), tell);
-            }
-            self.vfs.xattr(ino.0, name.as_bytes(), move |answer| {
-                reply_sized(reply, size, answer);
+            let who = (ino.0, req.uid());
+            self.vfs.getxattr(who, name.as_bytes(), size, |answer| {
+                reply_xattr(reply, answer)
             });
         });
     }
 
     fn listxattr(&self, _: &Request, ino: INodeNo, size: u32, reply: ReplyXattr) {
         guarded("listxattr", || {
-            reply_sized(reply, size, self.vfs.xattr_names(ino.0));
+            reply_xattr(reply, self.vfs.listxattr(ino.0, size));
         });
     }
 

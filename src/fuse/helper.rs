@@ -16,7 +16,7 @@ use rustix::net::{
 };
 
 const PROGRAM: &str = "fusermount3";
-/// Where programs are where nobody says.
+/// Where programs are if PATH does not say.
 const DEFAULT_PATH: &str = "/usr/local/bin:/usr/bin:/bin:/usr/sbin:/sbin";
 
 /// Where the helper is, if it is installed.

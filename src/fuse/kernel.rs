@@ -12,7 +12,7 @@ use crate::vfs::Invalidator;
 
 /// The notification FUSE_NOTIFY_INVAL_ENTRY of the kernel's interface.
 const INVAL_ENTRY: u32 = 3;
-/// Its flag FUSE_EXPIRE_ONLY: the entry is to be looked up anew, and is not taken away. Fuser knows no such flag.
+/// Its flag FUSE_EXPIRE_ONLY: the entry is to be looked up again, and is not taken away. Fuser knows no such flag.
 const EXPIRE_ONLY: u32 = 1;
 
 /// The kernel's side of one mount.
@@ -37,14 +37,14 @@ impl Kernel {
 }
 
 impl Invalidator for Kernel {
-    fn forget_attributes(&self, ino: u64) {
-        // An offset below zero spares the pages: only the attributes are asked for anew.
+    fn invalidate_attributes(&self, ino: u64) {
+        // An offset below zero spares the pages: only the attributes are asked for again.
         if let Err(error) = self.notifier.inval_inode(INodeNo(ino), -1, 0) {
             tracing::debug!("the kernel cannot forget the attributes of inode {ino}: {error}");
         }
     }
 
-    fn forget_pages(&self, ino: u64) {
+    fn invalidate_pages(&self, ino: u64) {
         // From the first byte; a length of zero is all there is.
         match self.notifier.inval_inode(INodeNo(ino), 0, 0) {
             Ok(()) => {}
@@ -54,9 +54,9 @@ impl Invalidator for Kernel {
         }
     }
 
-    fn forget_name(&self, parent: u64, name: &[u8], is_dir: bool) {
+    fn invalidate_name(&self, parent: u64, name: &[u8], is_dir: bool) {
         // A kernel before 6.2 would take the entry away, and with a directory whatever is mounted in it. Without its entry
-        // being forgotten, a directory is still listed anew.
+        // being forgotten, a directory is still listed again.
         if is_dir && !self.can_expire.load(Ordering::Relaxed) {
             return;
         }

@@ -1,9 +1,9 @@
 //! Floor 5: the kernel's side of a mount. The only place that names fuser.
 //!
-//! [`FuseMount::mount`] returns when the mount answers; it ends with [`FuseMount::join`] (somebody unmounted it),
+//! [`FuseMount::mount`] returns when the mount answers; it ends with [`FuseMount::join`] (the user unmounted it),
 //! [`FuseMount::unmount`], or when it is dropped. Invariants: a mount is read-only, without set-user-id programs and
 //! device nodes, and the kernel checks permissions; a panic in a handler is one EIO; a cached read is answered on the
-//! thread that received it, and no thread waits for anything else.
+//! thread that received it, and a thread waits for nothing else.
 
 mod convert;
 mod device;
@@ -120,7 +120,7 @@ impl FuseMount {
         self.unmounter.clone()
     }
 
-    /// Serves until somebody unmounts it.
+    /// Serves until it is unmounted.
     pub fn join(mut self) -> io::Result<()> {
         self.wait()
     }
@@ -196,7 +196,7 @@ pub fn can_mount() -> Result<(), MountError> {
     match device::open() {
         Err(error) if error.kind() == io::ErrorKind::NotFound => Err(MountError::NoDevice),
         Err(error) if rustix::process::geteuid().is_root() => Err(MountError::Device(error)),
-        // Even where the device can be opened, not everybody may mount it.
+        // Even where the device can be opened, not every user may mount it.
         opened if opened.is_err() || !device::may_mount() => {
             helper::find().map(drop).ok_or(MountError::NoHelper)
         }

@@ -14,7 +14,7 @@ use super::error::MountError;
 use super::helper;
 use crate::units::{shown, shown_bytes};
 
-/// Dead mounts may lie on top of each other; more than this many are somebody else's affair.
+/// Dead mounts may lie on top of each other; more than this many are left to the user.
 const STACKED_MAX: usize = 16;
 
 /// The absolute path of the mount point, cleared of dead mounts and fit to be mounted on. What it holds may be covered only

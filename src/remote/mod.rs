@@ -11,6 +11,7 @@ mod dir;
 #[cfg(feature = "http")]
 mod http;
 mod network;
+mod policy;
 mod slow;
 
 pub use api::{

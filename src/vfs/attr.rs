@@ -41,13 +41,13 @@ pub struct Owner {
 }
 
 impl Attr {
-    /// The attributes of inode `ino` with these facts.
-    pub(super) fn new(ino: u64, facts: &Facts, owner: Owner) -> Self {
+    /// The attributes of inode `ino` with these facts; it is shown with `size` bytes.
+    pub(super) fn new(ino: u64, facts: &Facts, size: u64, owner: Owner) -> Self {
         Self {
             ino,
             kind: facts.kind,
-            size: facts.size,
-            blocks: facts.size.div_ceil(512),
+            size,
+            blocks: size.div_ceil(512),
             mtime: facts.mtime,
             ctime: facts.ctime,
             perm: facts.perm & 0o7777,

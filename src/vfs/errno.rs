@@ -40,7 +40,7 @@ pub(super) fn of_read(error: &ReadError) -> Errno {
     }
 }
 
-/// Whether the remote could not be asked, so that what was known of the object still stands (decision 14).
+/// Whether the remote could not be asked, so that what was known of the object still stands.
 pub(super) fn says_nothing(error: &RemoteError) -> bool {
     matches!(
         error,

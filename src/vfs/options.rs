@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use super::Owner;
+use super::attr::Owner;
 use crate::engine::Clock;
 
 /// For how long names, attributes and listings are believed without asking again.

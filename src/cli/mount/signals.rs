@@ -87,7 +87,7 @@ fn has_terminal() -> bool {
 
 fn forget(vfs: &Vfs) {
     tracing::info!("SIGHUP: names, attributes and listings are asked for anew");
-    vfs.forget_metadata(|names| {
+    vfs.expire_metadata(|names| {
         tracing::info!("the kernel has forgotten {names} names");
     });
 }

@@ -61,7 +61,7 @@ pub trait Remote: Send + Sync + 'static {
     }
 
     /// As whom the remote is asked: part of what names are hashed with, so that two users who may not read the same share
-    /// no cached bytes. Contains no secret. Empty where everybody sees the same.
+    /// no cached bytes. Contains no secret. Empty where every user sees the same.
     fn principal(&self) -> String {
         String::new()
     }

@@ -14,7 +14,7 @@ use crate::units::{Facts, FileKind, Timestamp, Validator};
 pub(super) struct Traits {
     /// Inode numbers survive a remount (vfat, exfat and FUSE make them up).
     pub(super) keeps_inodes: bool,
-    /// A lease that is granted means that nobody writes. On a network file system it says nothing of other machines, or
+    /// A lease that is granted means that no program writes. On a network file system it says nothing of other machines, or
     /// is refused for want of a delegation.
     pub(super) leases_tell: bool,
 }

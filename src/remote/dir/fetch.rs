@@ -11,17 +11,19 @@ use rustix::buffer::spare_capacity;
 use rustix::fs::OFlags;
 use rustix::io::Errno;
 
+use super::beneath;
 use super::blocking::blocking;
+use super::lease::lease;
 use super::tree::{Tree, remote_error};
-use super::{beneath, settle};
 use crate::remote::api::{RemoteError, Sink};
+use crate::remote::policy::is_settled;
 use crate::units::{ByteRange, Facts, FileKind, ObjectName, Validator};
 
 /// The bytes of one piece: large enough that a thread's wake-up costs little, small enough that readers need not wait
 /// for the whole range.
 const PIECE: u64 = 1 << 20;
 
-/// How often a file is opened anew that changes while its first piece is read: where any version is welcome.
+/// How often a file is opened again that changes while its first piece is read: where any version is welcome.
 const TRIES: u32 = 8;
 
 /// Delivers `range` to `sink`.
@@ -91,7 +93,7 @@ fn open(
         None => first.clip(ByteRange::new(0, facts.size)),
     };
     let now = (tree.clock)();
-    let settled = settle::is_settled(fd.as_fd(), &facts, traits, now, tree.settle);
+    let settled = is_settled(&facts, || lease(fd.as_fd(), traits), now, tree.settle);
     let file = OpenFile {
         tree: Arc::clone(tree),
         fd,
@@ -132,7 +134,7 @@ impl OpenFile {
     }
 
     /// A file that delivers fewer bytes than its size says, and is unchanged, is one of those that make up their size
-    /// (as in /proc); a range beyond the size is the asker's older version.
+    /// (as in /proc); a range beyond the size is of an older version, which the caller knows.
     fn ends_early(&self, piece: ByteRange) -> RemoteError {
         if piece.end > self.facts.size {
             return RemoteError::Changed(Box::new(self.facts.clone()));

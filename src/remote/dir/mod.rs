@@ -9,9 +9,9 @@ mod beneath;
 mod blocking;
 mod facts;
 mod fetch;
+mod lease;
 mod list;
 mod remote;
-mod settle;
 mod tree;
 
 pub use remote::{DirRemote, DirSettings};

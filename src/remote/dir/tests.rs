@@ -121,7 +121,7 @@ fn a_range_comes_in_order_and_with_its_version() {
     assert_eq!((kept.versions.len(), kept.pieces), (1, 3));
     let (facts, settled) = &kept.versions[0];
     assert_eq!(facts, &run(remote.stat(&name("f"))).unwrap());
-    assert!(*settled, "ten seconds old and nobody writes it");
+    assert!(*settled, "ten seconds old, and no program writes it");
 }
 
 #[test]

@@ -1,7 +1,7 @@
 //! Judges the head of an answer against what was asked, before a byte of its body is looked at.
 //!
-//! Invariants: a verdict that lets bytes through ([`Verdict::Part`], [`Verdict::Whole`]) says exactly which bytes of the
-//! object they are and how long the object is; whatever leaves that open is [`Verdict::Lies`].
+//! Invariants: a judgement that lets bytes through ([`Judgement::Part`], [`Judgement::Whole`]) says exactly which bytes of
+//! the object they are and how long the object is; whatever leaves that open is [`Judgement::Lies`].
 
 use reqwest::StatusCode;
 use reqwest::header::{
@@ -13,7 +13,7 @@ use crate::units::ByteRange;
 
 /// What a GET asked for.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(super) enum Asked {
+pub(super) enum Wanted {
     /// These bytes; not none.
     Part(ByteRange),
     /// The whole object: the request had no Range.
@@ -22,7 +22,7 @@ pub(super) enum Asked {
 
 /// What an answer is.
 #[derive(Clone, PartialEq, Eq, Debug)]
-pub(super) enum Verdict {
+pub(super) enum Judgement {
     /// The asked range of an object of `total` bytes, cut where the object ends.
     Part {
         /// The object's size.
@@ -50,60 +50,60 @@ pub(super) enum Verdict {
 
 /// What the answer to a HEAD is.
 #[derive(Clone, PartialEq, Eq, Debug)]
-pub(super) enum HeadVerdict {
+pub(super) enum HeadJudgement {
     /// An object of this size.
     Length(u64),
     /// Nothing that helps: a GET must be asked.
     AskGet,
     /// As for a GET; never one that lets bytes through.
-    No(Verdict),
+    No(Judgement),
 }
 
-/// The verdict on the answer to a GET.
-pub(super) fn judge(asked: Asked, status: StatusCode, headers: &HeaderMap) -> Verdict {
-    let verdict = match status {
+/// The judgement on the answer to a GET.
+pub(super) fn judge(asked: Wanted, status: StatusCode, headers: &HeaderMap) -> Judgement {
+    let judgement = match status {
         StatusCode::OK | StatusCode::PARTIAL_CONTENT => {
             encoding(headers).and_then(|()| match (asked, status) {
-                (Asked::Part(range), StatusCode::PARTIAL_CONTENT) => part(range, headers),
-                (Asked::Whole, StatusCode::PARTIAL_CONTENT) => {
+                (Wanted::Part(range), StatusCode::PARTIAL_CONTENT) => part(range, headers),
+                (Wanted::Whole, StatusCode::PARTIAL_CONTENT) => {
                     Err("the server answered 206 to a request without a range".into())
                 }
                 _ => whole(headers),
             })
         }
-        StatusCode::PRECONDITION_FAILED => Ok(Verdict::Refused { total: None }),
-        StatusCode::RANGE_NOT_SATISFIABLE => Ok(Verdict::Refused {
+        StatusCode::PRECONDITION_FAILED => Ok(Judgement::Refused { total: None }),
+        StatusCode::RANGE_NOT_SATISFIABLE => Ok(Judgement::Refused {
             total: unsatisfied(headers),
         }),
         _ => Ok(refusal(status)),
     };
-    verdict.unwrap_or_else(Verdict::Lies)
+    judgement.unwrap_or_else(Judgement::Lies)
 }
 
-/// The verdict on the answer to a HEAD.
-pub(super) fn judge_head(status: StatusCode, headers: &HeaderMap) -> HeadVerdict {
+/// The judgement on the answer to a HEAD.
+pub(super) fn judge_head(status: StatusCode, headers: &HeaderMap) -> HeadJudgement {
     match status {
         StatusCode::OK => match encoding(headers).and_then(|()| length(headers)) {
             // Some servers say 0 in every answer to a HEAD: an empty file is shown as one only when a GET says so too.
-            Ok(Some(0) | None) | Err(_) => HeadVerdict::AskGet,
-            Ok(Some(length)) => HeadVerdict::Length(length),
+            Ok(Some(0) | None) | Err(_) => HeadJudgement::AskGet,
+            Ok(Some(length)) => HeadJudgement::Length(length),
         },
-        StatusCode::METHOD_NOT_ALLOWED | StatusCode::NOT_IMPLEMENTED => HeadVerdict::AskGet,
-        _ => HeadVerdict::No(refusal(status)),
+        StatusCode::METHOD_NOT_ALLOWED | StatusCode::NOT_IMPLEMENTED => HeadJudgement::AskGet,
+        _ => HeadJudgement::No(refusal(status)),
     }
 }
 
 /// What a status without content says.
-fn refusal(status: StatusCode) -> Verdict {
+fn refusal(status: StatusCode) -> Judgement {
     match status {
-        StatusCode::NOT_FOUND | StatusCode::GONE => Verdict::NotFound,
+        StatusCode::NOT_FOUND | StatusCode::GONE => Judgement::NotFound,
         StatusCode::UNAUTHORIZED
         | StatusCode::FORBIDDEN
-        | StatusCode::PROXY_AUTHENTICATION_REQUIRED => Verdict::Forbidden,
+        | StatusCode::PROXY_AUTHENTICATION_REQUIRED => Judgement::Forbidden,
         _ if status.is_client_error() || status.is_server_error() => {
-            Verdict::Fails(format!("the server answered {status}"))
+            Judgement::Fails(format!("the server answered {status}"))
         }
-        _ => Verdict::Lies(format!(
+        _ => Judgement::Lies(format!(
             "the server answered {status} to a plain GET or HEAD request"
         )),
     }
@@ -145,17 +145,17 @@ fn length(headers: &HeaderMap) -> Result<Option<u64>, String> {
     }
 }
 
-fn whole(headers: &HeaderMap) -> Result<Verdict, String> {
+fn whole(headers: &HeaderMap) -> Result<Judgement, String> {
     if headers.contains_key(CONTENT_RANGE) {
         return Err("the server answered 200 with a Content-Range".into());
     }
     match length(headers)? {
-        Some(total) => Ok(Verdict::Whole { total }),
+        Some(total) => Ok(Judgement::Whole { total }),
         None => Err("the server did not send the length of the object".into()),
     }
 }
 
-fn part(asked: ByteRange, headers: &HeaderMap) -> Result<Verdict, String> {
+fn part(asked: ByteRange, headers: &HeaderMap) -> Result<Judgement, String> {
     let kind = single(headers, &CONTENT_TYPE)?.unwrap_or_default();
     let multipart = b"multipart/byteranges";
     if kind.len() >= multipart.len() && kind[..multipart.len()].eq_ignore_ascii_case(multipart) {
@@ -181,7 +181,7 @@ fn part(asked: ByteRange, headers: &HeaderMap) -> Result<Verdict, String> {
             "the server sent a Content-Length of {length} for {} bytes",
             range.len()
         )),
-        _ => Ok(Verdict::Part { total }),
+        _ => Ok(Judgement::Part { total }),
     }
 }
 
@@ -232,7 +232,7 @@ mod tests {
         map
     }
 
-    fn judged(asked: Asked, status: u16, pairs: &[(&'static str, &str)]) -> Verdict {
+    fn judged(asked: Wanted, status: u16, pairs: &[(&'static str, &str)]) -> Judgement {
         judge(
             asked,
             StatusCode::from_u16(status).unwrap(),
@@ -240,11 +240,11 @@ mod tests {
         )
     }
 
-    fn lies(verdict: &Verdict) -> bool {
-        matches!(verdict, Verdict::Lies(_))
+    fn lies(judgement: &Judgement) -> bool {
+        matches!(judgement, Judgement::Lies(_))
     }
 
-    const ASKED: Asked = Asked::Part(ByteRange { start: 10, end: 20 });
+    const ASKED: Wanted = Wanted::Part(ByteRange { start: 10, end: 20 });
     const LENGTH: &str = "content-length";
     const RANGE: &str = "content-range";
 
@@ -261,8 +261,8 @@ mod tests {
             ),
         ];
         for (pairs, total) in good {
-            let verdict = judged(ASKED, 206, pairs);
-            assert_eq!(verdict, Verdict::Part { total: *total }, "{pairs:?}");
+            let judgement = judged(ASKED, 206, pairs);
+            assert_eq!(judgement, Judgement::Part { total: *total }, "{pairs:?}");
         }
         let bad: &[&[(&str, &str)]] = &[
             &[],
@@ -295,15 +295,19 @@ mod tests {
         for pairs in bad {
             assert!(lies(&judged(ASKED, 206, pairs)), "{pairs:?}");
         }
-        assert!(lies(&judged(Asked::Whole, 206, &[(RANGE, "bytes 0-9/10")])));
+        assert!(lies(&judged(
+            Wanted::Whole,
+            206,
+            &[(RANGE, "bytes 0-9/10")]
+        )));
     }
 
     #[test]
     fn a_whole_object_has_a_length() {
-        for asked in [ASKED, Asked::Whole] {
+        for asked in [ASKED, Wanted::Whole] {
             assert_eq!(
                 judged(asked, 200, &[(LENGTH, "7")]),
-                Verdict::Whole { total: 7 }
+                Judgement::Whole { total: 7 }
             );
             assert!(lies(&judged(asked, 200, &[])));
             assert!(lies(&judged(asked, 200, &[(LENGTH, "7"), (LENGTH, "8")])));
@@ -323,18 +327,20 @@ mod tests {
     #[test]
     fn each_refusal_is_what_it_says() {
         for status in [404, 410] {
-            assert_eq!(judged(ASKED, status, &[]), Verdict::NotFound);
+            assert_eq!(judged(ASKED, status, &[]), Judgement::NotFound);
         }
         for status in [401, 403, 407] {
-            assert_eq!(judged(ASKED, status, &[]), Verdict::Forbidden);
+            assert_eq!(judged(ASKED, status, &[]), Judgement::Forbidden);
         }
-        assert_eq!(judged(ASKED, 412, &[]), Verdict::Refused { total: None });
+        assert_eq!(judged(ASKED, 412, &[]), Judgement::Refused { total: None });
         let outside = judged(ASKED, 416, &[(RANGE, "bytes */5")]);
-        assert_eq!(outside, Verdict::Refused { total: Some(5) });
-        assert_eq!(judged(ASKED, 416, &[]), Verdict::Refused { total: None });
+        assert_eq!(outside, Judgement::Refused { total: Some(5) });
+        assert_eq!(judged(ASKED, 416, &[]), Judgement::Refused { total: None });
         for status in [400, 414, 451, 500] {
-            let verdict = judged(ASKED, status, &[]);
-            assert!(matches!(&verdict, Verdict::Fails(why) if why.contains(&status.to_string())));
+            let judgement = judged(ASKED, status, &[]);
+            assert!(
+                matches!(&judgement, Judgement::Fails(why) if why.contains(&status.to_string()))
+            );
         }
         for status in [201, 204, 226, 304] {
             assert!(lies(&judged(ASKED, status, &[])), "{status}");
@@ -346,7 +352,7 @@ mod tests {
         let head = |status, pairs: &[(&'static str, &str)]| {
             judge_head(StatusCode::from_u16(status).unwrap(), &headers(pairs))
         };
-        assert_eq!(head(200, &[(LENGTH, "7")]), HeadVerdict::Length(7));
+        assert_eq!(head(200, &[(LENGTH, "7")]), HeadJudgement::Length(7));
         for (status, pairs) in [
             (200, [(LENGTH, "0")].as_slice()),
             (200, &[]),
@@ -357,11 +363,14 @@ mod tests {
         ] {
             assert_eq!(
                 head(status, pairs),
-                HeadVerdict::AskGet,
+                HeadJudgement::AskGet,
                 "{status} {pairs:?}"
             );
         }
-        assert_eq!(head(404, &[]), HeadVerdict::No(Verdict::NotFound));
-        assert!(matches!(head(206, &[]), HeadVerdict::No(Verdict::Lies(_))));
+        assert_eq!(head(404, &[]), HeadJudgement::No(Judgement::NotFound));
+        assert!(matches!(
+            head(206, &[]),
+            HeadJudgement::No(Judgement::Lies(_))
+        ));
     }
 }

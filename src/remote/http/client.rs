@@ -8,30 +8,25 @@
 //! * A redirect from https to http is not followed, nor one to what is too near ([`super::reach`]), nor more than [`HOPS`].
 //! * No sentence made here has a URL in it: a redirect's may be a secret.
 
-use std::error::Error;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use reqwest::header::{ACCEPT_ENCODING, HeaderMap, HeaderValue, LOCATION};
-use reqwest::redirect::Policy;
 use reqwest::tls::Certificate;
-use reqwest::{Client, ClientBuilder, Method, Response, StatusCode, Url};
+use reqwest::{Method, Response, StatusCode, Url};
 
 use super::clients::{Clients, Resolver};
+use super::names;
 use super::reach::Reach;
-use super::trouble::{self, Trouble};
-use super::{HttpSettings, SettingsError, names};
+use super::settings::{HttpSettings, SettingsError};
+use super::trouble::{self, Trouble, sentence};
 use crate::remote::api::{RemoteError, Room};
 
 /// How many redirects in a row are followed.
 const HOPS: usize = 10;
-/// The longest that a connection may take.
-const CONNECT: Duration = Duration::from_secs(10);
-/// A body that nobody reads is read to its end up to this many bytes, so that its connection can be used again.
+/// A body that is of no use is read to its end up to this many bytes, so that its connection can be used again.
 const DRAINED: u64 = 16 << 10;
-/// Bytes in flight of one response over HTTP/2, where memory allows: enough for a gigabit at 60 ms.
-const STREAM_WINDOW: u32 = 8 << 20;
 
 /// What is asked.
 pub(super) struct Question<'a> {
@@ -246,22 +241,6 @@ impl Connections {
     }
 }
 
-pub(super) fn builder(timeout: Duration, in_flight: u32) -> ClientBuilder {
-    Client::builder()
-        .user_agent(concat!("larder/", env!("CARGO_PKG_VERSION")))
-        .redirect(Policy::none())
-        .referer(false)
-        .tcp_nodelay(true)
-        .tcp_keepalive(Duration::from_secs(30))
-        .connect_timeout(CONNECT.min(timeout))
-        .pool_max_idle_per_host(64)
-        .pool_idle_timeout(Duration::from_secs(60))
-        .http2_initial_stream_window_size(STREAM_WINDOW.min(in_flight))
-        .http2_initial_connection_window_size(in_flight)
-        .http2_keep_alive_interval(Duration::from_secs(10))
-        .http2_keep_alive_timeout(Duration::from_secs(10))
-}
-
 /// Where a redirect leads; `None` where the answer is none.
 fn target(from: &Url, response: &Response) -> Result<Option<Url>, String> {
     use StatusCode as S;
@@ -284,7 +263,7 @@ fn target(from: &Url, response: &Response) -> Result<Option<Url>, String> {
         return Err("the server redirects to a URL that is neither http nor https".into());
     }
     target.set_fragment(None);
-    // A user in a Location would be sent as credentials that nobody gave.
+    // A user in a Location would be sent as credentials that the user of larder never gave.
     let _ = target
         .set_username("")
         .and_then(|()| target.set_password(None));
@@ -313,26 +292,6 @@ pub(super) async fn drain(mut response: Response) {
         }
     };
     let _ = tokio::time::timeout(Duration::from_millis(200), rest).await;
-}
-
-/// The error and its causes as one sentence, without the URL.
-pub(super) fn sentence(error: reqwest::Error) -> String {
-    let error = error.without_url();
-    let mut said: Vec<String> = Vec::new();
-    let mut next: Option<&(dyn Error + 'static)> = Some(&error);
-    while let Some(error) = next {
-        let text = error.to_string();
-        if said.last().is_none_or(|before| !before.ends_with(&text)) {
-            said.push(text);
-        }
-        next = error.source();
-    }
-    // What the libraries say of themselves tells nobody anything as long as a cause follows.
-    let is_idle =
-        |text: &String| text == "error sending request" || text.starts_with("client error");
-    let idle = said.iter().take_while(|text| is_idle(text)).count();
-    said.drain(..idle.min(said.len() - 1));
-    said.join(": ")
 }
 
 #[cfg(test)]

@@ -13,13 +13,19 @@ use std::time::Duration;
 
 use hyper_util::client::proxy::matcher::Matcher;
 use reqwest::dns::{Addrs, Name, Resolve, Resolving};
+use reqwest::redirect::Policy;
 use reqwest::tls::Certificate;
 use reqwest::{Client, ClientBuilder, Response, Url};
 
-use super::client::{builder, sentence};
 use super::reach::{self, Reach, TooNear};
-use super::{HttpSettings, SettingsError};
+use super::settings::{HttpSettings, SettingsError};
+use super::trouble::sentence;
 use crate::remote::api::BoxFuture;
+
+/// The longest that a connection may take.
+const CONNECT: Duration = Duration::from_secs(10);
+/// Bytes in flight of one response over HTTP/2, where memory allows: enough for a gigabit at 60 ms.
+const STREAM_WINDOW: u32 = 8 << 20;
 
 /// What the machine says of names and addresses.
 #[derive(Clone)]
@@ -153,6 +159,22 @@ impl Clients {
         let uri = url.as_str().parse::<hyper::Uri>();
         uri.is_ok_and(|uri| self.proxies.intercept(&uri).is_some())
     }
+}
+
+fn builder(timeout: Duration, in_flight: u32) -> ClientBuilder {
+    Client::builder()
+        .user_agent(concat!("larder/", env!("CARGO_PKG_VERSION")))
+        .redirect(Policy::none())
+        .referer(false)
+        .tcp_nodelay(true)
+        .tcp_keepalive(Duration::from_secs(30))
+        .connect_timeout(CONNECT.min(timeout))
+        .pool_max_idle_per_host(64)
+        .pool_idle_timeout(Duration::from_secs(60))
+        .http2_initial_stream_window_size(STREAM_WINDOW.min(in_flight))
+        .http2_initial_connection_window_size(in_flight)
+        .http2_keep_alive_interval(Duration::from_secs(10))
+        .http2_keep_alive_timeout(Duration::from_secs(10))
 }
 
 fn refusal(from: Reach, address: IpAddr, resolver: &Resolver) -> Option<TooNear> {

@@ -11,10 +11,11 @@ use reqwest::{Response, Url};
 use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 
-use super::answer::{self, Asked, Verdict};
-use super::client::{Question, Reply, drain, sentence};
+use super::answer::{self, Judgement, Wanted};
+use super::client::{Question, Reply, drain};
 use super::listing::{self, Item, Listing, Style};
 use super::patience::Patience;
+use super::trouble::sentence;
 use super::{facts, names, web::Web};
 use crate::remote::api::{Entries, Entry, Growth, Held, Listed, RemoteError};
 use crate::units::{FileKind, ObjectName, Timestamp};
@@ -104,7 +105,7 @@ pub(super) async fn page(
     let mut asked = url.clone();
     asked.set_query(query);
     let mut headers = HeaderMap::new();
-    // Caddy answers whoever names JSON with a listing of its own form; nginx and dufs do not look at this.
+    // Caddy answers a client that names JSON with a listing of its own form; nginx and dufs do not look at this.
     let accept = HeaderValue::from_static("text/html, */*;q=0.8");
     headers.insert(ACCEPT, accept);
     let mut growth = Growth::new(patience.listings());
@@ -121,9 +122,9 @@ pub(super) async fn page(
         // A listing is made for each request, and has no length before it ends.
         let status = response.status();
         if !status.is_success() {
-            let verdict = answer::judge(Asked::Whole, status, response.headers());
+            let judgement = answer::judge(Wanted::Whole, status, response.headers());
             drain(response).await;
-            return Err(error_of(verdict));
+            return Err(error_of(judgement));
         }
         let kind = response.headers().get(CONTENT_TYPE);
         let kind = kind.and_then(|kind| kind.to_str().ok()).unwrap_or_default();
@@ -175,12 +176,12 @@ async fn body(
     }
 }
 
-fn error_of(verdict: Verdict) -> RemoteError {
-    match verdict {
-        Verdict::Refused { .. } => {
+fn error_of(judgement: Judgement) -> RemoteError {
+    match judgement {
+        Judgement::Refused { .. } => {
             RemoteError::Unlistable("the server refuses a request without conditions".into())
         }
-        verdict => facts::error_of(verdict),
+        judgement => facts::error_of(judgement),
     }
 }
 

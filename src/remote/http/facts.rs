@@ -5,7 +5,7 @@ use std::sync::atomic::Ordering;
 use reqwest::Url;
 use reqwest::header::{CONTENT_TYPE, HeaderMap, HeaderValue, RANGE};
 
-use super::answer::{Asked, HeadVerdict, Verdict, judge, judge_head};
+use super::answer::{HeadJudgement, Judgement, Wanted, judge, judge_head};
 use super::client::{Question, Reply, drain};
 use super::patience::Patience;
 use super::validator::{self, Version};
@@ -43,9 +43,9 @@ pub(super) async fn of_url(
         return Ok(web.dir(Timestamp::UNKNOWN));
     }
     match judge_head(response.status(), headers) {
-        HeadVerdict::Length(size) => file(web, size, headers),
-        HeadVerdict::AskGet => first_byte(web, url, patience).await,
-        HeadVerdict::No(verdict) => Err(error_of(verdict)),
+        HeadJudgement::Length(size) => file(web, size, headers),
+        HeadJudgement::AskGet => first_byte(web, url, patience).await,
+        HeadJudgement::No(judgement) => Err(error_of(judgement)),
     }
 }
 
@@ -55,7 +55,7 @@ async fn first_byte(
     url: &Url,
     patience: &mut Patience<'_>,
 ) -> Result<Facts, RemoteError> {
-    let asked = Asked::Part(ByteRange::new(0, 1));
+    let asked = Wanted::Part(ByteRange::new(0, 1));
     let mut headers = HeaderMap::new();
     headers.insert(RANGE, HeaderValue::from_static("bytes=0-0"));
     let response = match patience.ask(&Question::get(url, headers)).await? {
@@ -66,9 +66,11 @@ async fn first_byte(
         return Ok(web.dir(Timestamp::UNKNOWN));
     }
     let facts = match judge(asked, response.status(), response.headers()) {
-        Verdict::Part { total } | Verdict::Whole { total } => file(web, total, response.headers()),
-        Verdict::Refused { total: Some(0) } => file(web, 0, response.headers()),
-        verdict => Err(error_of(verdict)),
+        Judgement::Part { total } | Judgement::Whole { total } => {
+            file(web, total, response.headers())
+        }
+        Judgement::Refused { total: Some(0) } => file(web, 0, response.headers()),
+        judgement => Err(error_of(judgement)),
     };
     drain(response).await;
     facts
@@ -118,17 +120,17 @@ fn file(web: &Web, size: u64, headers: &HeaderMap) -> Result<Facts, RemoteError>
     Ok(web.file(size, &version))
 }
 
-/// The error that a verdict without bytes is.
-pub(super) fn error_of(verdict: Verdict) -> RemoteError {
-    match verdict {
-        Verdict::NotFound => RemoteError::NotFound,
-        Verdict::Forbidden => RemoteError::Forbidden,
-        Verdict::Fails(why) => RemoteError::Unreachable(why),
-        Verdict::Lies(why) => RemoteError::Untrusted(why),
-        Verdict::Refused { .. } => RemoteError::Untrusted(
+/// The error that a judgement without bytes is.
+pub(super) fn error_of(judgement: Judgement) -> RemoteError {
+    match judgement {
+        Judgement::NotFound => RemoteError::NotFound,
+        Judgement::Forbidden => RemoteError::Forbidden,
+        Judgement::Fails(why) => RemoteError::Unreachable(why),
+        Judgement::Lies(why) => RemoteError::Untrusted(why),
+        Judgement::Refused { .. } => RemoteError::Untrusted(
             "the server refuses a range that lies within the object's size".into(),
         ),
-        Verdict::Part { .. } | Verdict::Whole { .. } => {
+        Judgement::Part { .. } | Judgement::Whole { .. } => {
             RemoteError::Untrusted("the server sent content that was not requested".into())
         }
     }

@@ -15,13 +15,14 @@ use bytes::Bytes;
 use reqwest::header::{HeaderMap, HeaderValue, IF_MATCH, IF_UNMODIFIED_SINCE, RANGE};
 use reqwest::{Response, Url};
 
-use super::answer::{self, Asked, Verdict};
-use super::client::{Question, Reply, drain, sentence};
+use super::answer::{self, Judgement, Wanted};
+use super::client::{Question, Reply, drain};
 use super::patience::Patience;
-use super::stamps::Delivery;
+use super::trouble::sentence;
 use super::validator::{self, Version};
 use super::{facts, web::Web};
 use crate::remote::api::{RemoteError, Sink};
+use crate::remote::policy::Delivery;
 use crate::units::{ByteRange, Facts, ObjectName, Timestamp, Validator};
 
 /// How long a sink that has no room is left alone.
@@ -106,8 +107,8 @@ impl Course<'_> {
     /// One request and its answer. `Continue`: another is needed.
     async fn attempt(&mut self, sink: &mut dyn Sink) -> Result<ControlFlow<()>, RemoteError> {
         let asked = match self.asks_whole {
-            true => Asked::Whole,
-            false => Asked::Part(ByteRange::new(self.at, self.range.end)),
+            true => Wanted::Whole,
+            false => Wanted::Part(ByteRange::new(self.at, self.range.end)),
         };
         let headers = conditions(asked, self.expected.as_ref());
         let question = Question::get(&self.url, headers);
@@ -118,25 +119,25 @@ impl Course<'_> {
         if facts::is_page_of_directory(self.web, response.headers()) {
             return Err(self.web.changed(self.web.dir(Timestamp::UNKNOWN)));
         }
-        let verdict = answer::judge(asked, response.status(), response.headers());
-        let arrival = match (verdict, asked) {
-            (Verdict::Part { total }, Asked::Part(part)) => Arrival {
+        let judgement = answer::judge(asked, response.status(), response.headers());
+        let arrival = match (judgement, asked) {
+            (Judgement::Part { total }, Wanted::Part(part)) => Arrival {
                 response,
                 span: ByteRange::new(part.start, part.end.min(total)),
                 total,
                 is_whole: false,
             },
-            (Verdict::Whole { total }, _) => Arrival {
+            (Judgement::Whole { total }, _) => Arrival {
                 response,
                 span: ByteRange::new(0, total),
                 total,
                 is_whole: true,
             },
-            (Verdict::Refused { .. }, _) => {
+            (Judgement::Refused { .. }, _) => {
                 drain(response).await;
                 return Err(self.refused().await);
             }
-            (verdict, _) => return Err(facts::error_of(verdict)),
+            (judgement, _) => return Err(facts::error_of(judgement)),
         };
         self.receive(arrival, sink).await
     }
@@ -153,13 +154,13 @@ impl Course<'_> {
         if version.validator.is_none()
             && let Some(current) = self.current()
         {
-            // Somebody was quicker with the same question.
+            // Another fetch was quicker with the same question.
             self.leave_to_other(&current, sink)?;
             return Ok(ControlFlow::Break(()));
         }
         let is_complete = arrival.span == ByteRange::new(0, total);
         let Some(facts) = self.compare(total, &version, is_complete)? else {
-            // A part of nobody knows what version: only one response of all of it is one.
+            // A part of an unknown version: only one response of all of the object is a version.
             self.asks_whole = true;
             return Ok(ControlFlow::Continue(()));
         };
@@ -249,7 +250,7 @@ impl Course<'_> {
         }))
     }
 
-    /// Says once per mount what everybody should know of this server.
+    /// Says once per mount what the user should know of this server.
     fn warn(&self, version: &Version) {
         let first = |said: &AtomicBool| !said.swap(true, Ordering::Relaxed);
         let shared = &self.web.shared;
@@ -378,10 +379,10 @@ async fn is_over(mut response: Response) -> bool {
     tokio::time::timeout(END, end).await.unwrap_or(true)
 }
 
-/// What a request asks for, and under which condition (decision 13).
-fn conditions(asked: Asked, expected: Option<&Validator>) -> HeaderMap {
+/// What a request asks for, and under which condition.
+fn conditions(asked: Wanted, expected: Option<&Validator>) -> HeaderMap {
     let mut headers = HeaderMap::new();
-    if let Asked::Part(range) = asked {
+    if let Wanted::Part(range) = asked {
         let text = format!("bytes={}-{}", range.start, range.end - 1);
         headers.extend(HeaderValue::try_from(text).ok().map(|value| (RANGE, value)));
     }
@@ -407,7 +408,7 @@ mod tests {
 
     #[test]
     fn each_class_of_validator_has_its_condition() {
-        let part = Asked::Part(ByteRange::new(10, 20));
+        let part = Wanted::Part(ByteRange::new(10, 20));
         let text = |headers: &HeaderMap, name| {
             headers
                 .get(name)
@@ -439,7 +440,7 @@ mod tests {
             assert_eq!(text(&headers, &RANGE).as_deref(), Some("bytes=10-19"));
             assert_eq!(text(&headers, &IF_MATCH).as_deref(), if_match);
             assert_eq!(text(&headers, &IF_UNMODIFIED_SINCE).as_deref(), since);
-            assert!(!conditions(Asked::Whole, expected.as_ref()).contains_key(RANGE));
+            assert!(!conditions(Wanted::Whole, expected.as_ref()).contains_key(RANGE));
         }
     }
 }

@@ -14,10 +14,10 @@ use super::{dirs, facts, names};
 use crate::remote::api::RemoteError;
 use crate::units::FileKind;
 
-/// Whoever mounts waits at most this long for a server that does not answer.
+/// A user who mounts waits at most this long for a server that does not answer.
 const PATIENCE: Duration = Duration::from_secs(10);
 
-/// What is at `url`, and sentences for whoever mounts it.
+/// What is at `url`, and sentences for the user who mounts it.
 pub(super) async fn look(web: &Web, url: &Url) -> Result<(Site, Vec<String>), RemoteError> {
     let mut patience = web.patience_of(PATIENCE);
     if !url.path().ends_with('/') {

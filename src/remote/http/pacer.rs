@@ -5,7 +5,7 @@
 //! requests by file says nothing of the others.
 //!
 //! Invariants: an object of which the server said when to ask again is not asked for before (a minute at most, see
-//! [`retry`](super::retry)); nobody waits for what cannot come before his deadline.
+//! [`retry`](super::retry)); a request does not wait for what cannot come before its deadline.
 
 use std::collections::HashMap;
 use std::time::Duration;
@@ -77,7 +77,7 @@ type Told = HashMap<Url, (Instant, StatusCode)>;
 #[derive(Default)]
 pub(super) struct Pacer {
     pace: Mutex<Pace>,
-    /// Whoever holds it is next; the others wait in line.
+    /// The request that holds it is next; the others wait in line.
     turn: tokio::sync::Mutex<()>,
     told: Mutex<Told>,
 }
@@ -205,7 +205,7 @@ mod tests {
         assert_eq!(answers, 19);
         assert_eq!(pace.next(at(100)), None);
         pace.slow(at(2000), at(2000));
-        assert_eq!(pace.gap, ms(100), "and begins anew");
+        assert_eq!(pace.gap, ms(100), "and begins again");
     }
 
     #[test]
@@ -242,7 +242,7 @@ mod tests {
         pacer.pace.lock().begin(Instant::now() + hour);
         let error = pacer.turn(&url, Instant::now() + hour).await.unwrap_err();
         assert!(error.to_string().contains("429"), "{error}");
-        // Answers bring the pace back, and then nobody waits.
+        // Answers bring the pace back, and then no request waits.
         for _ in 0..9 {
             pacer.answered(Instant::now());
         }

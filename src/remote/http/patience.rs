@@ -1,7 +1,7 @@
 //! Asking again: pauses, a deadline without progress, and what the server asks for.
 //!
 //! Invariants: no object is asked for before the time that the server named for it; one request's trouble, or another
-//! server's, holds up no other request; nobody waits for what cannot come before his deadline.
+//! server's, holds up no other request; a request does not wait for what cannot come before its deadline.
 
 use std::sync::Arc;
 use std::time::Duration;

@@ -3,7 +3,7 @@
 use reqwest::StatusCode;
 use reqwest::header::HeaderMap;
 
-use super::answer::{Asked, Verdict, judge, judge_head};
+use super::answer::{Judgement, Wanted, judge, judge_head};
 use super::{retry, validator};
 use crate::units::{ByteRange, Validator};
 
@@ -27,12 +27,12 @@ pub fn judge_answer(range: Option<ByteRange>, status: u16, headers: &HeaderMap) 
     for value in headers.get_all(reqwest::header::RETRY_AFTER) {
         retry::retry_after(value.to_str().unwrap_or_default(), None);
     }
-    let asked = range.map_or(Asked::Whole, Asked::Part);
+    let asked = range.map_or(Wanted::Whole, Wanted::Part);
     let (range, total) = match (judge(asked, status, headers), asked) {
-        (Verdict::Part { total }, Asked::Part(range)) => {
+        (Judgement::Part { total }, Wanted::Part(range)) => {
             (range.clip(ByteRange::new(0, total)), total)
         }
-        (Verdict::Whole { total }, _) => (ByteRange::new(0, total), total),
+        (Judgement::Whole { total }, _) => (ByteRange::new(0, total), total),
         _ => return None,
     };
     let version = validator::read(headers, total).ok()?;

@@ -1,6 +1,6 @@
 //! How near an address is, and which redirects lead too near. Pure.
 //!
-//! Whoever mounts a server trusts it with bytes, and not with requests to what only this machine can ask: services on its
+//! A user who mounts a server trusts it with bytes, and not with requests to what only this machine can ask: services on its
 //! loopback, and those on its own network link, as a cloud's metadata service, which hands out passwords.
 //!
 //! Private networks (10.0.0.0/8 and the like) are no nearer than the rest: a company's public name often leads there.

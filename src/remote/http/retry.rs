@@ -6,7 +6,7 @@ use reqwest::StatusCode;
 
 /// The longest first pause; it doubles with every failure in a row.
 const FIRST_PAUSE: Duration = Duration::from_millis(100);
-/// The longest pause that nobody asked for.
+/// The longest pause that no server has asked for.
 const LONGEST_PAUSE: Duration = Duration::from_secs(5);
 /// The longest pause, whatever a server asks for.
 pub(super) const LONGEST_WAIT: Duration = Duration::from_secs(60);

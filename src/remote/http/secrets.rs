@@ -6,7 +6,8 @@ use reqwest::header::{
     TRANSFER_ENCODING,
 };
 
-use super::{Credentials, HttpSettings, SettingsError};
+use super::settings::{HttpSettings, SettingsError};
+use crate::remote::credentials::Credentials;
 
 /// Headers that decide which bytes an answer has: they are larder's own.
 const RESERVED: &[HeaderName] = &[
@@ -114,7 +115,7 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
-    use crate::remote::http::HttpMemory;
+    use crate::remote::http::settings::HttpMemory;
 
     fn settings(
         user: Option<(&str, &str)>,

@@ -1,4 +1,4 @@
-//! What a connection that failed means to whoever mounts: a sentence with the way out, and whether to ask again.
+//! What a connection that failed means to the user who mounts: a sentence with the way out, and whether to ask again.
 //!
 //! Invariants: nothing here is sent or read; a sentence has no URL in it, and no proxy's address that holds a password.
 
@@ -18,7 +18,7 @@ pub(super) enum Trouble {
     WrongProtocol(&'static str),
     /// A redirect led too near.
     TooNear(TooNear),
-    /// Nobody listens.
+    /// No server listens there.
     Refused,
 }
 
@@ -124,6 +124,26 @@ pub(super) fn proxy_hint(
     Some(format!(
         "{shown} is set, so it may be the proxy that refuses (no_proxy names hosts to reach without it)"
     ))
+}
+
+/// The error and its causes as one sentence, without the URL.
+pub(super) fn sentence(error: reqwest::Error) -> String {
+    let error = error.without_url();
+    let mut said: Vec<String> = Vec::new();
+    let mut next: Option<&(dyn Error + 'static)> = Some(&error);
+    while let Some(error) = next {
+        let text = error.to_string();
+        if said.last().is_none_or(|before| !before.ends_with(&text)) {
+            said.push(text);
+        }
+        next = error.source();
+    }
+    // What the libraries say of themselves tells a user nothing as long as a cause follows.
+    let is_idle =
+        |text: &String| text == "error sending request" || text.starts_with("client error");
+    let idle = said.iter().take_while(|text| is_idle(text)).count();
+    said.drain(..idle.min(said.len() - 1));
+    said.join(": ")
 }
 
 #[cfg(test)]

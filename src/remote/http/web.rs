@@ -9,12 +9,13 @@ use reqwest::Url;
 use super::client::Connections;
 use super::clients::Resolver;
 use super::listing::Style;
+use super::names;
 use super::pacer::Pacer;
 use super::patience::Patience;
-use super::stamps::Stamps;
+use super::settings::{HttpSettings, SettingsError};
 use super::validator::Version;
-use super::{HttpSettings, SettingsError, names};
 use crate::remote::api::RemoteError;
+use crate::remote::policy::Stamps;
 use crate::units::{Facts, FileKind, ObjectName, Timestamp, Validator};
 
 /// One mount's view of a server.
@@ -30,9 +31,9 @@ pub(super) struct Shared {
     timeout: Duration,
     owner: (u32, u32),
     pub(super) stamps: Stamps,
-    /// Whoever set it said that the server ignores ranges.
+    /// Set once the log was told that the server ignores ranges.
     pub(super) told_of_ranges: AtomicBool,
-    /// Whoever set it said that the server names no versions.
+    /// Set once the log was told that the server names no versions.
     pub(super) told_of_versions: AtomicBool,
     /// A directory's URL without its slash was redirected to the one with it: an answer 404 is the whole answer.
     pub(super) redirects_to_slash: AtomicBool,

@@ -2,13 +2,13 @@
 //!
 //! What is a listing is decided by marks that its makers leave and other pages do not have ([`Marks`]). Names are
 //! taken from the addresses of its links and never from their texts, which some servers shorten. Sizes and times are
-//! rounded by all of them: nobody looks at them.
+//! rounded by all of them: they are not looked at.
 
 use html5gum::{DefaultEmitter, StartTag, Token, Tokenizer};
 use reqwest::Url;
 
+use super::gathered::{Gathered, Item, Listing, Style};
 use super::href::{Directory, Target};
-use super::{Gathered, Item, Listing, Style};
 use crate::units::FileKind;
 
 /// The texts of titles and of links are kept up to here; those that matter are shorter, or matter by their beginning.

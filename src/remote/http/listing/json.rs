@@ -10,7 +10,7 @@ use std::time::UNIX_EPOCH;
 use serde::Deserialize;
 use serde::de::{Deserializer, Error, Visitor};
 
-use super::{Gathered, Item, Listing, Style};
+use super::gathered::{Gathered, Item, Listing, Style};
 use crate::units::FileKind;
 
 pub(super) fn parse(body: &[u8]) -> Option<Listing> {

@@ -53,7 +53,7 @@ fn a_page_with_links_is_no_listing() {
         "<ul><li><a href=\"up.html\">Parent Directory</a><li><a href=a>a</a></ul>",
         "<p><a href=\"..\">..</a> <a href=a>a</a>",
         "<ul><li><a href=\"../\">Up</a><li><a href=a>a</a></ul>",
-        // Marks where nobody sees them.
+        // Marks that a browser does not show.
         "<script>'<title>Index of /</title>'</script><a href=a>a</a>",
         "<!-- <title>Index of /</title> --><a href=a>a</a>",
         "<textarea><h1>Index of /</h1></textarea><a href=a>a</a>",

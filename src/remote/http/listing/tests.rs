@@ -358,6 +358,6 @@ fn the_query_of_dufs_is_seen_in_both_its_pages_and_in_no_other() {
     ] {
         assert_eq!(json_query(other), None);
     }
-    // The page with the program in it has no links: nobody is to take that for an empty directory.
+    // The page with the program in it has no links: it must not be taken for an empty directory.
     assert!(parse(&base(), HTML, fixture!("dufs-app.html")).is_none());
 }

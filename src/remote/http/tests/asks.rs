@@ -13,7 +13,7 @@ fn listing(json: &str) -> Act {
     say("200 OK", &[JSON, &length, DATE], json.as_bytes())
 }
 
-/// A certificate of an authority of which nobody has the key.
+/// A certificate of an authority whose key is lost.
 const AUTHORITY: &str = "\
 -----BEGIN CERTIFICATE-----\n\
 MIIBmDCCAT+gAwIBAgIUeUIB+KbW+lBeRz/uWBC78s0FhEAwCgYIKoZIzj0EAwIw\n\
@@ -199,7 +199,7 @@ async fn trouble_that_stays_ends_with_its_name() {
     assert!(origin.heads().len() > 1);
 }
 
-/// No server gets a longer peace than a minute. Nobody waits for this deadline: what comes after it is refused at once.
+/// No server gets a longer peace than a minute. No request waits for this deadline: what comes after it is refused at once.
 const SHORTER_THAN_A_PEACE: Duration = Duration::from_secs(40);
 
 #[tokio::test]

@@ -126,7 +126,7 @@ async fn a_server_that_ignores_ranges_delivers_the_whole_object_once() {
     );
 }
 
-/// The server would send the rest, or wait for ever with it: nobody needs it.
+/// The server would send the rest, or wait for ever with it: the test has no use for it.
 #[tokio::test]
 async fn a_whole_object_ends_when_its_rest_is_of_no_use() {
     let origin = Origin::start(vec![whole(36, TAG, 20)]).await;

@@ -18,7 +18,8 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Notify;
 use tokio::sync::mpsc::{UnboundedSender, unbounded_channel};
 
-use super::{Credentials, HttpMemory, HttpRemote, HttpSettings};
+use super::{HttpMemory, HttpRemote, HttpSettings};
+use crate::remote::Credentials;
 use crate::remote::api::{Remote, RemoteError, Sink};
 use crate::units::{ByteRange, Facts, ObjectName, Validator};
 

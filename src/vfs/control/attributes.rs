@@ -2,10 +2,12 @@
 
 use std::sync::Arc;
 
-use super::number::ROOT;
-use super::{Answer, Errno, Vfs, guarded};
+use super::parts::Control;
 use crate::engine::BlobInfo;
 use crate::units::{FileKind, Timestamp, Validator};
+use crate::vfs::answer::{Answer, Errno};
+use crate::vfs::guard::guarded;
+use crate::vfs::names::ROOT;
 
 const OF_FILES: [&str; 6] = [
     "user.larder.tag",
@@ -26,9 +28,9 @@ const OF_THE_ROOT: [&str; 2] = [STATS, CACHE_DIR];
 const STATS: &str = "user.larder.stats";
 const CACHE_DIR: &str = "user.larder.cache-dir";
 
-impl Vfs {
+impl Control {
     /// The names of an inode's extended attributes, each ended by a zero byte.
-    pub fn xattr_names(&self, ino: u64) -> Answer<Vec<u8>> {
+    pub(in crate::vfs) fn attribute_names(&self, ino: u64) -> Answer<Vec<u8>> {
         let kind = self.kind(ino)?;
         let of_listing = self.of_listing(ino).map(|_| OF_LISTINGS);
         let names: &[&str] = match kind {
@@ -44,7 +46,7 @@ impl Vfs {
     }
 
     /// The value of an extended attribute.
-    pub fn xattr(
+    pub(super) fn attribute(
         self: &Arc<Self>,
         ino: u64,
         name: &[u8],
@@ -74,8 +76,8 @@ impl Vfs {
         let (FileKind::File, Some(&name)) = (kind, known) else {
             return done(Err(Errno::NODATA));
         };
-        let blob = match self.blob(ino) {
-            Ok((blob, _)) => blob,
+        let blob = match self.files.blob(ino) {
+            Ok(blob) => blob,
             Err(error) => return done(Err(error)),
         };
         blob.describe(Box::new(move |info| {
@@ -91,16 +93,16 @@ impl Vfs {
 
     /// The values of [`OF_LISTINGS`], in its order.
     fn of_listing(&self, ino: u64) -> Option<[u64; 3]> {
-        let (now, table) = (self.now(), self.table.lock());
-        let listing = table.get(ino)?.listing.as_ref()?;
+        let (now, inodes) = (self.shared.now(), self.shared.inodes.lock());
+        let listing = inodes.get(ino)?.listing.as_ref()?;
         let age = now.saturating_sub(listing.at).as_secs();
-        let remaining = table.remaining(listing.at, now).as_secs();
+        let remaining = inodes.remaining(listing.at, now).as_secs();
         Some([listing.contents().len() as u64, age, remaining])
     }
 
     fn kind(&self, ino: u64) -> Answer<FileKind> {
-        let table = self.table.lock();
-        Ok(table.get(ino).ok_or(Errno::STALE)?.facts.kind)
+        let inodes = self.shared.inodes.lock();
+        Ok(inodes.get(ino).ok_or(Errno::STALE)?.facts.kind)
     }
 }
 

@@ -9,13 +9,15 @@ use std::time::Duration;
 
 use parking_lot::Mutex;
 
-use super::{Answer, Errno, guarded};
+use super::name::is_name;
 use crate::remote::{Entries, Entry, Held, Listed, Page};
+use crate::vfs::answer::{Answer, Errno};
+use crate::vfs::guard::guarded;
 
 /// A listing; its pages are put in by one owner, one after the other.
-pub(super) struct Listing {
+pub(in crate::vfs) struct Listing {
     /// When it was asked for (the monotonic clock).
-    pub(super) at: Duration,
+    pub(in crate::vfs) at: Duration,
     state: Mutex<State>,
 }
 
@@ -35,13 +37,13 @@ struct Waiter {
 
 /// Requests whose waiting is over; to be woken under no lock.
 #[must_use]
-pub(super) struct Woken {
+pub(in crate::vfs) struct Woken {
     waiters: Vec<Waiter>,
     answer: Answer<Arc<Contents>>,
 }
 
 impl Woken {
-    pub(super) fn wake(self) {
+    pub(in crate::vfs) fn wake(self) {
         for waiter in self.waiters {
             let answer = self.answer.clone();
             guarded("an answer to a readdir", || (waiter.done)(answer));
@@ -51,7 +53,7 @@ impl Woken {
 
 impl Listing {
     /// A listing that was asked for at `at`, without its pages.
-    pub(super) fn new(at: Duration) -> Self {
+    pub(in crate::vfs) fn new(at: Duration) -> Self {
         Self {
             at,
             state: Mutex::default(),
@@ -59,12 +61,12 @@ impl Listing {
     }
 
     /// What has come so far.
-    pub(super) fn contents(&self) -> Arc<Contents> {
+    pub(in crate::vfs) fn contents(&self) -> Arc<Contents> {
         Arc::clone(&self.state.lock().contents)
     }
 
     /// Puts the next page in.
-    pub(super) fn put(&self, page: Page) -> Woken {
+    pub(in crate::vfs) fn put(&self, page: Page) -> Woken {
         let contents = Arc::new(self.contents().with(page));
         let mut state = self.state.lock();
         state.contents = Arc::clone(&contents);
@@ -80,7 +82,7 @@ impl Listing {
     }
 
     /// No more pages come, because of `error`.
-    pub(super) fn break_off(&self, error: Errno) -> Woken {
+    pub(in crate::vfs) fn break_off(&self, error: Errno) -> Woken {
         let mut state = self.state.lock();
         state.broken = Some(error);
         Woken {
@@ -90,14 +92,14 @@ impl Listing {
     }
 
     /// Whether its last page has come, or never will.
-    pub(super) fn has_ended(&self) -> bool {
+    pub(in crate::vfs) fn has_ended(&self) -> bool {
         let state = self.state.lock();
         state.contents.is_complete || state.broken.is_some()
     }
 
     /// Calls `done` with what has come, as soon as the entry at `index` is there or the listing is complete. Errors where it
     /// broke off before.
-    pub(super) fn when_there(
+    pub(in crate::vfs) fn when_there(
         &self,
         index: usize,
         done: impl FnOnce(Answer<Arc<Contents>>) + Send + 'static,
@@ -121,9 +123,9 @@ impl Listing {
 /// The entries of a listing that have come, in the remote's order, with a way to find a name among them. Names that cannot
 /// be names are left out, and so is all but the first of two equal ones: a remote may be wrong, the kernel must not be.
 #[derive(Debug, Default)]
-pub(super) struct Contents {
+pub(in crate::vfs) struct Contents {
     /// Whether these are all.
-    pub(super) is_complete: bool,
+    pub(in crate::vfs) is_complete: bool,
     pages: Vec<Arc<Kept>>,
     len: usize,
     /// Indices of entries, by name, in sorted runs: each more than twice as long as the next, and one of a listing that is
@@ -143,19 +145,19 @@ struct Kept {
 
 impl Contents {
     /// How many entries.
-    pub(super) fn len(&self) -> usize {
+    pub(in crate::vfs) fn len(&self) -> usize {
         self.len
     }
 
     /// The entry at a place in the remote's order.
-    pub(super) fn get(&self, index: usize) -> Option<&Entry> {
+    pub(in crate::vfs) fn get(&self, index: usize) -> Option<&Entry> {
         let after = self.pages.partition_point(|page| page.first <= index);
         let page = self.pages.get(after.checked_sub(1)?)?;
         page.entries.get(index - page.first)
     }
 
     /// What the listing says of a name.
-    pub(super) fn find(&self, name: &[u8]) -> Option<&Listed> {
+    pub(in crate::vfs) fn find(&self, name: &[u8]) -> Option<&Listed> {
         self.by_name.iter().find_map(|run| {
             let at = run.binary_search_by(|&index| self.name(index).cmp(name));
             let entry = self.get(run[at.ok()?] as usize)?;
@@ -224,21 +226,13 @@ impl Contents {
     }
 }
 
-/// Whether these bytes can be the name of an entry.
-pub(super) fn is_name(name: &[u8]) -> bool {
-    !matches!(name, b"" | b"." | b"..")
-        && name.len() <= 255
-        && !name.contains(&b'/')
-        && !name.contains(&0)
-}
-
 #[cfg(test)]
-pub(super) mod tests {
+pub(in crate::vfs) mod tests {
     use std::sync::mpsc;
 
     use super::*;
     use crate::units::FileKind;
-    use crate::vfs::table::tests::file;
+    use crate::vfs::names::inodes::tests::file;
 
     fn entry(name: &[u8], size: u64) -> Entry {
         Entry {

@@ -7,9 +7,8 @@
 //! * `user.larder.scrub.start.RATE` begins a scrub of everything at RATE bytes a second (0: no limit),
 //!   `user.larder.scrub.stop` ends the one that is under way;
 //! * `user.larder.flush` drops everything that is cached, and at the end the kernel's pages of every file; the answer
-//!   says where to go on, if it was not all
-//!   (`user.larder.flush.NEXT`);
-//! * `user.larder.flush.metadata` forgets names, attributes and listings;
+//!   says where to go on, if it was not all (`user.larder.flush.NEXT`);
+//! * `user.larder.flush.metadata` expires names, attributes and listings;
 //! * `user.larder.set-size.BYTES` and `user.larder.set-free-space.RUN/CULL/STOP` (in parts per thousand) change the limits.
 //!
 //! On a file: `user.larder.evict`, and `user.larder.evict.NEXT`, drops what is cached of it, and at the end the kernel's
@@ -21,13 +20,15 @@ use std::sync::Arc;
 
 use serde_json::{Value, json};
 
-use super::number::ROOT;
-use super::{Answer, Errno, Vfs, guarded};
+use super::parts::Control;
 use crate::engine::{Cache, Forgotten, FreeSpace, LimitsError, LimitsView};
+use crate::vfs::answer::{Answer, Errno};
+use crate::vfs::guard::guarded;
+use crate::vfs::names::ROOT;
 
-/// A request.
+/// What a user wants done.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-enum Asked {
+pub(super) enum Command {
     Scrub(u64),
     StopScrub,
     /// Of a file, from this chunk on.
@@ -39,14 +40,9 @@ enum Asked {
     SetFree(FreeSpace),
 }
 
-/// Whether an attribute's name is a request.
-pub fn is_request(name: &[u8]) -> bool {
-    Asked::parse(name).is_some()
-}
-
-impl Asked {
-    /// The request that an attribute's name is, if it is one.
-    fn parse(name: &[u8]) -> Option<Self> {
+impl Command {
+    /// The command that an attribute's name is, if it is one.
+    pub(super) fn parse(name: &[u8]) -> Option<Self> {
         let name = std::str::from_utf8(name).ok()?;
         let name = name.strip_prefix("user.larder.")?;
         let number = |prefix: &str| name.strip_prefix(prefix)?.parse::<u64>().ok();
@@ -78,57 +74,57 @@ fn marks(text: &str) -> Option<FreeSpace> {
     marks.next().is_none().then_some(free)
 }
 
-impl Vfs {
-    /// Does what the user `uid` asks by this attribute's name, which is a request.
-    pub fn request(
+impl Control {
+    /// Does what the user `uid` commands of the inode `ino`.
+    pub(super) fn carry_out(
         self: &Arc<Self>,
+        command: Command,
         ino: u64,
-        name: &[u8],
         uid: u32,
         done: impl FnOnce(Answer<Vec<u8>>) + Send + 'static,
     ) {
-        let asked = Asked::parse(name).filter(|asked| asked.is_of_a_file() || ino == ROOT);
-        let Some(asked) = asked else {
+        if !command.is_of_a_file() && ino != ROOT {
             return done(Err(Errno::NODATA));
-        };
+        }
         if uid != 0 && uid != rustix::process::geteuid().as_raw() {
             return done(Err(Errno::PERM));
         }
-        let cache = Arc::clone(self.source.cache());
+        let cache = Arc::clone(&self.cache);
         let tell = move |told: Option<Value>| {
-            guarded("an answer to a request", || {
+            guarded("an answer to a command", || {
                 let told = told.map(|told| told.to_string().into_bytes());
                 done(told.ok_or(Errno::TIMEDOUT));
             });
         };
-        match asked {
-            Asked::Scrub(rate) => cache.scrub(rate),
-            Asked::StopScrub => cache.stop_scrub(),
-            Asked::Evict(_) | Asked::Flush(_) if cache.is_read_only() => {
+        match command {
+            Command::Scrub(rate) => cache.scrub(rate),
+            Command::StopScrub => cache.stop_scrub(),
+            Command::Evict(_) | Command::Flush(_) if cache.is_read_only() => {
                 return tell(Some(failed(
                     &"the cache was created by a newer version of larder, so it can only be read",
                 )));
             }
-            Asked::Evict(from) => {
-                let blob = match self.blob(ino) {
-                    Ok((blob, _)) => blob,
-                    // A directory, a link: there is nothing of it.
-                    Err(_) => return tell(Some(json!({}))),
+            Command::Evict(from) => {
+                // A directory, a link: there is nothing of it.
+                let Ok(blob) = self.files.blob(ino) else {
+                    return tell(Some(json!({})));
                 };
                 return self.drop_data(Some(ino), move |_| blob.forget(from), tell);
             }
-            Asked::Flush(from) => {
+            Command::Flush(from) => {
                 return self.drop_data(None, move |cache| cache.forget_all(from), tell);
             }
-            Asked::FlushMetadata => {
+            Command::FlushMetadata => {
                 let tell = cache.in_time(tell);
-                return self.forget_metadata(|names| tell(json!({ "names": names })));
+                return self
+                    .kernel
+                    .expire_metadata(|names| tell(json!({ "names": names })));
             }
-            Asked::SetSize(bytes) => {
+            Command::SetSize(bytes) => {
                 let set = move |cache: &Arc<Cache>| cache.set_limits(Some(bytes), None);
                 return cache.run_errand(move |cache| limits_shown(set(cache)), tell);
             }
-            Asked::SetFree(free) => {
+            Command::SetFree(free) => {
                 let set = move |cache: &Arc<Cache>| cache.set_limits(None, Some(free));
                 return cache.run_errand(move |cache| limits_shown(set(cache)), tell);
             }
@@ -144,14 +140,14 @@ impl Vfs {
         drop_piece: impl FnOnce(&Arc<Cache>) -> Forgotten + Send + 'static,
         tell: impl FnOnce(Option<Value>) + Send + 'static,
     ) {
-        let (vfs, cache) = (Arc::clone(self), Arc::clone(self.source.cache()));
+        let (kernel, cache) = (Arc::clone(&self.kernel), &self.cache);
         let tell = cache.in_time(tell);
         let work = move |cache: &Arc<Cache>| {
             let told = drop_piece(cache);
             let answer = shown(&told);
             match told.next {
                 Some(_) => tell(answer),
-                None => vfs.forget_pages(of, move || tell(answer)),
+                None => kernel.drop_pages(of, move || tell(answer)),
             }
         };
         // The user is answered by the work itself, or when time is up.
@@ -185,22 +181,22 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_name_is_a_request_or_it_is_not() {
-        let parse = |name: &str| Asked::parse(format!("user.larder.{name}").as_bytes());
+    fn a_name_is_a_command_or_it_is_not() {
+        let parse = |name: &str| Command::parse(format!("user.larder.{name}").as_bytes());
         let free = FreeSpace::new(100, 70, 30).unwrap();
-        for (name, asked) in [
-            ("scrub.stop", Asked::StopScrub),
-            ("scrub.start.0", Asked::Scrub(0)),
-            ("scrub.start.33554432", Asked::Scrub(32 << 20)),
-            ("evict", Asked::Evict(0)),
-            ("evict.7", Asked::Evict(7)),
-            ("flush", Asked::Flush(0)),
-            ("flush.4096", Asked::Flush(4096)),
-            ("flush.metadata", Asked::FlushMetadata),
-            ("set-size.1073741824", Asked::SetSize(1 << 30)),
-            ("set-free-space.100/70/30", Asked::SetFree(free)),
+        for (name, command) in [
+            ("scrub.stop", Command::StopScrub),
+            ("scrub.start.0", Command::Scrub(0)),
+            ("scrub.start.33554432", Command::Scrub(32 << 20)),
+            ("evict", Command::Evict(0)),
+            ("evict.7", Command::Evict(7)),
+            ("flush", Command::Flush(0)),
+            ("flush.4096", Command::Flush(4096)),
+            ("flush.metadata", Command::FlushMetadata),
+            ("set-size.1073741824", Command::SetSize(1 << 30)),
+            ("set-free-space.100/70/30", Command::SetFree(free)),
         ] {
-            assert_eq!(parse(name), Some(asked), "{name}");
+            assert_eq!(parse(name), Some(command), "{name}");
         }
         for name in [
             "scrub",

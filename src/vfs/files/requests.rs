@@ -1,16 +1,21 @@
 //! Requests about open files: open, read, release, lseek.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
+use parking_lot::RwLock;
 
-use super::announced::Found;
-use super::events::{Event, Which};
-use super::table::Table;
-use super::{Answer, Cell, Errno, Vfs, carry_out, errno, guarded};
-use crate::engine::{Blob, Head, Opening, ReadError, Reader};
+use super::state::FileState;
+use crate::engine::{Blob, Head, Opening, ReadError, Reader, Source};
 use crate::units::{ByteRange, FileKind};
+use crate::vfs::answer::{Answer, Errno};
+use crate::vfs::errno;
+use crate::vfs::events::{Event, Which};
+use crate::vfs::guard::guarded;
+use crate::vfs::names::{Names, NewVersion, Served};
+use crate::vfs::shared::{Shared, carry_out};
 
 /// One open file.
 pub struct OpenFile {
@@ -34,9 +39,35 @@ pub struct Opened {
     pub keep_cache: bool,
 }
 
-impl Vfs {
+/// The requests about files.
+pub(in crate::vfs) struct Files {
+    shared: Arc<Shared>,
+    names: Arc<Names>,
+    source: Arc<Source>,
+    open: RwLock<HashMap<u64, Arc<OpenFile>>>,
+}
+
+impl Files {
+    pub(in crate::vfs) fn new(
+        shared: &Arc<Shared>,
+        names: &Arc<Names>,
+        source: Arc<Source>,
+    ) -> Self {
+        Self {
+            shared: Arc::clone(shared),
+            names: Arc::clone(names),
+            source,
+            open: RwLock::default(),
+        }
+    }
+
+    /// How many files are open.
+    pub(in crate::vfs) fn held(&self) -> usize {
+        self.open.read().len()
+    }
+
     /// Opens a file for reading; `flags` are those of open(2).
-    pub fn open(
+    pub(in crate::vfs) fn open(
         self: &Arc<Self>,
         ino: u64,
         flags: i32,
@@ -45,29 +76,34 @@ impl Vfs {
         if flags & libc::O_ACCMODE != libc::O_RDONLY || flags & libc::O_TRUNC != 0 {
             return done(Err(Errno::ROFS));
         }
-        let (blob, which) = match self.blob(ino) {
+        let (state, blob, which) = match self.served(ino) {
             Ok(found) => found,
             Err(error) => return done(Err(error)),
         };
-        if self.table.lock().get(ino).is_none_or(|i| i.superseded) {
+        if self
+            .shared
+            .inodes
+            .lock()
+            .get(ino)
+            .is_none_or(|i| i.superseded)
+        {
             return done(Err(Errno::STALE));
         }
-        let (vfs, asked) = (Arc::clone(self), self.now());
-        let opened = Arc::clone(&blob);
+        let (files, asked) = (Arc::clone(self), self.shared.now());
         blob.open(move |opening| {
             guarded("an answer to an open", || match opening {
                 Opening::Unasked => {
-                    let next = Arc::clone(&vfs);
-                    vfs.check(ino, move |answer| {
-                        done(answer.and_then(|()| next.opened(&opened, which, Bytes::new())));
+                    let next = Arc::clone(&files);
+                    files.names.check(ino, move |answer| {
+                        done(answer.and_then(|()| next.opened(&state, which, Bytes::new())));
                     });
                 }
-                Opening::Fetched(first) => done(vfs.opened(&opened, which, first)),
+                Opening::Fetched(first) => done(files.opened(&state, which, first)),
                 Opening::Changed(head) => {
-                    vfs.announce(which, head, asked);
+                    files.announce(which, head, asked);
                     done(Err(Errno::STALE));
                 }
-                Opening::Failed(error) => done(Err(vfs.not_opened(which, &error, asked))),
+                Opening::Failed(error) => done(Err(files.not_opened(which, &error, asked))),
             });
         });
     }
@@ -75,17 +111,22 @@ impl Vfs {
     /// The remote has another version of this inode's object than was shown. The kernel looks the name up again, and finds
     /// what came of it.
     fn announce(&self, which: Which, head: Option<Head>, at: Duration) {
-        let name = self.table.lock().get(which.ino).map(|i| i.name.clone());
+        let name = self
+            .shared
+            .inodes
+            .lock()
+            .get(which.ino)
+            .map(|i| i.name.clone());
         if let (Some(name), Some(head)) = (name, head) {
-            self.announced.put(Found {
+            self.shared.announced.put(NewVersion {
                 facts: head.facts.clone(),
                 blob: self.source.blob_from(&name, head),
                 name,
                 at,
-                came: self.now(),
+                came: self.shared.now(),
             });
         }
-        self.carry_out_superseded(which);
+        self.shared.carry_out_superseded(which);
     }
 
     /// What a program is told whose open failed.
@@ -94,43 +135,44 @@ impl Vfs {
         if !matches!(error, ReadError::NotFound) {
             return errno::of_read(error);
         }
-        let verdict = self.table.lock().supersede(which.ino, at);
-        carry_out(verdict);
+        let outcome = self.shared.inodes.lock().supersede(which.ino, at);
+        carry_out(outcome);
         Errno::NOENT
     }
 
-    fn opened(self: &Arc<Self>, blob: &Arc<Blob>, which: Which, first: Bytes) -> Answer<Opened> {
+    fn opened(&self, state: &Arc<FileState>, which: Which, first: Bytes) -> Answer<Opened> {
+        let blob = state.blob().ok_or(Errno::STALE)?;
         if blob.has_expired() {
             blob.supersede();
         }
         if blob.is_superseded() {
             // At once, not on the events' thread: the kernel looks the name up again as soon as it has this answer.
-            self.carry_out_superseded(which);
+            self.shared.carry_out_superseded(which);
             return Err(Errno::STALE);
         }
         {
-            let mut table = self.table.lock();
-            let inode = table.get_mut(which.ino).ok_or(Errno::STALE)?;
+            let mut inodes = self.shared.inodes.lock();
+            let inode = inodes.get_mut(which.ino).ok_or(Errno::STALE)?;
             if inode.superseded {
-                drop(table);
+                drop(inodes);
                 blob.supersede();
                 return Err(Errno::STALE);
             }
             inode.opens += 1;
         }
-        let reader = blob.reader_from(first);
+        let reader = state.reader(first).ok_or(Errno::STALE)?;
         let keep_cache = blob.keeps_pages();
-        let handle = self.handle();
+        let handle = self.shared.handle();
         let file = Arc::new(OpenFile { which, reader });
-        self.files.write().insert(handle, file);
+        self.open.write().insert(handle, file);
         Ok(Opened { handle, keep_cache })
     }
 
-    /// The blob of a file's inode, made at the first call.
-    pub(super) fn blob(&self, ino: u64) -> Answer<(Arc<Blob>, Which)> {
-        let (which, cell, name, facts) = {
-            let table = self.table.lock();
-            let inode = table.get(ino).ok_or(Errno::STALE)?;
+    /// What a file's inode serves, and the blob of it, which is made at the first call.
+    fn served(&self, ino: u64) -> Answer<(Arc<FileState>, Arc<Blob>, Which)> {
+        let (which, state, name, facts) = {
+            let inodes = self.shared.inodes.lock();
+            let inode = inodes.get(ino).ok_or(Errno::STALE)?;
             match inode.facts.kind {
                 FileKind::File => {}
                 FileKind::Dir => return Err(Errno::ISDIR),
@@ -140,56 +182,43 @@ impl Vfs {
                 ino,
                 serial: inode.serial,
             };
-            if let Some(blob) = inode.cell.get() {
-                return Ok((Arc::clone(blob), which));
+            let state = Arc::clone(&inode.state);
+            if let Some(blob) = inode.state.blob() {
+                return Ok((state, Arc::clone(blob), which));
             }
-            let cell = Arc::clone(&inode.cell);
-            (which, cell, inode.name.clone(), inode.facts.clone())
+            (which, state, inode.name.clone(), inode.facts.clone())
         };
-        let blob = cell.get_or_init(|| self.watched(self.source.blob(&name, &facts), which));
-        Ok((Arc::clone(blob), which))
+        let make = || self.shared.watched(self.source.blob(&name, &facts), which);
+        let blob = Arc::clone(state.blob_or(make));
+        Ok((state, blob, which))
     }
 
-    /// Gives an inode that was just looked up the blob that an open has found for it, if it is of this version and has none.
-    pub(super) fn give_blob(&self, table: &Table<Cell>, ino: u64, found: &Found) {
-        let Some(inode) = table.get(ino) else { return };
-        let serial = inode.serial;
-        if !inode.facts.contradicted_by(&found.facts) {
-            let watched = || self.watched(Arc::clone(&found.blob), Which { ino, serial });
-            inode.cell.get_or_init(watched);
-        }
-    }
-
-    /// Has the inode told what becomes of its blob.
-    fn watched(&self, blob: Arc<Blob>, which: Which) -> Arc<Blob> {
-        let events = self.events.clone();
-        blob.watch(Box::new(move |event| {
-            let _ = events.send(Event::new(which, event));
-        }));
-        blob
+    /// The blob of a file's inode, made at the first call.
+    pub(in crate::vfs) fn blob(&self, ino: u64) -> Answer<Arc<Blob>> {
+        self.served(ino).map(|(_, blob, _)| blob)
     }
 
     /// The open file of a handle.
-    pub fn file(&self, handle: u64) -> Option<Arc<OpenFile>> {
-        self.files.read().get(&handle).cloned()
+    pub(in crate::vfs) fn file(&self, handle: u64) -> Option<Arc<OpenFile>> {
+        self.open.read().get(&handle).cloned()
     }
 
     /// Reads `len` bytes from `offset`; fewer come only at the end of the file.
-    pub fn read(
+    pub(in crate::vfs) fn read(
         self: &Arc<Self>,
         file: &OpenFile,
         offset: u64,
         len: u64,
         done: impl FnOnce(Answer<Bytes>) + Send + 'static,
     ) {
-        let (vfs, which) = (Arc::clone(self), file.which);
+        let (files, which) = (Arc::clone(self), file.which);
         let answered = move |answer: Result<Bytes, ReadError>| {
             guarded("an answer to a read", || {
                 if let Err(error) = &answer {
-                    vfs.tell_failed_read(which, offset, error);
+                    files.tell_failed_read(which, offset, error);
                 }
                 if matches!(answer, Err(ReadError::Stale | ReadError::NotFound)) {
-                    vfs.refute(which);
+                    files.refute(which);
                 }
                 done(answer.map_err(|error| errno::of_read(&error)));
             });
@@ -199,28 +228,35 @@ impl Vfs {
     }
 
     fn tell_failed_read(&self, which: Which, offset: u64, error: &ReadError) {
-        let name = self.table.lock().get(which.ino).map(|i| i.name.clone());
+        let name = self
+            .shared
+            .inodes
+            .lock()
+            .get(which.ino)
+            .map(|i| i.name.clone());
         let name = name.unwrap_or_default();
         match error {
             ReadError::TimedOut | ReadError::Remote(_) => {
-                self.tell_trouble(&format_args!("cannot read {name} at byte {offset}"), error);
+                self.shared
+                    .questions
+                    .tell_trouble(&format_args!("cannot read {name} at byte {offset}"), error);
             }
             _ => tracing::debug!("cannot read {name} at byte {offset}: {error}"),
         }
     }
 
-    /// A read, or the engine, found that an inode's version is no more. The verdict is carried out by the events'
+    /// A read, or the engine, found that an inode's version is no more. The outcome is carried out by the events'
     /// thread, because this may be called from within the engine.
     fn refute(&self, which: Which) {
-        let _ = self.events.send(Event::Superseded(which));
+        let _ = self.shared.events.send(Event::Superseded(which));
     }
 
     /// Closes a handle.
-    pub fn release(&self, handle: u64) {
-        let Some(file) = self.files.write().remove(&handle) else {
+    pub(in crate::vfs) fn release(&self, handle: u64) {
+        let Some(file) = self.open.write().remove(&handle) else {
             return;
         };
-        if let Some(inode) = self.table.lock().get_mut(file.which.ino) {
+        if let Some(inode) = self.shared.inodes.lock().get_mut(file.which.ino) {
             inode.opens = inode.opens.saturating_sub(1);
         }
         // The reader goes here, under no lock.
@@ -228,9 +264,9 @@ impl Vfs {
     }
 
     /// Where the next data or the next hole is: all is data, with one hole at the end.
-    pub fn seek(&self, ino: u64, offset: i64, whence: i32) -> Answer<i64> {
-        let table = self.table.lock();
-        let size = table.get(ino).ok_or(Errno::STALE)?.facts.size;
+    pub(in crate::vfs) fn seek(&self, ino: u64, offset: i64, whence: i32) -> Answer<i64> {
+        let inodes = self.shared.inodes.lock();
+        let size = inodes.get(ino).ok_or(Errno::STALE)?.state.size();
         let size = i64::try_from(size).map_err(|_| Errno::OVERFLOW)?;
         match whence {
             libc::SEEK_DATA | libc::SEEK_HOLE if offset < 0 || offset >= size => Err(Errno::NXIO),

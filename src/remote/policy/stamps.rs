@@ -17,7 +17,7 @@ const REMEMBERED: usize = 4096;
 
 /// The stamps of one mount.
 #[derive(Default)]
-pub(super) struct Stamps {
+pub(in crate::remote) struct Stamps {
     /// Keyed by the operating system's randomness.
     keys: RandomState,
     issued: AtomicU64,
@@ -27,7 +27,7 @@ pub(super) struct Stamps {
 }
 
 /// A response without a validator, while it is being delivered.
-pub(super) struct Delivery<'a> {
+pub(in crate::remote) struct Delivery<'a> {
     stamps: &'a Stamps,
     name: ObjectName,
     facts: Facts,
@@ -51,20 +51,20 @@ struct Unused {
 
 impl Stamps {
     /// A stamp that no other response has.
-    pub(super) fn mint(&self) -> u64 {
+    pub(in crate::remote) fn mint(&self) -> u64 {
         let number = self.issued.fetch_add(1, Ordering::Relaxed);
         self.keys.hash_one(number)
     }
 
     /// A stamp for the next response of an object of `size` bytes.
-    pub(super) fn mint_for_next(&self, size: u64) -> u64 {
+    pub(in crate::remote) fn mint_for_next(&self, size: u64) -> u64 {
         let stamp = self.mint();
         self.give_back(stamp, size);
         stamp
     }
 
     /// Marks a stamp as unused: nothing was delivered under it.
-    pub(super) fn give_back(&self, stamp: u64, size: u64) {
+    pub(in crate::remote) fn give_back(&self, stamp: u64, size: u64) {
         let mut unused = self.unused.lock();
         if unused.sizes.insert(stamp, size).is_none() {
             unused.order.push_back(stamp);
@@ -78,18 +78,18 @@ impl Stamps {
     }
 
     /// The size that belongs to an unused stamp.
-    pub(super) fn size_of(&self, stamp: u64) -> Option<u64> {
+    pub(in crate::remote) fn size_of(&self, stamp: u64) -> Option<u64> {
         self.unused.lock().sizes.get(&stamp).copied()
     }
 
-    /// The facts of the response that is being delivered for this name. Whoever asks for the same object meanwhile is
+    /// The facts of the response that is being delivered for this name. A program that asks for the same object meanwhile is
     /// told of that version; a second response would only be another one.
-    pub(super) fn current(&self, name: &ObjectName) -> Option<Facts> {
+    pub(in crate::remote) fn current(&self, name: &ObjectName) -> Option<Facts> {
         self.current.lock().get(name).cloned()
     }
 
     /// Takes note of a response until what is returned is dropped.
-    pub(super) fn deliver(&self, name: &ObjectName, facts: &Facts) -> Delivery<'_> {
+    pub(in crate::remote) fn deliver(&self, name: &ObjectName, facts: &Facts) -> Delivery<'_> {
         self.current.lock().insert(name.clone(), facts.clone());
         Delivery {
             stamps: self,
@@ -99,7 +99,7 @@ impl Stamps {
     }
 
     /// Uses a stamp. `false` where it was used before or never issued.
-    pub(super) fn take(&self, stamp: u64) -> bool {
+    pub(in crate::remote) fn take(&self, stamp: u64) -> bool {
         self.unused.lock().sizes.remove(&stamp).is_some()
     }
 }

@@ -18,22 +18,22 @@ const KEPT_MAX: usize = 16;
 const LIFE: Duration = Duration::from_secs(1);
 
 /// A version that was found.
-pub(super) struct Found {
-    pub(super) name: ObjectName,
-    pub(super) facts: Facts,
-    pub(super) blob: Arc<Blob>,
+pub(in crate::vfs) struct NewVersion {
+    pub(in crate::vfs) name: ObjectName,
+    pub(in crate::vfs) facts: Facts,
+    pub(in crate::vfs) blob: Arc<Blob>,
     /// When it was asked for.
-    pub(super) at: Duration,
+    pub(in crate::vfs) at: Duration,
     /// When the answer came.
-    pub(super) came: Duration,
+    pub(in crate::vfs) came: Duration,
 }
 
 /// The versions that wait for a lookup, oldest first.
 #[derive(Default)]
-pub(super) struct Announced(Mutex<VecDeque<Found>>);
+pub(in crate::vfs) struct Announced(Mutex<VecDeque<NewVersion>>);
 
 impl Announced {
-    pub(super) fn put(&self, found: Found) {
+    pub(in crate::vfs) fn put(&self, found: NewVersion) {
         let mut kept = self.0.lock();
         kept.retain(|other| other.name != found.name);
         if kept.len() >= KEPT_MAX {
@@ -43,7 +43,7 @@ impl Announced {
     }
 
     /// Takes what was found of a name a moment before `now`.
-    pub(super) fn take(&self, name: &ObjectName, now: Duration) -> Option<Found> {
+    pub(in crate::vfs) fn take(&self, name: &ObjectName, now: Duration) -> Option<NewVersion> {
         let mut kept = self.0.lock();
         if kept.is_empty() {
             return None;

@@ -1,21 +1,21 @@
-//! A remote that does not answer: whoever can be served from what is known does not wait for it.
+//! A remote that does not answer: a request that can be served from what is known does not wait for it.
 //!
 //! The first question that waits long and in vain marks the remote as silent. From then on questions whose answer is
 //! known, if only of old, are answered from that at once, and one of them at a time is asked in the background, until
-//! something comes back. Questions about what nobody knows are asked as ever.
+//! something comes back. Questions whose answer is not known at all are asked as ever.
 
 use std::time::Duration;
 
 use parking_lot::Mutex;
 
-/// A question that failed faster than this kept nobody waiting.
+/// A question that failed faster than this kept no program waiting.
 const LONG: Duration = Duration::from_millis(500);
-/// The least time between two questions to a silent remote whose answers nobody waits for.
+/// The least time between two questions to a silent remote whose answers no program waits for.
 const PROBE_EVERY: Duration = Duration::from_secs(1);
 
 /// What to do with a question.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(super) enum Course {
+pub(in crate::vfs) enum Course {
     /// Ask it, and wait for the answer.
     Ask,
     /// Ask it for the sake of an answer, and do not wait.
@@ -26,7 +26,7 @@ pub(super) enum Course {
 
 /// What an answer changed.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(super) enum Change {
+pub(in crate::vfs) enum Change {
     /// Nothing.
     None,
     /// The remote is silent from now on.
@@ -37,7 +37,7 @@ pub(super) enum Change {
 
 /// Whether the remote is silent.
 #[derive(Default)]
-pub(super) struct Silence(Mutex<State>);
+pub(in crate::vfs) struct Silence(Mutex<State>);
 
 #[derive(Default)]
 struct State {
@@ -49,7 +49,7 @@ struct State {
 
 impl Silence {
     /// What to do at `now` with a question whose answer is `known`, if only of old.
-    pub(super) fn course(&self, known: bool, now: Duration) -> Course {
+    pub(in crate::vfs) fn course(&self, known: bool, now: Duration) -> Course {
         let mut state = self.0.lock();
         if !state.silent || !known {
             return Course::Ask;
@@ -62,7 +62,7 @@ impl Silence {
     }
 
     /// A question that was asked at `asked` was answered at `now`, or failed to reach the remote.
-    pub(super) fn note(&self, reached: bool, asked: Duration, now: Duration) -> Change {
+    pub(in crate::vfs) fn note(&self, reached: bool, asked: Duration, now: Duration) -> Change {
         let mut state = self.0.lock();
         let before = state.silent;
         state.probing = false;

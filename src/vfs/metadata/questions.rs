@@ -1,19 +1,64 @@
-//! Questions to the remote: asked, spared where the remote is silent, and told of in the log where they fail.
+//! Questions to the remote about names: asked, or spared while the remote is silent; failures are logged.
 
 use std::fmt::Display;
 use std::future::Future;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::silence::{Change, Course};
-use super::{Vfs, guarded};
-use crate::remote::{Remote, RemoteError};
+use super::silence::{Change, Course, Silence};
+use crate::engine::{Clock, Trouble};
+use crate::remote::{Network, Remote, RemoteError};
 use crate::units::{Facts, ObjectName};
+use crate::vfs::errno;
+use crate::vfs::guard::guarded;
 
-impl Vfs {
+/// The remote of one mount, as questions are put to it.
+pub(in crate::vfs) struct Questions {
+    remote: Arc<dyn Remote>,
+    network: Arc<Network>,
+    clock: Arc<dyn Clock>,
+    silence: Silence,
+    trouble: Trouble,
+}
+
+impl Questions {
+    pub(in crate::vfs) fn new(
+        remote: Arc<dyn Remote>,
+        network: Arc<Network>,
+        clock: Arc<dyn Clock>,
+    ) -> Self {
+        Self {
+            remote,
+            network,
+            clock,
+            silence: Silence::default(),
+            trouble: Trouble::default(),
+        }
+    }
+
+    /// The moment, on the monotonic clock.
+    pub(in crate::vfs) fn now(&self) -> Duration {
+        self.clock.monotonic()
+    }
+
+    /// Puts a question to the remote whose failure is not logged, and says nothing of whether the remote is silent.
+    pub(in crate::vfs) fn ask_quietly<T, F>(
+        &self,
+        question: impl FnOnce(Arc<dyn Remote>) -> F,
+        done: impl FnOnce(Result<T, RemoteError>) + Send + 'static,
+    ) where
+        T: Send + 'static,
+        F: Future<Output = Result<T, RemoteError>> + Send + 'static,
+    {
+        self.network
+            .ask(question(Arc::clone(&self.remote)), move |answer| {
+                guarded("an answer of the remote", || done(answer));
+            });
+    }
+
     /// Asks the remote for an object's facts; the answer comes with the moment when it was asked for. `known`: an old
     /// answer would do, where there is no new one to be had.
-    pub(super) fn ask_facts(
+    pub(in crate::vfs) fn ask_facts(
         self: &Arc<Self>,
         name: ObjectName,
         known: bool,
@@ -25,7 +70,7 @@ impl Vfs {
     }
 
     /// Puts a question to the remote.
-    pub(super) fn ask<T, F>(
+    pub(in crate::vfs) fn ask<T, F>(
         self: &Arc<Self>,
         about: ObjectName,
         known: bool,
@@ -35,7 +80,7 @@ impl Vfs {
         T: Send + 'static,
         F: Future<Output = Result<T, RemoteError>> + Send + 'static,
     {
-        let (vfs, asked) = (Arc::clone(self), self.now());
+        let (questions, asked) = (Arc::clone(self), self.now());
         let course = self.silence.course(known, asked);
         let mut waiting = Some(done);
         if course != Course::Ask
@@ -50,7 +95,7 @@ impl Vfs {
         let question = question(Arc::clone(&self.remote));
         self.network.ask(question, move |answer| {
             guarded("an answer of the remote", || {
-                vfs.note_answer(&about, answer.as_ref().err(), asked);
+                questions.note_answer(&about, answer.as_ref().err(), asked);
                 if let Some(done) = waiting {
                     done(answer, asked);
                 }
@@ -70,13 +115,13 @@ impl Vfs {
             ),
             Change::Back => tracing::info!("the remote answers again"),
         }
-        if let Some(error) = error.filter(|error| super::errno::says_nothing(error)) {
+        if let Some(error) = error.filter(|error| errno::says_nothing(error)) {
             self.tell_trouble(&format_args!("cannot get information about {about}"), error);
         }
     }
 
     /// Puts into the log, once a second at most, why a program is told no more than "Input/output error".
-    pub(super) fn tell_trouble(&self, what: &dyn Display, error: &dyn Display) {
+    pub(in crate::vfs) fn tell_trouble(&self, what: &dyn Display, error: &dyn Display) {
         match self.trouble.tell(self.now()) {
             None => {}
             Some(0) => tracing::warn!("{what}: {error}"),

@@ -3,12 +3,12 @@
 use crate::units::{Facts, FileKind, ObjectName};
 
 /// The number of the mount's root, which the kernel knows.
-pub(super) const ROOT: u64 = 1;
+pub(in crate::vfs) const ROOT: u64 = 1;
 
 /// The `n`-th number of a version. A file's number comes from its name, kind, size and mtime; a directory's, which has
 /// no version, from its name and kind. `n` is above 0 only where a lower one serves another version in this mount.
 /// Never 0 (no inode) and never [`ROOT`].
-pub(super) fn number(name: &ObjectName, facts: &Facts, n: u32) -> u64 {
+pub(in crate::vfs) fn number(name: &ObjectName, facts: &Facts, n: u32) -> u64 {
     let mut hasher = blake3::Hasher::new();
     hasher.update(&[kind_number(facts.kind)]);
     hasher.update(&n.to_le_bytes());
@@ -43,7 +43,7 @@ fn kind_number(kind: FileKind) -> u8 {
 mod tests {
     use super::*;
     use crate::units::Timestamp;
-    use crate::vfs::table::tests::file;
+    use crate::vfs::names::inodes::tests::file;
 
     #[test]
     fn a_number_tells_versions_apart() {
