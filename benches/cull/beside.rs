@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use larder::engine::{
-    Cache, ChunkPolicy, Clock, Config, DiskPool, FetchJob, Fetcher, Ground, Source, SystemClock,
+    Cache, CacheDeps, ChunkPolicy, Clock, Config, DiskPool, FetchJob, Fetcher, Source, SystemClock,
 };
 use larder::storage::{CreateOptions, open_or_create};
 use larder::testing::Rng;
@@ -44,7 +44,7 @@ fn open(dir: &Path, capacity: u64) -> (Arc<Cache>, Arc<Source>) {
         files: None,
     };
     let storage = open_or_create(dir, &options, &mut |_| {}).expect("a new directory");
-    let ground = Ground {
+    let deps = CacheDeps {
         host: storage.host(),
         storage: Arc::new(storage),
         executor: Arc::new(DiskPool::for_one_disk().expect("threads")),
@@ -54,10 +54,10 @@ fn open(dir: &Path, capacity: u64) -> (Arc<Cache>, Arc<Source>) {
         readahead_max: 0,
         ..Config::default()
     };
-    let cache = Cache::open(ground, config).expect("a valid index");
+    let cache = Cache::open(deps, config).expect("a valid index");
     let content = Bytes::from(vec![0x5a; 1 << 20]);
     let chunks = ChunkPolicy::Fixed(ChunkSize::from_bytes(COLD).expect("a power of two"));
-    let source = cache.source("bench:", "", Arc::new(AtOnce(content)), chunks);
+    let source = Source::new(&cache, "bench:", "", Arc::new(AtOnce(content)), chunks);
     (cache, source)
 }
 

@@ -4,7 +4,7 @@ use std::io;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use larder::engine::{Cache, ChunkPolicy, Clock, Config, Ground, Source, SystemClock};
+use larder::engine::{Cache, CacheDeps, ChunkPolicy, Clock, Config, Source, SystemClock};
 use larder::format::{FORMAT_MINOR, Features, Geometry, Superblock};
 use larder::storage::{ChunkFile, HostIdentity, NowRead, Space, Storage};
 use larder::testing::Rng;
@@ -115,7 +115,7 @@ impl Rig {
             written.expect("it is memory");
         }
         let (executor, fetcher) = (Arc::<SimExecutor>::default(), Arc::<SimFetcher>::default());
-        let ground = Ground {
+        let deps = CacheDeps {
             storage: Arc::new(storage),
             executor: Arc::new(Arc::clone(&executor)),
             clock: Arc::new(Arc::<SimClock>::default()),
@@ -125,10 +125,10 @@ impl Rig {
             readahead_max: 0,
             ..Config::default()
         };
-        let cache = Cache::open(ground, config).expect("a valid index");
+        let cache = Cache::open(deps, config).expect("a valid index");
         let chunks = ChunkPolicy::Fixed(ChunkSize::MIN);
         let fetch = Arc::new(Arc::clone(&fetcher));
-        let source = cache.source("bench:", "", fetch, chunks);
+        let source = Source::new(&cache, "bench:", "", fetch, chunks);
         Self {
             cache,
             source,

@@ -9,7 +9,7 @@ use std::sync::{Arc, Mutex};
 
 use bytes::Bytes;
 use criterion::{BatchSize, Criterion, Throughput};
-use larder::engine::{Cache, ChunkPolicy, Config, Ground, Reader, Source, Verify};
+use larder::engine::{Cache, CacheDeps, ChunkPolicy, Config, Reader, Source, Verify};
 use larder::format::{FORMAT_MINOR, Features, Geometry, Superblock};
 use larder::remote::Sink;
 use larder::storage::CacheDir;
@@ -70,14 +70,14 @@ impl Rig {
         };
         let storage = CacheDir::open(dir.path()).expect("the directory was just made");
         let executor = Arc::new(SimExecutor::default());
-        let ground = Ground {
+        let deps = CacheDeps {
             host: storage.host(),
             storage: Arc::new(storage),
             executor: Arc::new(Arc::clone(&executor)),
             clock: Arc::new(Arc::new(SimClock::default())),
         };
         Self {
-            cache: Cache::open(ground, config).expect("a valid index"),
+            cache: Cache::open(deps, config).expect("a valid index"),
             executor,
             fetcher: Arc::new(SimFetcher::default()),
             rng: Mutex::new(Rng::new(1)),
@@ -87,8 +87,13 @@ impl Rig {
 
     fn source(&self) -> Arc<Source> {
         let chunks = ChunkPolicy::Fixed(ChunkSize::DEFAULT);
-        self.cache
-            .source("bench:", "", Arc::new(Arc::clone(&self.fetcher)), chunks)
+        Source::new(
+            &self.cache,
+            "bench:",
+            "",
+            Arc::new(Arc::clone(&self.fetcher)),
+            chunks,
+        )
     }
 
     /// Runs every disk job and answers every fetch, until nothing is left to do.

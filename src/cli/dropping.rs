@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use super::control::ask;
 use super::error::{Exit, Failure};
-use crate::engine::Forgotten;
+use crate::engine::Evicted;
 use crate::units::shown;
 
 /// How often, and how soon, the daemon is asked again where something was in use.
@@ -13,16 +13,16 @@ const TRIES: u32 = 10;
 const PAUSE: Duration = Duration::from_millis(50);
 
 /// Drops everything that the cache of a mount holds; `what` is what the user calls that.
-pub(super) fn everything(mount: &Path, what: &str) -> Result<Forgotten, Failure> {
+pub(super) fn everything(mount: &Path, what: &str) -> Result<Evicted, Failure> {
     in_pieces("flush", |request| ask(mount, request, what))
 }
 
 /// Asks until all is done, and once more for what was in use. Each answer says where the next one goes on.
 pub(super) fn in_pieces(
     request: &str,
-    mut ask: impl FnMut(&str) -> Result<Forgotten, Failure>,
-) -> Result<Forgotten, Failure> {
-    let mut all = Forgotten::default();
+    mut ask: impl FnMut(&str) -> Result<Evicted, Failure>,
+) -> Result<Evicted, Failure> {
+    let mut all = Evicted::default();
     for round in 1.. {
         let mut told = ask(request)?;
         while let Some(next) = told.next {
@@ -40,7 +40,7 @@ pub(super) fn in_pieces(
 }
 
 /// The failure where the disk did not let everything be dropped.
-pub(super) fn disk_failed(path: &Path, told: &Forgotten) -> Option<Failure> {
+pub(super) fn disk_failed(path: &Path, told: &Evicted) -> Option<Failure> {
     (told.failed > 0).then(|| {
         Failure::new(
             Exit::Cache,
@@ -54,7 +54,7 @@ pub(super) fn disk_failed(path: &Path, told: &Forgotten) -> Option<Failure> {
 }
 
 /// What is to be said of what stayed.
-pub(super) fn aside(told: &Forgotten) -> String {
+pub(super) fn aside(told: &Evicted) -> String {
     let mut aside = String::new();
     for (count, what) in [
         (told.busy, "chunks are in use and stay"),
@@ -87,12 +87,12 @@ mod tests {
         let all = in_pieces("flush", |request| {
             asked.push(request.to_owned());
             let (chunks, busy, next) = answers.next().unwrap();
-            Ok(Forgotten {
+            Ok(Evicted {
                 chunks,
                 busy,
                 next,
                 bytes: chunks * 4096,
-                ..Forgotten::default()
+                ..Evicted::default()
             })
         })
         .unwrap();
@@ -102,11 +102,11 @@ mod tests {
 
     #[test]
     fn what_stayed_is_said() {
-        assert_eq!(aside(&Forgotten::default()), "");
-        let told = Forgotten {
+        assert_eq!(aside(&Evicted::default()), "");
+        let told = Evicted {
             busy: 2,
             kept: 1,
-            ..Forgotten::default()
+            ..Evicted::default()
         };
         assert!(aside(&told).starts_with("; 2 chunks are in use"));
         assert!(aside(&told).contains("; 1 chunks are pinned"));

@@ -14,7 +14,7 @@ use super::error::Failure;
 use super::mounts;
 use super::output::say;
 use super::quantity::show_size;
-use crate::engine::Forgotten;
+use crate::engine::Evicted;
 use crate::units::shown;
 
 const WHAT: &str = "drop what is cached of it";
@@ -26,7 +26,7 @@ pub(super) struct Dropped {
     files: u64,
     /// Those of which something was dropped.
     hit: u64,
-    told: Forgotten,
+    told: Evicted,
 }
 
 /// Runs the command: every path that can be done is done; the failures of the others are told one by one.

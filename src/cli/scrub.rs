@@ -11,7 +11,7 @@ use super::error::{Exit, Failure};
 use super::output::{Progress, say};
 use super::{control, mount, mounts};
 use crate::engine::{
-    Cache, Config, DiskPool, Ground, ScrubEnd, ScrubState, ScrubStats, SystemClock,
+    Cache, CacheDeps, Config, DiskPool, ScrubEnd, ScrubState, ScrubStats, SystemClock,
 };
 use crate::storage::CacheDir;
 use crate::units::shown;
@@ -96,7 +96,7 @@ fn live(args: &ScrubArgs, mount: &Path) -> Result<(), Failure> {
 fn at_rest(args: &ScrubArgs, path: &Path) -> Result<(), Failure> {
     let disk = CacheDir::open(path).map_err(|e| mount::cache_failure(&e))?;
     let pool = Arc::new(DiskPool::for_one_disk()?);
-    let ground = Ground {
+    let deps = CacheDeps {
         host: disk.host(),
         storage: Arc::new(disk),
         executor: Arc::clone(&pool) as _,
@@ -106,7 +106,7 @@ fn at_rest(args: &ScrubArgs, path: &Path) -> Result<(), Failure> {
         scrub_rate: None,
         ..Config::default()
     };
-    let cache = Cache::open(ground, config).map_err(|e| mount::engine_failure(path, &e))?;
+    let cache = Cache::open(deps, config).map_err(|e| mount::engine_failure(path, &e))?;
     let interrupted = interrupts()?;
     cache.scrub(args.rate);
     let number = cache.stats().scrub.passes;

@@ -11,7 +11,8 @@ use super::RemoteFetcher;
 use super::memory::MemoryError;
 use super::ticker::{TICK, Ticker};
 use crate::engine::{
-    Cache, Clock, Config, DiskPool, Ground, OpenError, Shares, Source, SourceSettings, SystemClock,
+    Cache, CacheDeps, Clock, Config, DiskPool, OpenError, Shares, Source, SourceSettings,
+    SystemClock,
 };
 use crate::remote::{Network, Remote, RemoteError};
 use crate::storage::{
@@ -84,13 +85,13 @@ impl OpenedCache {
     ) -> Result<Self, HostError> {
         let pool = Arc::new(DiskPool::for_one_disk()?);
         let clock = Arc::new(SystemClock::default());
-        let ground = Ground {
+        let deps = CacheDeps {
             host: dir.host(),
             storage: Arc::clone(&dir) as _,
             executor: Arc::clone(&pool) as _,
             clock: Arc::clone(&clock) as _,
         };
-        let cache = Cache::open(ground, config)?;
+        let cache = Cache::open(deps, config)?;
         Ok(Self {
             ticker: Some(Ticker::start(Arc::clone(&cache))?),
             cache,
@@ -124,7 +125,7 @@ impl OpenedCache {
         let identity = remote.identity().to_owned();
         let network = Arc::new(self.network.with_timeout(settings.timeout));
         let fetcher = RemoteFetcher::new(network, remote, concurrent);
-        self.cache.source(&identity, salt, fetcher, settings)
+        Source::new(&self.cache, &identity, salt, fetcher, settings)
     }
 
     /// Asks a remote for the facts of an object, with the deadline of the network, and waits for them. Not to be called on

@@ -9,7 +9,7 @@ use crossbeam_channel::{Receiver, Sender, bounded, unbounded};
 
 use crate::runtime::locks::Mutex;
 
-use crate::runtime::pending_ops::Outstanding;
+use crate::runtime::pending_ops::PendingOps;
 
 /// One piece of disk work.
 pub type Job = Box<dyn FnOnce() + Send>;
@@ -19,7 +19,7 @@ pub type Job = Box<dyn FnOnce() + Send>;
 pub enum Lane {
     /// A reader waits for it.
     Read,
-    /// Nobody waits for it: it may be refused when there is too much of it.
+    /// No reader waits for it: it may be refused when there is too much of it.
     Write,
 }
 
@@ -28,13 +28,13 @@ pub trait Executor: Send + Sync + 'static {
     /// Runs the job soon. Gives it back where the lane is full.
     fn submit(&self, lane: Lane, job: Job) -> Result<(), Job>;
 
-    /// Whether jobs of [`Lane::Read`] wait for a thread: then work that nobody waits for is to wait as well.
+    /// Whether jobs of [`Lane::Read`] wait for a thread: then work that no reader waits for is to wait as well.
     fn has_waiting_reads(&self) -> bool {
         false
     }
 
-    /// Takes jobs that have been running for `patience` to hang, and sees to it that others run meanwhile. To be called now
-    /// and then.
+    /// Takes jobs that have been running for `patience` to hang, and sees to it that others run meanwhile. To be called
+    /// now and then.
     fn relieve(&self, now: Duration, patience: Duration) {
         let _ = (now, patience);
     }
@@ -57,11 +57,11 @@ struct Crew {
     threads: AtomicUsize,
     /// How many hang.
     hung: AtomicUsize,
-    jobs: Outstanding,
+    jobs: PendingOps,
 }
 
-/// At most so many threads of one lane for each that is wanted: a disk that lets go only now and then must not eat up the
-/// machine.
+/// At most so many threads of one lane for each that is wanted: a disk that lets go only now and then must not eat up
+/// the machine.
 const RELIEF_MAX: usize = 4;
 
 /// Threads that read from the cache disk, and that write to it.
@@ -125,7 +125,7 @@ impl Crew {
             wanted,
             threads: AtomicUsize::new(0),
             hung: AtomicUsize::new(0),
-            jobs: Outstanding::default(),
+            jobs: PendingOps::default(),
         })
     }
 

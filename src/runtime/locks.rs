@@ -1,10 +1,10 @@
 //! The engine's locks: `parking_lot`'s, which a test may have tell it before each of them is asked for.
 //!
 //! With the feature `testing` a thread can name a function that is called before every lock and whenever one is held by
-//! somebody else ([`on_lock`]). A scheduler that runs all tasks on that one thread (`tests/it/shuttle.rs`) then decides at
-//! each lock who goes on, and sees the real engine in orders that threads take once in a million times. Where nobody
-//! asked, a lock costs one look at a thread-local more; the benches have that too. Without the feature these are
-//! `parking_lot`'s types and nothing else.
+//! another holder ([`on_lock`]). A scheduler that runs all tasks on that one thread (`tests/it/shuttle.rs`) then
+//! decides at each lock who goes on, and sees the real engine in orders that threads take once in a million times.
+//! Where no test asked, a lock costs one look at a thread-local more; the benches have that too. Without the feature
+//! these are `parking_lot`'s types and nothing else.
 
 #[cfg(not(feature = "testing"))]
 pub(crate) use parking_lot::{Mutex, RwLock};
@@ -26,7 +26,7 @@ mod told {
     pub enum Asked {
         /// A lock is about to be asked for.
         First,
-        /// It was refused: nothing is gained by asking again before somebody else went on.
+        /// It was refused: nothing is gained by asking again before another task went on.
         Again,
     }
 
@@ -48,7 +48,7 @@ mod told {
         Guard
     }
 
-    /// What `attempt` gives, asked for until it does; `wait` gives it where nobody listens.
+    /// What `attempt` gives, asked for until it does; `wait` gives it where no test listens.
     fn take<G>(attempt: impl Fn() -> Option<G>, wait: impl FnOnce() -> G) -> G {
         let Some(hook) = HOOK.get() else {
             return wait();

@@ -9,7 +9,7 @@ const EVERY: Duration = Duration::from_secs(1);
 
 /// When trouble was told last, and how much was not told since.
 #[derive(Default)]
-pub struct Trouble(Mutex<Told>);
+pub struct LogLimiter(Mutex<Told>);
 
 #[derive(Default)]
 struct Told {
@@ -17,7 +17,7 @@ struct Told {
     untold: u64,
 }
 
-impl Trouble {
+impl LogLimiter {
     /// Whether to tell of what happened at `now`: then how much went untold before it.
     pub fn tell(&self, now: Duration) -> Option<u64> {
         let mut told = self.0.lock();
@@ -39,7 +39,7 @@ mod tests {
 
     #[test]
     fn one_line_a_second_and_none_is_forgotten() {
-        let trouble = Trouble::default();
+        let trouble = LogLimiter::default();
         let (mut lines, mut untold) = (0, 0);
         for n in 0..10_000 {
             if let Some(before) = trouble.tell(Duration::from_millis(n)) {

@@ -1,8 +1,8 @@
 //! Operations under way, and which of them do not come back.
 //!
-//! An operation takes a place for as long as it runs, which costs two atomic writes and no look at a clock: it goes on the
-//! way of every read. Whoever looks now and then sees which places are still taken by the operation that had them at the
-//! look before. So no operation counts as late because nobody looked for a while.
+//! An operation takes a place for as long as it runs, which costs two atomic writes and no look at a clock: it goes on
+//! the way of every read. A look now and then sees which places are still taken by the operation that had them at the
+//! look before. So no operation counts as late because there was no look for a while.
 
 use std::cell::Cell;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
@@ -14,7 +14,7 @@ use crate::runtime::locks::Mutex;
 const PLACES: usize = 64;
 
 /// The operations of one kind.
-pub(crate) struct Outstanding {
+pub(crate) struct PendingOps {
     /// Odd while an operation is under way; never the same again.
     places: [Place; PLACES],
     seen: Mutex<[Seen; PLACES]>,
@@ -53,7 +53,7 @@ pub(crate) struct Look {
     pub(crate) back: u64,
 }
 
-impl Default for Outstanding {
+impl Default for PendingOps {
     fn default() -> Self {
         Self {
             places: std::array::from_fn(|_| Place::default()),
@@ -62,7 +62,7 @@ impl Default for Outstanding {
     }
 }
 
-impl Outstanding {
+impl PendingOps {
     /// An operation begins.
     pub(crate) fn begin(&self) -> UnderWay<'_> {
         let first = own_place();
@@ -120,16 +120,16 @@ fn own_place() -> usize {
 mod tests {
     use super::*;
 
-    fn look(operations: &Outstanding, secs: u64) -> (u64, u64) {
+    fn look(operations: &PendingOps, secs: u64) -> (u64, u64) {
         let found = operations.look(Duration::from_secs(secs), Duration::from_secs(2));
         (found.stuck, found.back)
     }
 
     #[test]
     fn only_the_operation_that_was_seen_long_ago_is_stuck() {
-        let operations = Outstanding::default();
+        let operations = PendingOps::default();
         let first = operations.begin();
-        // Nobody has looked for long: that is not the operation's fault.
+        // There was no look for long: that is not the operation's fault.
         assert_eq!(look(&operations, 100), (0, 0));
         drop(operations.begin());
         let second = operations.begin();
@@ -148,7 +148,7 @@ mod tests {
 
     #[test]
     fn more_operations_than_places_are_let_through() {
-        let operations = Outstanding::default();
+        let operations = PendingOps::default();
         let all: Vec<_> = (0..PLACES + 5).map(|_| operations.begin()).collect();
         assert_eq!(look(&operations, 1), (0, 0));
         assert_eq!(look(&operations, 3), (PLACES as u64, 0));

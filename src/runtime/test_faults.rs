@@ -1,5 +1,6 @@
-//! Rules of the engine that a test can have broken on its thread, one at a time, so that it shows that it would see that
-//! (`tests/it/shuttle.rs`, `tests/it/recount.rs`). Without the feature `testing` every rule holds, and nothing asks.
+//! Rules of the engine that a test can have broken on its thread, one at a time, so that it shows that it would see
+//! that (`tests/it/shuttle.rs`, `tests/it/recount.rs`). Without the feature `testing` every rule holds, and nothing
+//! asks.
 
 /// A rule that keeps the readers of a slot apart from its next tenant, or the size limit.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]

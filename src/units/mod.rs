@@ -11,6 +11,6 @@ mod version;
 pub use blocks::BlockMask;
 pub use chunk::{BLOCKS_PER_CHUNK, BadChunkSize, ChunkSize};
 pub use identity::{BlobKey, FileKind, ObjectName, SlotId, Stamp, Tag, Uuid};
-pub use range::ByteRange;
+pub use range::{ByteRange, offset_in};
 pub use shown::{Shown, shown, shown_bytes};
 pub use version::{Facts, Timestamp, Validator, ValidatorClass};

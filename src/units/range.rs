@@ -49,3 +49,8 @@ impl std::fmt::Display for ByteRange {
         write!(f, "bytes {}..{}", self.start, self.end)
     }
 }
+
+/// The distance of `offset` from the start of `range`. Ranges here are as long as one read at most.
+pub fn offset_in(range: ByteRange, offset: u64) -> usize {
+    usize::try_from(offset.saturating_sub(range.start)).unwrap_or(usize::MAX)
+}

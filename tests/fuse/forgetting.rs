@@ -7,7 +7,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
-use larder::engine::Forgotten;
+use larder::engine::Evicted;
 use larder::remote::RemoteError;
 use larder::vfs::MetadataTtl;
 use parking_lot::Mutex;
@@ -24,7 +24,7 @@ fn ask(path: &Path, request: &str) -> String {
     String::from_utf8(value).unwrap()
 }
 
-fn told(answer: &str) -> Forgotten {
+fn told(answer: &str) -> Evicted {
     serde_json::from_str(answer).unwrap()
 }
 
@@ -94,7 +94,7 @@ fn an_evicted_file_gives_its_bytes_back_and_is_fetched_again() {
     assert!(mounted.fetched() - fetched >= 3 << 20);
     settle(&mounted.path("f"), bytes.len() as u64);
     // A directory, and nothing at all.
-    assert_eq!(told(&ask(&mounted.path(""), "evict")), Forgotten::default());
+    assert_eq!(told(&ask(&mounted.path(""), "evict")), Evicted::default());
 }
 
 #[test]
@@ -135,7 +135,7 @@ fn readers_beside_a_flush_read_right() {
     }
     let mounted = stage.mount(Wish::default());
     let (over, reads) = (AtomicBool::new(false), AtomicU64::new(0));
-    let mut dropped = Forgotten::default();
+    let mut dropped = Evicted::default();
     std::thread::scope(|scope| {
         for (n, bytes) in files.iter().enumerate() {
             let (mounted, over, reads) = (&mounted, &over, &reads);

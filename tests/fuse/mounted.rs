@@ -7,7 +7,8 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 
 use larder::engine::{
-    Cache, ChunkPolicy, Clock, Config, DiskPool, Ground, SourceSettings, SystemClock, Verify,
+    Cache, CacheDeps, ChunkPolicy, Clock, Config, DiskPool, Source, SourceSettings, SystemClock,
+    Verify,
 };
 use larder::fuse::{FuseMount, MountSettings};
 use larder::host::RemoteFetcher;
@@ -152,7 +153,7 @@ impl Mounted {
         let executor = Arc::new(DiskPool::new(2, 2, 4096).unwrap());
         let mut host = storage.host();
         host.boot_id = wish.boot.map_or(host.boot_id, |boot| [boot; 16]);
-        let ground = Ground {
+        let deps = CacheDeps {
             host,
             storage: Arc::new(storage),
             executor: Arc::clone(&executor) as _,
@@ -162,7 +163,7 @@ impl Mounted {
             verify: wish.verify,
             ..Config::default()
         };
-        let cache = Cache::open(ground, config).unwrap();
+        let cache = Cache::open(deps, config).unwrap();
         let network = Arc::new(Network::new(wish.timeout, 16).unwrap());
         let wall = Arc::clone(&clock);
         // The files of the tests are young; to the remote it is a while later.
@@ -172,7 +173,7 @@ impl Mounted {
         let slow = Arc::new(SlowRemote::new(Arc::new(dir), wish.slow));
         let remote: Arc<dyn Remote> = (wish.wrap)(Arc::clone(&slow) as _);
         let fetcher = RemoteFetcher::new(Arc::clone(&network), Arc::clone(&remote), 32);
-        let source = cache.source(remote.identity(), "test", fetcher, source_settings);
+        let source = Source::new(&cache, remote.identity(), "test", fetcher, source_settings);
         let options = VfsOptions {
             metadata_ttl: wish.ttl,
             clock,

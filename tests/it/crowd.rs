@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use larder::engine::{
-    Blob, Cache, ChunkPolicy, Config, DiskPool, Executor, FetchJob, Fetcher, Ground, Job, Lane,
+    Blob, Cache, CacheDeps, ChunkPolicy, Config, DiskPool, Executor, FetchJob, Fetcher, Job, Lane,
     Source, SourceSettings, SystemClock,
 };
 use larder::format::Geometry;
@@ -69,13 +69,13 @@ fn cache_on(
     let mut origin = Origin::new(&mut Rng::new(2), 1);
     let mut facts = origin.objects.remove(0).now().facts.clone();
     facts.size = LEN as u64;
-    let ground = Ground {
+    let deps = CacheDeps {
         storage: Arc::new(CrashStore::format(geometry, capacity, 3)),
         executor,
         clock: Arc::new(SystemClock::default()),
         host: HostIdentity::default(),
     };
-    let cache = Cache::open(ground, config).unwrap();
+    let cache = Cache::open(deps, config).unwrap();
     let fetcher = Arc::new(Threads {
         facts: facts.clone(),
         data: data.clone(),
@@ -85,7 +85,7 @@ fn cache_on(
         timeout,
         ..SourceSettings::default()
     };
-    let source = cache.source("test:", "", fetcher, settings);
+    let source = Source::new(&cache, "test:", "", fetcher, settings);
     (cache, source, facts, data)
 }
 

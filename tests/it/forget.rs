@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use larder::check::CheckOptions;
-use larder::engine::Forgotten;
+use larder::engine::Evicted;
 use larder::format::{SECTOR_LEN, SlotFlags, SlotKind, SlotRecord};
 use larder::storage::Storage;
 use larder::testing::Rng;
@@ -26,8 +26,8 @@ fn filled() -> World {
     world
 }
 
-fn forget_all(world: &World) -> Forgotten {
-    world.daemon().cache.forget_all(0)
+fn evict_all(world: &World) -> Evicted {
+    world.daemon().cache.evict_all(0)
 }
 
 /// Sets the flag of pinning on the first slot in use; no command does so yet.
@@ -55,7 +55,7 @@ fn all_is_dropped_the_disk_gets_it_back_and_readers_go_on() {
     let mut world = filled();
     let before = world.daemon().cache.stats();
     assert!(before.slots_used >= 4, "{before:?}");
-    let told = forget_all(&world);
+    let told = evict_all(&world);
     assert_eq!(
         (told.busy, told.kept, told.failed, told.next),
         (0, 0, 0, None)
@@ -85,7 +85,7 @@ fn a_pinned_chunk_stays() {
     world.daemon().cache.close().unwrap();
     let pinned = pin_one(&world);
     world.kill();
-    let told = forget_all(&world);
+    let told = evict_all(&world);
     assert_eq!((told.kept, told.busy), (1, 0), "{told:?}");
     assert!(told.chunks >= 3, "{told:?}");
     assert_eq!(world.daemon().cache.stats().slots_used, 1);
@@ -107,7 +107,7 @@ fn a_superseded_version_that_somebody_reads_stays() {
     world.drain();
     let blob = world.handles[handle].as_ref().unwrap().blob.clone();
     blob.supersede();
-    let told = forget_all(&world);
+    let told = evict_all(&world);
     assert!(told.kept > 0 && told.chunks > 0, "{told:?}");
     world.read(handle, ByteRange::at(0, 50_000));
     world.drain();
@@ -120,6 +120,6 @@ fn a_failing_disk_is_told() {
     world.daemon().cache.close().unwrap();
     world.kill();
     world.store.faults(|faults| faults.read_errors = 256);
-    let told = forget_all(&world);
+    let told = evict_all(&world);
     assert!(told.failed > 0 && told.chunks == 0, "{told:?}");
 }

@@ -12,7 +12,8 @@ use std::time::Duration;
 
 use larder::check::{CheckOptions, Disk, check};
 use larder::engine::{
-    Cache, ChunkPolicy, Config, DiskPool, FetchJob, Fetcher, Ground, ReadError, SystemClock,
+    Cache, CacheDeps, ChunkPolicy, Config, DiskPool, FetchJob, Fetcher, ReadError, Source,
+    SystemClock,
 };
 use larder::format::{BlobKind, Features, SlotRecord, Superblock};
 use larder::remote::RemoteError;
@@ -83,13 +84,13 @@ impl Opened {
     fn on(dir: &Path, host: impl Fn(&CacheDir) -> HostIdentity) -> Self {
         let storage = CacheDir::open(dir).unwrap();
         let pool = Arc::new(DiskPool::new(2, 1, 16).unwrap());
-        let ground = Ground {
+        let deps = CacheDeps {
             host: host(&storage),
             storage: Arc::new(storage),
             executor: Arc::clone(&pool) as _,
             clock: Arc::new(SystemClock::default()),
         };
-        let cache = Cache::open(ground, Config::default()).unwrap();
+        let cache = Cache::open(deps, Config::default()).unwrap();
         Self {
             cache,
             pool,
@@ -101,9 +102,13 @@ impl Opened {
     fn read(&self, blob: &Blob, range: ByteRange) -> Result<Vec<u8>, ReadError> {
         // A chunk size of another choice than the record's: the record must outrank it.
         let chunks = ChunkPolicy::Fixed(ChunkSize::MAX);
-        let source = self
-            .cache
-            .source(REMOTE, "", Arc::new(self.remote.clone()), chunks);
+        let source = Source::new(
+            &self.cache,
+            REMOTE,
+            "",
+            Arc::new(self.remote.clone()),
+            chunks,
+        );
         let (answer, answered) = channel();
         let reader = source.blob(&blob.object(), &facts(blob)).reader();
         reader.read(range, Box::new(move |result| answer.send(result).unwrap()));

@@ -39,43 +39,41 @@ const FLOORS: &[(&str, u8)] = &[
 /// The rooms of `src/engine`, and which other rooms each may use. Every folder there is a room. A file that lies in
 /// `src/engine` itself is in none, and is under no rule.
 const ROOMS: &[(&str, &str)] = &[
+    ("config", ""),
     ("stats", ""),
     ("policy", ""),
     ("health", "stats"),
     ("index", "health policy stats"),
     ("placement", "index"),
-    ("proof", "health index placement stats"),
-    ("space", "health index placement policy stats"),
-    ("version", "index space stats"),
-    ("flight", "stats version"),
-    ("transfer", "flight stats version"),
-    (
-        "fill",
-        "flight health index placement proof space stats version",
-    ),
+    ("proof", "health index placement"),
+    ("space", "config health index placement stats"),
+    ("flight", ""),
+    ("version", "config flight index placement space"),
+    ("fill", "flight index placement proof space version"),
+    ("transfer", "fill flight placement version"),
     (
         "read",
-        "fill flight health index placement proof space stats transfer version",
+        "config fill flight index placement proof space transfer version",
     ),
-    ("upkeep", "health index placement proof space stats version"),
+    ("upkeep", "index proof space stats version"),
     (
         "api",
-        "fill flight health index placement policy proof read space stats transfer upkeep version",
+        "config fill flight health index policy proof read space stats transfer upkeep version",
     ),
 ];
 
 /// What is not yet as it should be. Each number may only become smaller, and is 0 at the end; then this table goes.
 const RATCHET: Ratchet = Ratchet {
-    cycles: 16,
-    largest_cycle: 26,
-    modules_in_cycles: 81,
+    cycles: 0,
+    largest_cycle: 0,
+    modules_in_cycles: 0,
     cycles_in_testing: 0,
-    pairs_of_rooms: 19,
-    scattered_types: 4,
+    pairs_of_rooms: 0,
+    scattered_types: 0,
 };
 
 /// The longest list of modules that one module may import.
-const IMPORTS_MAX: usize = 36;
+const IMPORTS_MAX: usize = 32;
 
 /// How many of each kind of fault there are.
 #[derive(Debug)]

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use larder::check::{self, CheckOptions, Disk, Mode};
-use larder::engine::{Cache, ChunkPolicy, Config, FreeSpace, Ground, Pressure, Reader, Source};
+use larder::engine::{Cache, CacheDeps, ChunkPolicy, Config, FreeSpace, Pressure, Reader, Source};
 use larder::format::Geometry;
 use larder::storage::{ChunkFile, HostIdentity, Space, Storage};
 use larder::testing::sim::{SimClock, SimExecutor, SimFetcher};
@@ -37,7 +37,7 @@ fn geometry() -> Geometry {
 }
 
 fn open(store: &Arc<CrashStore>, executor: &Arc<SimExecutor>, clock: &Arc<SimClock>) -> Arc<Cache> {
-    let ground = Ground {
+    let deps = CacheDeps {
         storage: Arc::clone(store) as _,
         executor: Arc::new(Arc::clone(executor)),
         clock: Arc::new(Arc::clone(clock)),
@@ -48,7 +48,7 @@ fn open(store: &Arc<CrashStore>, executor: &Arc<SimExecutor>, clock: &Arc<SimClo
         readahead_far: 0,
         ..Config::default()
     };
-    Cache::open(ground, config).unwrap()
+    Cache::open(deps, config).unwrap()
 }
 
 impl Rig {
@@ -62,7 +62,13 @@ impl Rig {
         let clock = Arc::<SimClock>::default();
         let cache = open(&store, &executor, &clock);
         let chunks = ChunkPolicy::Fixed(ChunkSize::from_bytes(MIB).unwrap());
-        let source = cache.source("limits:", "", Arc::new(Arc::clone(&fetcher)), chunks);
+        let source = Source::new(
+            &cache,
+            "limits:",
+            "",
+            Arc::new(Arc::clone(&fetcher)),
+            chunks,
+        );
         Self {
             store,
             executor,
@@ -260,7 +266,13 @@ impl Rig {
         let (executor, fetcher) = (Arc::<SimExecutor>::default(), Arc::<SimFetcher>::default());
         let clock = Arc::<SimClock>::default();
         let cache = open(&store, &executor, &clock);
-        let source = cache.source("", "", Arc::new(Arc::clone(&fetcher)), ChunkPolicy::Auto);
+        let source = Source::new(
+            &cache,
+            "",
+            "",
+            Arc::new(Arc::clone(&fetcher)),
+            ChunkPolicy::Auto,
+        );
         Self {
             store,
             executor,

@@ -21,6 +21,7 @@ mod crash;
 mod crowd;
 mod damage;
 mod deep;
+mod documents;
 mod evict;
 #[expect(dead_code, reason = "only its remote is used here")]
 #[path = "../../examples/embed.rs"]

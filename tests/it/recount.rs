@@ -4,7 +4,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use larder::engine::{Cache, ChunkPolicy, Config, Ground, Rule, Source, break_rule};
+use larder::engine::{Cache, CacheDeps, ChunkPolicy, Config, Rule, Source, break_rule};
 use larder::format::Geometry;
 use larder::storage::{CacheFiles, ChunkFile, HostIdentity, Storage};
 use larder::testing::sim::{SimClock, SimExecutor, SimFetcher};
@@ -53,7 +53,7 @@ impl Rig {
     }
 
     fn open(&self) -> Arc<Cache> {
-        let ground = Ground {
+        let deps = CacheDeps {
             storage: Arc::clone(&self.store) as _,
             executor: Arc::new(Arc::clone(&self.executor)),
             clock: Arc::new(Arc::clone(&self.clock)),
@@ -64,12 +64,18 @@ impl Rig {
             readahead_far: 0,
             ..Config::default()
         };
-        Cache::open(ground, config).unwrap()
+        Cache::open(deps, config).unwrap()
     }
 
     fn source(&self, cache: &Arc<Cache>) -> Arc<Source> {
         let chunks = ChunkPolicy::Fixed(ChunkSize::from_bytes(MIB).unwrap());
-        cache.source("recount:", "", Arc::new(Arc::clone(&self.fetcher)), chunks)
+        Source::new(
+            cache,
+            "recount:",
+            "",
+            Arc::new(Arc::clone(&self.fetcher)),
+            chunks,
+        )
     }
 
     /// Lets everything that waits be done, and looks at the disk after each step.

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use larder::engine::{LastStop, ScrubEnd, ScrubKind, ScrubState, ScrubStats};
+use larder::engine::{LastShutdown, ScrubEnd, ScrubKind, ScrubState, ScrubStats};
 use larder::testing::Rng;
 use larder::units::{ByteRange, ChunkSize};
 
@@ -52,10 +52,10 @@ fn a_cut_is_scrubbed_and_healed() {
     tick(&mut world, Duration::from_millis(100));
     world.drain();
     world.kill();
-    assert_eq!(world.daemon().cache.last_stop(), LastStop::Killed);
+    assert_eq!(world.daemon().cache.last_stop(), LastShutdown::Killed);
     assert_eq!(stats(&world).kind, None, "a kill damages nothing");
     world.boot_from(world.store.crash_without_data());
-    assert_eq!(world.daemon().cache.last_stop(), LastStop::PowerCut);
+    assert_eq!(world.daemon().cache.last_stop(), LastShutdown::PowerCut);
     let begun = stats(&world);
     assert_eq!(
         (begun.state, begun.kind),

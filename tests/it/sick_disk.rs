@@ -8,7 +8,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use larder::engine::{
-    Cache, ChunkPolicy, Config, DiskState, DiskStats, Executor, Ground, Job, Lane, Reader,
+    Cache, CacheDeps, ChunkPolicy, Config, DiskState, DiskStats, Executor, Job, Lane, Reader,
+    Source,
 };
 use larder::storage::HostIdentity;
 use larder::testing::Rng;
@@ -73,7 +74,7 @@ fn rig() -> Rig {
     origin.replace_with_len(0, LEN, &mut rng);
     let (lanes, fetcher, clock) = (Arc::default(), Arc::<SimFetcher>::default(), Arc::default());
     let disk = Arc::new(Moody::new());
-    let ground = Ground {
+    let deps = CacheDeps {
         storage: Arc::clone(&disk) as _,
         executor: Arc::new(ByLane(Arc::clone(&lanes))),
         clock: Arc::new(Arc::clone(&clock)),
@@ -84,9 +85,9 @@ fn rig() -> Rig {
         request_max: 8192,
         ..Config::default()
     };
-    let cache = Cache::open(ground, config).unwrap();
+    let cache = Cache::open(deps, config).unwrap();
     let chunks = ChunkPolicy::Fixed(ChunkSize::MIN);
-    let source = cache.source("sick:", "", Arc::new(Arc::clone(&fetcher)), chunks);
+    let source = Source::new(&cache, "sick:", "", Arc::new(Arc::clone(&fetcher)), chunks);
     Rig {
         lanes,
         fetcher,

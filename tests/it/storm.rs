@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use larder::engine::{
-    Blob, Cache, ChunkPolicy, Config, DiskPool, Executor, FetchJob, Fetcher, Ground, Job, Lane,
+    Blob, Cache, CacheDeps, ChunkPolicy, Config, DiskPool, Executor, FetchJob, Fetcher, Job, Lane,
     Opening, ReadError, Reader, Source, SystemClock, Verify,
 };
 use larder::storage::HostIdentity;
@@ -77,7 +77,7 @@ impl Storm {
         for object in 0..4 {
             origin.lock().replace_with_len(object, 100_000, &mut rng);
         }
-        let ground = Ground {
+        let deps = CacheDeps {
             storage: Arc::clone(&store) as Arc<dyn larder::storage::Storage>,
             executor: Arc::new(Pool {
                 pool: DiskPool::new(3, 2, 64).unwrap(),
@@ -94,13 +94,13 @@ impl Storm {
             verify,
             ..Config::default()
         };
-        let cache = Cache::open(ground, config).unwrap();
+        let cache = Cache::open(deps, config).unwrap();
         let server = Server {
             origin: Arc::clone(&origin),
             rng: Mutex::new(rng),
         };
         let policy = ChunkPolicy::Fixed(ChunkSize::MIN);
-        let source = cache.source("storm:", "", Arc::new(server), policy);
+        let source = Source::new(&cache, "storm:", "", Arc::new(server), policy);
         let (over, reads, inline) = Default::default();
         Self {
             store,
@@ -221,7 +221,7 @@ impl Storm {
                 0..6 => self.cache.scrub(0),
                 6 => self.cache.scrub(1 << 20),
                 7 => self.cache.stop_scrub(),
-                8 => drop(self.cache.forget_all(0)),
+                8 => drop(self.cache.evict_all(0)),
                 _ => {}
             }
             if rng.chance(60) {

@@ -9,7 +9,9 @@ use std::sync::mpsc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use larder::engine::{ChunkPolicy, Clock, Config, ReadError, Reader, SourceSettings, SystemClock};
+use larder::engine::{
+    ChunkPolicy, Clock, Config, ReadError, Reader, Source, SourceSettings, SystemClock,
+};
 use larder::host::{OpenedCache, RemoteFetcher};
 use larder::remote::{BoxFuture, Network, Remote, RemoteError, Sink, SlowRemote, SlowSettings};
 use larder::units::{ByteRange, ChunkSize, Facts, FileKind, ObjectName, Timestamp, Validator};
@@ -113,7 +115,7 @@ impl World {
             ..SourceSettings::default()
         };
         let fetcher = RemoteFetcher::new(network, remote, READS as usize);
-        let source = opened.cache().source("numbers:", "", fetcher, settings);
+        let source = Source::new(opened.cache(), "numbers:", "", fetcher, settings);
         let blob = |n: u64| source.blob(&name(n), &facts()).reader();
         Self {
             readers: (0..READS).map(blob).collect(),

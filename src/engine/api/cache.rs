@@ -1,218 +1,209 @@
-//! The cache as a whole: opening, closing, and what time brings.
+//! The cache as a whole: its rooms put together, opened, closed, and told what time brings.
 
 use std::io;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
 use crate::engine::api::memory::bytes_per_slot;
-use crate::engine::api::source::Source;
-use crate::engine::config::{Config, SourceSettings};
+use crate::engine::api::stats::Stats;
+use crate::engine::config::cache::Config;
+use crate::engine::config::free_space::FreeSpace;
+use crate::engine::deps::CacheDeps;
 use crate::engine::error::OpenError;
-use crate::engine::fill::fill_queue::Backlog;
+use crate::engine::fill::fills::Fills;
 use crate::engine::flight::deadlines::Deadlines;
-use crate::engine::health::monitored_storage::Watched;
-use crate::engine::health::verdict::{Access, Failure};
-use crate::engine::index::flush::Flusher;
-use crate::engine::index::index_file::Disk;
-use crate::engine::index::records::Blobs;
-use crate::engine::index::saved_priority::Standing;
-use crate::engine::index::slots::{Lookup, Slots};
-use crate::engine::space::allocation::Reserved;
-use crate::engine::space::limits::Limits;
-use crate::engine::space::recount::Recount;
-use crate::engine::space::stale_versions::Versions;
-use crate::engine::stats::counters::{Counters, Stats};
-use crate::engine::transfer::fetch::Fetcher;
-use crate::engine::transfer::fetch_budget::Gate;
-use crate::engine::upkeep::admin_task::Errands;
-use crate::engine::upkeep::last_shutdown::{LastStop, same_run};
+use crate::engine::flight::fetch_budget::FetchBudget;
+use crate::engine::health::monitored_storage::MonitoredStorage;
+use crate::engine::health::probe::Prober;
+use crate::engine::index::cache_index::Index;
+use crate::engine::index::index_file::IndexFile;
+use crate::engine::index::last_shutdown::LastShutdown;
+use crate::engine::index::session::{self, OpenSession};
+use crate::engine::proof::cache_proof::Proof;
+use crate::engine::services::Services;
+use crate::engine::space::cache_space::Space;
+use crate::engine::space::set_limits::{LimitsError, LimitsView};
+use crate::engine::stats::counters::Counters;
+use crate::engine::upkeep::admin_task::AdminTasks;
+use crate::engine::upkeep::evict::{Evicted, UserEviction};
 use crate::engine::upkeep::scrub::Scrub;
-use crate::format::{
-    FeatureVerdict, Geometry, SECTOR_LEN, Sector, SegmentHeader, Session, SessionState, Superblock,
-};
-use crate::runtime::clock::Clock;
-use crate::runtime::executor::{Executor, Job, Lane};
-use crate::runtime::log_limiter::Trouble;
-use crate::storage::{HostIdentity, Storage};
-use crate::units::{ChunkSize, Tag, Uuid};
-
-/// What a cache stands on.
-pub struct Ground {
-    /// The disk.
-    pub storage: Arc<dyn Storage>,
-    /// The disk pool.
-    pub executor: Arc<dyn Executor>,
-    /// The clock.
-    pub clock: Arc<dyn Clock>,
-    /// The machine.
-    pub host: HostIdentity,
-}
+use crate::engine::version::object::Object;
+use crate::format::{FeatureVerdict, Geometry, Superblock};
+use crate::runtime::executor::Lane;
+use crate::runtime::single_job::SingleJob;
+use crate::storage::{DiskOp, IndexPart, Storage};
+use crate::units::Uuid;
 
 /// The cache: one index, one set of chunk files, one size limit.
 pub struct Cache {
-    pub(crate) ground: Ground,
-    pub(crate) config: Config,
-    pub(crate) disk: Arc<Disk>,
-    /// The cache disk, which everything goes through once the cache is open.
-    pub(crate) watched: Arc<Watched>,
-    pub(crate) slots: Slots,
-    pub(crate) blobs: Blobs,
-    pub(crate) limits: Limits,
-    pub(crate) counters: Counters,
-    pub(crate) gate: Gate,
-    pub(crate) deadlines: Deadlines,
-    pub(crate) errands: Errands,
-    pub(crate) flusher: Flusher,
-    pub(crate) reserved: Reserved,
-    pub(crate) versions: Versions,
-    pub(crate) burying: AtomicBool,
-    pub(crate) standing: Standing,
-    pub(crate) shrinking: AtomicBool,
-    /// Nothing could be given back when it was last tried.
-    pub(crate) stuck: AtomicBool,
-    pub(crate) scrub: Scrub,
-    pub(crate) recount: Recount,
-    trouble: Trouble,
-    pub(crate) backlog: Backlog,
-    pub(crate) session: Session,
-    last_stop: LastStop,
-    flush_under_way: AtomicBool,
-    closed: AtomicBool,
+    pub(super) services: Arc<Services>,
+    storage: Arc<MonitoredStorage>,
+    pub(super) index: Arc<Index>,
+    pub(super) proof: Arc<Proof>,
+    pub(super) space: Arc<Space>,
+    pub(super) budget: Arc<FetchBudget>,
+    pub(super) fills: Arc<Fills>,
+    pub(super) deadlines: Arc<Deadlines<Object>>,
+    prober: Arc<Prober>,
+    scrub: Arc<Scrub>,
+    pub(super) evictions: UserEviction,
+    admin: AdminTasks,
+    session: Arc<OpenSession>,
+    last_stop: LastShutdown,
+    flushing: SingleJob,
 }
 
 impl Cache {
     /// Opens the cache, in O(1) whatever its size: two superblocks, two sessions and the segment headers are read, the
     /// session of this mount is written and synced.
-    pub fn open(ground: Ground, config: Config) -> Result<Arc<Self>, OpenError> {
-        let storage = Arc::clone(&ground.storage);
-        let superblock = Superblock::choose(&[
-            sector(&*storage, Geometry::superblock_offset(0))?,
-            sector(&*storage, Geometry::superblock_offset(1))?,
-        ])
-        .map_err(OpenError::Superblock)?;
-        let read_only = match superblock.features.verdict() {
-            FeatureVerdict::Full => false,
-            FeatureVerdict::ReadOnly(_) => true,
-            FeatureVerdict::Refused(bits) => return Err(OpenError::Features(bits)),
-        };
+    pub fn open(deps: CacheDeps, config: Config) -> Result<Arc<Self>, OpenError> {
+        let disk = &*deps.storage;
+        let (superblock, read_only) = read_superblock(disk)?;
         let (uuid, geometry) = (superblock.uuid, superblock.geometry);
-        let (actual, expected) = (storage.index_len()?, geometry.index_len());
-        if actual != expected {
-            return Err(OpenError::Length { actual, expected });
-        }
-        let headers = read_headers(&*storage, uuid, &geometry)?;
-        let (session, last_stop) = next_session(&*storage, uuid, &headers, &ground)?;
-        let accounted = last_stop == LastStop::Clean && storage.is_sealed();
-        let twin = Session {
-            sequence: session.sequence + 1,
-            ..session
-        };
+        let headers = session::read_headers(disk, uuid, &geometry)?;
+        let (first, last_stop) =
+            session::next_session(disk, uuid, &headers, deps.host, &*deps.clock)?;
+        let counted = last_stop == LastShutdown::Clean && disk.is_sealed();
+        let twin = session::twin(&first);
         if !read_only {
-            begin(&*storage, uuid, &session, &twin)?;
+            session::begin(disk, uuid, &first, &twin)?;
         }
-        let session = twin;
-        let watched = Arc::new(Watched::new(storage, Arc::clone(&ground.clock)));
-        let ground = Ground {
-            storage: Arc::clone(&watched) as _,
-            ..ground
-        };
-        let disk = Arc::new(Disk::new(
-            Arc::clone(&watched),
-            uuid,
-            geometry,
-            read_only,
-            session.epoch,
+        let counters = Arc::<Counters>::default();
+        let storage = Arc::new(MonitoredStorage::new(
+            deps.storage,
+            Arc::clone(&deps.clock),
+            Arc::clone(&counters),
         ));
-        let cache = Arc::new(Self {
-            slots: Slots::new(Arc::clone(&disk), session.trusted_epoch, &headers),
-            blobs: Blobs::new(Arc::clone(&disk)),
-            limits: Limits::new(superblock.capacity, config.free_space),
-            counters: Counters::default(),
-            gate: Gate::new(config.fetch_budget),
-            deadlines: Deadlines::default(),
-            errands: Errands::default(),
-            flusher: Flusher::default(),
-            reserved: Reserved::default(),
-            versions: Versions::default(),
-            burying: AtomicBool::new(false),
-            standing: Standing::default(),
-            shrinking: AtomicBool::new(false),
-            stuck: AtomicBool::new(false),
-            scrub: Scrub::default(),
-            recount: Recount::new(!(read_only || accounted)),
-            trouble: Trouble::default(),
-            backlog: Backlog::default(),
-            flush_under_way: AtomicBool::new(false),
-            closed: AtomicBool::new(false),
-            ground,
-            config,
-            disk,
-            watched,
-            session,
-            last_stop,
-        });
-        cache.ask_space();
-        cache.scrub_after_stop();
+        let services = Arc::new(Services::new(deps.executor, deps.clock, config, counters));
+        let file = IndexFile::new(Arc::clone(&storage), uuid, geometry, read_only, twin.epoch);
+        let index = Arc::new(Index::new(
+            Arc::clone(&services),
+            Arc::clone(&storage),
+            file,
+            twin.trusted_epoch,
+            &headers,
+        ));
+        let session = OpenSession::new(Arc::clone(&index.file), twin);
+        let (capacity, counted) = (superblock.capacity, read_only || counted);
+        let cache = Self::compose(services, storage, index, session, (capacity, counted));
+        let cache = Arc::new(Self { last_stop, ..cache });
+        cache.space.ask_space();
+        if let (Some(rate), true) = (cache.services.config.scrub_rate, last_stop.was_cut()) {
+            cache.scrub.begin_after_cut(rate);
+        }
         Ok(cache)
     }
 
-    /// Attaches a remote. `identity` and `salt` go into every key.
-    pub fn source(
-        self: &Arc<Self>,
-        identity: &str,
-        salt: &str,
-        fetcher: Arc<dyn Fetcher>,
-        settings: impl Into<SourceSettings>,
-    ) -> Arc<Source> {
-        Arc::new(Source::new(
-            Arc::clone(self),
-            identity,
-            salt,
-            fetcher,
-            settings.into(),
-        ))
+    /// Puts the rooms together. `space` is the size limit in bytes, and whether the chunk files are counted.
+    fn compose(
+        services: Arc<Services>,
+        storage: Arc<MonitoredStorage>,
+        index: Arc<Index>,
+        session: OpenSession,
+        (capacity, counted): (u64, bool),
+    ) -> Self {
+        let hand = || (Arc::clone(&services), Arc::clone(&index));
+        let budget = Arc::new(FetchBudget::new(services.config.fetch_budget));
+        let (s, i) = hand();
+        let proof = Arc::new(Proof::new(s, i));
+        let (s, i) = hand();
+        let space = Arc::new(Space::new(s, i, capacity, counted));
+        let (s, i) = hand();
+        let fills = Fills::new(
+            s,
+            Arc::clone(&space),
+            i,
+            Arc::clone(&proof),
+            Arc::clone(&budget),
+        );
+        let (s, i) = hand();
+        let scrub = Arc::new(Scrub::new(s, i, Arc::clone(&proof)));
+        let (s, i) = hand();
+        let evictions = UserEviction::new(s, i, Arc::clone(&space));
+        let session = Arc::new(session);
+        let of_probe = Arc::clone(&session);
+        let prober = Prober::new(
+            Arc::clone(&services),
+            Arc::clone(&storage),
+            Box::new(move |disk| of_probe.rewrite(disk)),
+        );
+        Self {
+            admin: AdminTasks::new(Arc::clone(&services)),
+            deadlines: Arc::default(),
+            fills: Arc::new(fills),
+            prober: Arc::new(prober),
+            last_stop: LastShutdown::New,
+            flushing: SingleJob::default(),
+            services,
+            storage,
+            index,
+            proof,
+            space,
+            budget,
+            scrub,
+            evictions,
+            session,
+        }
     }
 
     /// Does what time brings: answers reads that are past their deadline, and has dirty sectors written. To be called
     /// at least every 100 ms. Does not wait for the disk.
-    pub fn tick(self: &Arc<Self>) {
-        let now = self.ground.clock.monotonic();
-        self.look_at_disk(now);
+    pub fn tick(&self) {
+        let now = self.services.now();
+        self.prober.look(now);
+        self.fills.look(now, self.services.config.disk_patience);
         self.look_at_deadlines(now);
-        self.look_at_errands(now);
-        self.scrub_on();
-        self.bury_on();
-        self.keep_standing_on();
-        self.look_at_space();
-        self.shrink_on();
-        self.recount_on();
-        if self.is_closed() || self.flush_under_way.swap(true, Ordering::AcqRel) {
-            return;
-        }
-        let cache = Arc::clone(self);
-        let job: Job = Box::new(move || {
-            if let Err(error) = cache.flush() {
-                cache.disk_failed("writing the index", &error);
-            }
-            cache.flush_under_way.store(false, Ordering::Release);
-        });
-        if self.ground.executor.submit(Lane::Read, job).is_err() {
-            self.flush_under_way.store(false, Ordering::Release);
+        self.admin.look(now);
+        self.scrub.go_on();
+        self.space.reclaim_on();
+        self.index.save_priorities_on();
+        self.space.look_at_space();
+        self.space.shrink_on();
+        self.space.recount_on();
+        if !self.services.is_closed() {
+            let index = Arc::clone(&self.index);
+            let executor = &*self.services.executor;
+            self.flushing.submit(executor, Lane::Read, move || {
+                if let Err(error) = index.flush() {
+                    index
+                        .storage
+                        .report(DiskOp::WriteIndex(IndexPart::Whole), &error);
+                }
+            });
         }
     }
 
-    /// Writes what is dirty, makes it durable and marks the cache as closed cleanly. Fills that still wait in the executor
-    /// are dropped: let it come to rest first. Later reads still answer, past the
-    /// cache where it has no answer in memory. Errors where the disk fails: the cache then counts as not closed.
+    /// Answers reads that are past the deadline, and asks the remote for those that have waited too long for the disk.
+    fn look_at_deadlines(&self, now: Duration) {
+        let config = &self.services.config;
+        // No read waits for a disk that is known not to answer.
+        let patience = if self.storage.bypasses_reads() {
+            Duration::ZERO
+        } else {
+            config.disk_patience
+        };
+        let late = self.deadlines.look(now, patience);
+        let counters = &self.services.counters;
+        counters.reads_timed_out.add(late.timed_out);
+        counters.reads_hedged.add(late.hedges.len() as u64);
+        for (object, op) in late.hedges {
+            let dispatch = Arc::clone(&object.dispatch);
+            dispatch.hedge(object, op);
+        }
+    }
+
+    /// Writes what is dirty, makes it durable and marks the cache as closed cleanly. Fills that still wait in the
+    /// executor are dropped: let it come to rest first. Later reads still answer, past the cache where it has no answer
+    /// in memory. Errors where the disk fails: the cache then counts as not closed.
     pub fn close(&self) -> io::Result<()> {
-        if self.closed.swap(true, Ordering::AcqRel) || self.disk.read_only {
+        if self.services.close() || self.index.file.read_only {
             return Ok(());
         }
-        while self.bury() {}
+        while self.space.reclaim() {}
         const ROUNDS: u32 = 100;
         for round in 0.. {
-            self.flush()?;
-            if self.flusher.is_clean() {
+            self.index.flush()?;
+            if self.index.dirty.is_clean() {
                 break;
             }
             if round == ROUNDS {
@@ -220,18 +211,12 @@ impl Cache {
             }
             std::thread::yield_now();
         }
-        self.keep_standing_at_close();
-        self.disk.storage.sync_all()?;
-        let clean = Session {
-            state: SessionState::Clean,
-            sequence: self.session.sequence + 1,
-            ..self.session
-        };
-        write_session(&*self.disk.storage, self.disk.uuid, &clean)?;
-        self.disk.storage.sync_index()?;
+        self.index.save_priorities_at_close();
+        self.storage.sync_all()?;
+        self.session.end()?;
         // Without the seal the next opening counts the chunk files, and that is all.
-        if self.is_counted()
-            && let Err(error) = self.disk.storage.seal()
+        if self.space.is_counted()
+            && let Err(error) = self.storage.seal()
         {
             tracing::debug!("the index could not be sealed: {error}");
         }
@@ -240,165 +225,117 @@ impl Cache {
 
     /// The counters, as they stand.
     pub fn stats(&self) -> Stats {
-        let (segments_loaded, slots_used) = self.slots.loaded();
+        let (services, index) = (&self.services, &self.index);
+        let (segments_loaded, slots_used) = index.slots.loaded();
         Stats {
-            capacity_bytes: self.limits.capacity(),
-            reserved_bytes: self.reserved.bytes(),
-            used_bytes: self.used_bytes(),
-            index_bytes: self.disk.geometry.index_len(),
-            slots: u64::from(self.disk.geometry.n_slots()),
+            capacity_bytes: self.space.limits.capacity(),
+            reserved_bytes: self.space.reserved.bytes(),
+            used_bytes: index.used_bytes(),
+            index_bytes: index.file.geometry.index_len(),
+            slots: u64::from(index.file.geometry.n_slots()),
             slots_used,
             segments_loaded,
-            memory_budget_bytes: self.config.memory,
-            memory_fetch_bytes: self.gate.in_flight(),
-            memory_listing_bytes: self.config.listings.used(),
+            memory_budget_bytes: services.config.memory,
+            memory_fetch_bytes: self.budget.in_flight(),
+            memory_listing_bytes: services.config.listings.used(),
             memory_table_bytes: slots_used * bytes_per_slot() as u64,
             last_stop: self.last_stop,
-            pressure: self.limits.pressure(),
-            disk: self.watched.stats(),
-            scrub: self.scrub_stats(),
-            ..self.counters.snapshot()
+            pressure: self.space.limits.pressure(),
+            disk: self.storage.stats(),
+            scrub: self.scrub.stats(),
+            ..Stats::of(&services.counters)
         }
     }
 
     /// How the last use of the cache ended.
-    pub fn last_stop(&self) -> LastStop {
+    pub fn last_stop(&self) -> LastShutdown {
         self.last_stop
     }
 
     /// The cache's own number.
     pub fn uuid(&self) -> Uuid {
-        self.disk.uuid
+        self.index.file.uuid
     }
 
     /// Whether nothing is written because of a feature that this version does not know.
     pub fn is_read_only(&self) -> bool {
-        self.disk.read_only
+        self.index.file.read_only
     }
 
-    pub(crate) fn is_closed(&self) -> bool {
-        self.closed.load(Ordering::Acquire)
+    /// Whether it is known what all chunk files take. Nothing new is kept before.
+    pub fn is_counted(&self) -> bool {
+        self.space.is_counted()
     }
 
-    /// The bytes on disk, index included.
-    pub(crate) fn used_bytes(&self) -> u64 {
-        self.disk.geometry.index_len() + self.slots.allocated()
+    /// The limits, as they stand.
+    pub fn limits(&self) -> LimitsView {
+        self.space.limits_view()
     }
 
-    /// The bytes of a version that its slots hold. Loads the segments that it needs.
-    pub(crate) fn cached_bytes(&self, tag: Tag, chunk: ChunkSize, size: u64) -> u64 {
-        let held = |chunk_no: u64| {
-            self.slots.load_for(tag, chunk_no).ok()?;
-            let Lookup::Found(slot) = self.slots.find_now(tag, chunk_no) else {
-                return None;
-            };
-            let present = slot.state.lock().present;
-            Some(
-                present
-                    .iter()
-                    .map(|n| slot.block_len(n) as u64)
-                    .sum::<u64>(),
-            )
-        };
-        (0..size.div_ceil(chunk.bytes())).filter_map(held).sum()
+    /// Changes what is given, at once: a cache that takes more than it may from now on gives back in the background.
+    /// The capacity is kept on disk; what has to stay free is kept until the cache is closed. Waits for the disk.
+    ///
+    /// Errors with a sentence; nothing was changed then, but where the disk failed in the midst the next opening may
+    /// find the new capacity.
+    pub fn set_limits(
+        &self,
+        capacity: Option<u64>,
+        free: Option<FreeSpace>,
+    ) -> Result<LimitsView, LimitsError> {
+        self.space.set_limits(capacity, free)
     }
 
-    /// A disk that fails is a miss: counted, logged, and no reader hears of it.
-    pub(crate) fn disk_failed(&self, doing: &str, error: &io::Error) {
-        // What has a verdict or a spell of its own was told with that.
-        let failure = Failure::of(error, Access::Write);
-        if failure == Failure::Bypassed {
-            return;
-        }
-        self.counters.disk_errors.add(1);
-        if failure.spares_blocks() {
-            return;
-        }
-        match self.trouble.tell(self.ground.clock.monotonic()) {
-            None => {}
-            Some(0) => tracing::warn!("the cache disk failed while {doing}: {error}"),
-            Some(untold) => tracing::warn!(
-                "the cache disk failed while {doing}: {error} ({untold} failures before it were not logged)"
-            ),
-        }
+    /// Begins a scrub of every slot, at `rate` bytes a second (0 is no limit), in place of one of suspect slots; one
+    /// of every slot that is under way goes on at this rate.
+    pub fn scrub(&self, rate: u64) {
+        self.scrub.begin_all(rate);
+    }
+
+    /// Ends the scrub that is under way, if any.
+    pub fn stop_scrub(&self) {
+        self.scrub.stop();
+    }
+
+    /// Drops everything that is cached, from slot `from` on. Waits for the disk.
+    pub fn evict_all(&self, from: u64) -> Evicted {
+        self.evictions.evict_all(from)
+    }
+
+    /// Runs `work` in the disk pool, behind the writes that wait there, and hands what comes of it to `done`; `None`
+    /// where that takes too long. Where the pool takes no more work, `done` is dropped.
+    pub fn run_admin_task<T: Send + 'static>(
+        self: &Arc<Self>,
+        work: impl FnOnce(&Arc<Self>) -> T + Send + 'static,
+        done: impl FnOnce(Option<T>) + Send + 'static,
+    ) {
+        let cache = Arc::clone(self);
+        self.admin.run(move || work(&cache), done);
+    }
+
+    /// What hands a value to `done`, which gets `None` where that has not happened in time.
+    pub fn in_time<T: Send + 'static>(
+        &self,
+        done: impl FnOnce(Option<T>) + Send + 'static,
+    ) -> impl FnOnce(T) + Send + 'static {
+        self.admin.in_time(done)
     }
 }
 
-pub(crate) fn sector(storage: &dyn Storage, offset: u64) -> io::Result<Sector> {
-    let mut sector = [0; SECTOR_LEN];
-    storage.read_index(offset, &mut sector)?;
-    Ok(sector)
-}
-
-/// The headers of all segments, `None` for one that is blank or damaged: it proves nothing anyway.
-fn read_headers(
-    storage: &dyn Storage,
-    uuid: Uuid,
-    geometry: &Geometry,
-) -> io::Result<Vec<Option<SegmentHeader>>> {
-    let mut bytes = vec![0; geometry.segments() as usize * SECTOR_LEN];
-    storage.read_index(Geometry::segment_header_offset(0), &mut bytes)?;
-    let sectors = bytes.as_chunks::<SECTOR_LEN>().0.iter().zip(0u32..);
-    Ok(sectors
-        .map(|(sector, number)| SegmentHeader::decode(sector, uuid, number).ok())
-        .collect())
-}
-
-/// The session of this mount: an epoch above every one that is known, and the first epoch of this boot and this mount of
-/// the disk. And how the one before it ended.
-fn next_session(
-    storage: &dyn Storage,
-    uuid: Uuid,
-    headers: &[Option<SegmentHeader>],
-    ground: &Ground,
-) -> Result<(Session, LastStop), OpenError> {
-    let copies = [
-        sector(storage, Geometry::session_offset(0))?,
-        sector(storage, Geometry::session_offset(1))?,
-    ];
-    let last = Session::choose(&copies, uuid);
-    // A cache that was used and has lost both copies might issue an epoch a second time.
-    if last.is_none() && copies.iter().any(|copy| *copy != [0; SECTOR_LEN]) {
-        return Err(OpenError::Session);
-    }
-    let issued = headers
-        .iter()
-        .flatten()
-        .map(|header| header.stamp.epoch())
-        .max()
-        .unwrap_or(0);
-    let epoch = 1 + last.map_or(0, |session| session.epoch).max(issued);
-    if epoch >= 1 << 24 {
-        return Err(OpenError::Epochs(epoch));
-    }
-    let host = ground.host;
-    let same_run = last.filter(|session| same_run(session, &host));
-    let next = Session {
-        state: SessionState::Open,
-        sequence: last.map_or(0, |session| session.sequence) + 1,
-        epoch,
-        trusted_epoch: same_run.map_or(epoch, |session| session.trusted_epoch),
-        boot_id: host.boot_id,
-        host_id: host.host_id,
-        disk_mount_id: host.disk_mount_id,
-        started_at: ground.clock.wall().as_secs(),
-        pid: host.pid,
+/// The superblock, and whether nothing may be written because of a feature that this version does not know.
+fn read_superblock(disk: &dyn Storage) -> Result<(Superblock, bool), OpenError> {
+    let superblock = Superblock::choose(&[
+        session::sector(disk, Geometry::superblock_offset(0))?,
+        session::sector(disk, Geometry::superblock_offset(1))?,
+    ])
+    .map_err(OpenError::Superblock)?;
+    let read_only = match superblock.features.verdict() {
+        FeatureVerdict::Full => false,
+        FeatureVerdict::ReadOnly(_) => true,
+        FeatureVerdict::Refused(bits) => return Err(OpenError::Features(bits)),
     };
-    Ok((next, LastStop::of(last.as_ref(), &host)))
-}
-
-/// Writes both copies of the session of this mount. The first is synced before a stamp of the new epoch is used; the
-/// second follows, so that no single damaged sector can bring an old epoch back.
-fn begin(storage: &dyn Storage, uuid: Uuid, first: &Session, twin: &Session) -> io::Result<()> {
-    write_session(storage, uuid, first)?;
-    storage.sync_index()?;
-    write_session(storage, uuid, twin)
-}
-
-pub(crate) fn write_session(
-    storage: &dyn Storage,
-    uuid: Uuid,
-    session: &Session,
-) -> io::Result<()> {
-    storage.write_index(session.offset(), &session.encode(uuid))
+    let (actual, expected) = (disk.index_len()?, superblock.geometry.index_len());
+    if actual != expected {
+        return Err(OpenError::Length { actual, expected });
+    }
+    Ok((superblock, read_only))
 }

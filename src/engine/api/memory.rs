@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use crate::engine::config::Config;
+use crate::engine::config::cache::Config;
 use crate::engine::index::slot::Slot;
 use crate::engine::policy::BYTES_PER_PLACE;
 
@@ -42,8 +42,8 @@ pub struct TooLittle {
 }
 
 impl Shares {
-    /// Shares out `budget` for a cache of so many slots. The tables get what they may need, since what is in them cannot
-    /// wait; of the rest fetches get two thirds and listings one.
+    /// Shares out `budget` for a cache of so many slots. The tables get what they may need, since what is in them
+    /// cannot wait; of the rest fetches get two thirds and listings one.
     pub fn of(budget: u64, slots: u64) -> Result<Self, TooLittle> {
         let tables = slots * bytes_per_slot() as u64;
         let least = BASE + tables + 2 * LEAST;
@@ -89,9 +89,9 @@ impl Shares {
     }
 }
 
-/// The most that each slot of a loaded segment takes: the slot itself, as the allocator rounds it, and its part of the table
-/// and of the policy. Checksums are in memory only while the sector lacks them.
-pub(crate) fn bytes_per_slot() -> usize {
+/// The most that each slot of a loaded segment takes: the slot itself, as the allocator rounds it, and its part of the
+/// table and of the policy. Checksums are in memory only while the sector lacks them.
+pub(super) fn bytes_per_slot() -> usize {
     // The two counts of an Arc, and the allocator's own word, in steps of 16 bytes.
     let slot =
         (size_of::<Slot>() + 2 * size_of::<usize>() + size_of::<usize>()).next_multiple_of(16);

@@ -2,5 +2,7 @@
 
 pub(crate) mod blob;
 pub(crate) mod cache;
+pub(crate) mod documents;
 pub(crate) mod memory;
 pub(crate) mod source;
+pub(crate) mod stats;

@@ -10,7 +10,7 @@ use crate::runtime::locks::Mutex;
 
 /// The fills that wait.
 #[derive(Default)]
-pub(crate) struct Backlog(Mutex<State>);
+pub(super) struct FillQueue(Mutex<State>);
 
 #[derive(Default)]
 struct State {
@@ -22,7 +22,7 @@ struct State {
     refused: bool,
 }
 
-impl Backlog {
+impl FillQueue {
     /// A fill of so many bytes comes; false where the disk is stuck, and it is to be dropped.
     pub(crate) fn enter(&self, bytes: u64, now: Duration) -> bool {
         let mut state = self.0.lock();
@@ -45,7 +45,7 @@ impl Backlog {
     }
 
     /// The disk is well again. Returns whether it had been stuck until now.
-    pub(crate) fn unstick(&self, now: Duration) -> bool {
+    pub(super) fn unstick(&self, now: Duration) -> bool {
         let mut state = self.0.lock();
         let stuck = std::mem::replace(&mut state.stuck, false);
         if stuck {
@@ -55,7 +55,7 @@ impl Backlog {
     }
 
     /// Whether the disk has taken nothing for longer than `patience`: then how many bytes wait. Said once until
-    /// [`Backlog::unstick`].
+    /// [`FillQueue::unstick`].
     pub(crate) fn look(&self, now: Duration, patience: Duration) -> Option<u64> {
         let mut state = self.0.lock();
         let late = now.saturating_sub(state.moved) >= patience;
@@ -65,7 +65,7 @@ impl Backlog {
     }
 
     /// Whether a fill may be written: then what is read ahead may be kept, too.
-    pub(crate) fn takes_fills(&self) -> bool {
+    pub(super) fn takes_fills(&self) -> bool {
         let state = self.0.lock();
         !state.stuck && !state.refused
     }

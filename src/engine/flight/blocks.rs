@@ -2,9 +2,10 @@
 //!
 //! Invariants:
 //!
-//! * A block is in the map from the moment somebody decides to get it until it is present in its slot, or until nobody
-//!   will put it there. Whoever finds it in the map waits or is answered from it; nobody gets it twice.
-//! * An entry belongs to one job; only that job lands or drops it. A stream makes every block its own as it comes to it.
+//! * A block is in the map from the moment a job sets out to get it until it is present in its slot, or until no job
+//!   will put it there. A read that finds it in the map waits or is answered from it; no block is got twice.
+//! * An entry belongs to one job; only that job lands or drops it. A stream makes every block its own as it comes to
+//!   it.
 
 use std::ops::Range;
 use std::sync::Arc;
@@ -25,8 +26,8 @@ pub(crate) struct Flight {
     blocks: HashMap<u64, InFlight>,
     jobs: JobId,
     /// Reads that wait for the index.
-    pub(crate) parked: Vec<Arc<ReadOp>>,
-    /// A job that will look at `parked` is under way.
+    pub(crate) index_waiters: Vec<Arc<ReadOp>>,
+    /// A job that will look at `index_waiters` is under way.
     pub(crate) resolving: bool,
     /// How often the blob was bound anew because the remote changed before anything was served.
     pub(crate) rebound: u32,
@@ -104,8 +105,8 @@ impl Flight {
         }
     }
 
-    /// Puts a block on its way from the remote; `op` waits for it. One that was on its way from a disk that does not answer
-    /// is taken over, with whoever waits for it.
+    /// Puts a block on its way from the remote; `op` waits for it. One that was on its way from a disk that does not
+    /// answer is taken over, with the reads that wait for it.
     pub(crate) fn depart(&mut self, block: u64, job: JobId, op: Option<&Arc<ReadOp>>) {
         self.put_on_way(block, job, false, op);
     }
@@ -135,7 +136,7 @@ impl Flight {
     }
 
     /// The bytes of a block arrived: its waiters are answered. Where `keep`, later readers are answered from them until
-    /// [`Flight::leave`]. Returns whether the block was this job's and awaited, and whether somebody waited for it.
+    /// [`Flight::leave`]. Returns whether the block was this job's and awaited, and whether a read waited for it.
     pub(crate) fn land(
         &mut self,
         (block, span): (u64, ByteRange),
@@ -186,8 +187,8 @@ impl Flight {
         (block >= next).then_some(job)
     }
 
-    /// Hands the stream, if there is one, those of a job's blocks that are ahead of it. Whether the job has nothing left to
-    /// wait for: a stream may have gone by meanwhile and delivered it all.
+    /// Hands the stream, if there is one, those of a job's blocks that are ahead of it. Whether the job has nothing
+    /// left to wait for: a stream may have gone by meanwhile and delivered it all.
     pub(crate) fn join_stream(&mut self, blocks: Range<u64>, job: JobId) -> bool {
         for block in blocks.clone() {
             if let Some(stream) = self.stream_to(block) {
@@ -200,8 +201,8 @@ impl Flight {
             .any(|block| self.blocks.get(&block).is_some_and(awaited))
     }
 
-    /// The stream `job` delivers `block` next, whoever had it on its way. Nothing where the job no longer is the stream:
-    /// the blob was bound to another version meanwhile.
+    /// The stream `job` delivers `block` next, whichever job had it on its way. Nothing where the job no longer is the
+    /// stream: the blob was bound to another version meanwhile.
     pub(crate) fn take_over(&mut self, block: u64, job: JobId) {
         if !self.is_stream(job) {
             return;
@@ -216,13 +217,13 @@ impl Flight {
         }
     }
 
-    /// Whether somebody waits for a block of this job.
+    /// Whether a read waits for a block of this job.
     pub(crate) fn has_waiting(&self, job: JobId) -> bool {
         let mut entries = self.blocks.values().filter(|entry| entry.job == job);
         entries.any(|entry| entry.waiters.iter().any(|op| op.is_waiting()))
     }
 
-    /// A job ends without an error. Returns those of its blocks that it did not deliver and that somebody waits for, in
+    /// A job ends without an error. Returns those of its blocks that it did not deliver and that a read waits for, in
     /// order; they stay on their way, the others do not.
     pub(crate) fn end_stream(&mut self, job: JobId) -> Vec<u64> {
         if self.is_stream(job) {
@@ -248,7 +249,7 @@ impl Flight {
         distinct(left.flat_map(|(_, entry)| entry.waiters))
     }
 
-    /// Whether somebody waits for one of these blocks of this job.
+    /// Whether a read waits for one of these blocks of this job.
     pub(crate) fn is_wanted(&self, blocks: Range<u64>, job: JobId) -> bool {
         let wanted = |e: &InFlight| e.job == job && e.waiters.iter().any(|op| op.is_waiting());
         blocks
@@ -256,7 +257,7 @@ impl Flight {
             .any(|block| self.blocks.get(&block).is_some_and(wanted))
     }
 
-    /// The blocks of this job are no longer on their way, unless somebody waits for one of them: whether nobody did.
+    /// The blocks of this job are no longer on their way, unless a read waits for one of them: whether none did.
     pub(crate) fn drop_unwanted(&mut self, blocks: Range<u64>, job: JobId) -> bool {
         let unwanted = !self.is_wanted(blocks.clone(), job);
         if unwanted {
@@ -292,7 +293,7 @@ impl Flight {
     pub(crate) fn hand_over(&mut self, block: u64, from: JobId, to: JobId) -> bool {
         match self.blocks.get_mut(&block) {
             Some(entry) if entry.job == from => {
-                // Whoever it is handed to gets it from the remote.
+                // The job that it is handed to gets it from the remote.
                 (entry.job, entry.from_disk) = (to, false);
                 true
             }
@@ -300,11 +301,11 @@ impl Flight {
         }
     }
 
-    /// Empties the map and returns everybody who waited: the blob is bound anew, they begin again.
+    /// Empties the map and returns the reads that waited: the object is bound to another version, they begin again.
     pub(crate) fn restart(&mut self) -> Vec<Arc<ReadOp>> {
         self.stream = None;
         let waiting = self.blocks.drain().flat_map(|(_, entry)| entry.waiters);
-        distinct(waiting.chain(self.parked.drain(..)))
+        distinct(waiting.chain(self.index_waiters.drain(..)))
     }
 }
 

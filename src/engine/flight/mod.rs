@@ -2,5 +2,5 @@
 
 pub(crate) mod blocks;
 pub(crate) mod deadlines;
-pub(crate) mod index_wait;
+pub(crate) mod fetch_budget;
 pub(crate) mod read_op;

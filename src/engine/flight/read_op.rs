@@ -6,6 +6,7 @@ use bytes::Bytes;
 
 use crate::engine::error::ReadError;
 use crate::runtime::locks::Mutex;
+use crate::units::offset_in;
 use crate::units::{ByteRange, ChunkSize};
 
 /// Called with the bytes of a read, which are fewer than asked only at the blob's end, or with why there are none.
@@ -79,7 +80,7 @@ impl ReadOp {
         self.state.lock().wanted.clip(ByteRange::new(0, size))
     }
 
-    /// Whether somebody still waits for the answer.
+    /// Whether the answer is still waited for.
     pub(crate) fn is_waiting(&self) -> bool {
         self.state.lock().done.is_some()
     }
@@ -100,7 +101,7 @@ impl ReadOp {
     }
 
     /// Whether the read has waited for the disk for longer than `patience`; true once.
-    pub(crate) fn take_hedge(&self, now: Duration, patience: Duration) -> bool {
+    pub(super) fn take_hedge(&self, now: Duration, patience: Duration) -> bool {
         let mut state = self.state.lock();
         let late = now.saturating_sub(self.begun) >= patience;
         let take = late && state.on_disk && !state.hedged && state.done.is_some();
@@ -154,9 +155,4 @@ impl Drop for ReadOp {
             done(Err(ReadError::Closed));
         }
     }
-}
-
-/// The distance of `offset` from the start of `range`. Ranges here are as long as one read at most.
-pub(crate) fn offset_in(range: ByteRange, offset: u64) -> usize {
-    usize::try_from(offset.saturating_sub(range.start)).unwrap_or(usize::MAX)
 }

@@ -1,6 +1,6 @@
 //! The disk with a watcher before it: every operation of the engine passes here.
 //!
-//! What goes wrong is counted and judged (`health.rs`); a disk that is not well is not touched any more, and whoever asks
+//! What goes wrong is counted and judged (`health.rs`); a disk that is not well is not touched any more, and the caller
 //! is told so at once ([`Bypassed`]): no thread waits for it a second time. Invariants:
 //!
 //! * No lock is held over an operation.
@@ -14,84 +14,49 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
+use crate::engine::health::disk_stats::DiskStats;
 use crate::engine::health::verdict::{
     Access, Bypassed, Change, DiskState, Failure, Fullness, Judge, Spell,
 };
-use crate::engine::stats::counters::Counter;
-use crate::engine::stats::described::described;
+use crate::engine::stats::counters::Counters;
 use crate::runtime::clock::Clock;
+use crate::runtime::counter::Counter;
 use crate::runtime::locks::Mutex;
-use crate::runtime::pending_ops::Outstanding;
-use crate::storage::{ChunkFile, ChunkStat, NowRead, Space, Storage};
+use crate::runtime::log_limiter::LogLimiter;
+use crate::runtime::pending_ops::PendingOps;
+use crate::storage::{ChunkFile, ChunkStat, DiskOp, NowRead, Space, Storage};
 use crate::units::SlotId;
 
-/// A write is given so many times the patience of a read: no reader waits for it, and a disk that has much to write back
-/// lets writers wait.
+/// A write is given so many times the patience of a read: no reader waits for it, and a disk that has much to write
+/// back lets writers wait.
 const WRITE_PATIENCE: u32 = 3;
-
-described! {
-    /// What became of the cache disk, and what it has cost. Operations are system calls, not reads of a user.
-    pub struct DiskStats {
-        /// The state of the cache disk for reads.
-        word reading: DiskState,
-        /// The state of the cache disk for writes.
-        word writing: DiskState,
-        /// Whether the cache disk has no space for anything new.
-        gauge full: bool,
-        /// How often the cache disk stopped being well.
-        counter outages: u64,
-        /// Operations that the cache disk answered with an I/O error.
-        counter io_errors: u64,
-        /// Operations that the cache disk did not answer in time.
-        counter hung: u64,
-        /// Writes that found no space on the cache disk.
-        counter no_space: u64,
-        /// Writes that found the cache disk read-only.
-        counter read_only: u64,
-        /// Writes that found the cache directory gone.
-        counter vanished: u64,
-        /// Operations on the cache disk for which the process had no file descriptor left.
-        counter out_of_descriptors: u64,
-        /// Fills that were dropped because too many writes were waiting already.
-        counter write_queue_full: u64,
-        /// Reads that were not tried because the cache disk was not well.
-        counter reads_bypassed: u64,
-        /// Writes that were not tried because the cache disk was not well or had no space.
-        counter writes_bypassed: u64,
-    }
-}
-
-impl DiskStats {
-    /// Whether the disk does not answer.
-    pub fn is_hung(&self) -> bool {
-        self.reading == DiskState::Hung || self.writing == DiskState::Hung
-    }
-}
 
 /// One side of the disk.
 #[derive(Default)]
 struct Side {
-    /// What the judge says, for whoever only wants to know.
+    /// What the judge says, for callers that only want to know.
     sick: AtomicBool,
     /// The last operation failed.
     failing: AtomicBool,
     judge: Mutex<Judge>,
-    under_way: Outstanding,
+    pending: PendingOps,
     bypassed: Counter,
 }
 
 /// The disk, watched.
-pub(crate) struct Watched {
+pub(crate) struct MonitoredStorage {
     disk: Arc<dyn Storage>,
     clock: Arc<dyn Clock>,
     reading: Side,
     writing: Side,
     /// Reads that must not wait.
-    now_reads: Outstanding,
+    now_reads: PendingOps,
     /// One of them did.
     now_reads_wait: AtomicBool,
     full: Mutex<Fullness>,
     descriptors: Mutex<Spell>,
+    counters: Arc<Counters>,
+    log: LogLimiter,
     queue: Mutex<Spell>,
     counts: Counts,
 }
@@ -108,14 +73,20 @@ struct Counts {
     write_queue_full: Counter,
 }
 
-impl Watched {
-    pub(crate) fn new(disk: Arc<dyn Storage>, clock: Arc<dyn Clock>) -> Self {
+impl MonitoredStorage {
+    pub(crate) fn new(
+        disk: Arc<dyn Storage>,
+        clock: Arc<dyn Clock>,
+        counters: Arc<Counters>,
+    ) -> Self {
         Self {
             disk,
             clock,
+            counters,
+            log: LogLimiter::default(),
             reading: Side::default(),
             writing: Side::default(),
-            now_reads: Outstanding::default(),
+            now_reads: PendingOps::default(),
             now_reads_wait: AtomicBool::new(false),
             full: Mutex::default(),
             descriptors: Mutex::default(),
@@ -124,12 +95,37 @@ impl Watched {
         }
     }
 
+    /// Notes that an operation failed whose failure is a miss: it is counted and logged, and no reader hears of it.
+    pub(crate) fn report(&self, op: DiskOp, error: &io::Error) {
+        // What has a verdict or a spell of its own was told with that.
+        let access = if op.is_write() {
+            Access::Write
+        } else {
+            Access::Read
+        };
+        let failure = Failure::of(error, access);
+        if failure == Failure::Bypassed {
+            return;
+        }
+        self.counters.disk_errors.add(1);
+        if failure.spares_blocks() {
+            return;
+        }
+        match self.log.tell(self.clock.monotonic()) {
+            None => {}
+            Some(0) => tracing::warn!("the cache disk failed while {op}: {error}"),
+            Some(untold) => tracing::warn!(
+                "the cache disk failed while {op}: {error} ({untold} failures before it were not logged)"
+            ),
+        }
+    }
+
     /// Whether nothing is to be read from the disk at the moment.
     pub(crate) fn bypasses_reads(&self) -> bool {
         self.reading.sick.load(Ordering::Acquire)
     }
 
-    /// Whether that is so because it does not answer: one that errs is asked by whoever has nothing better to do.
+    /// Whether that is so because it does not answer: one that errs is still asked by callers that can wait.
     pub(crate) fn reads_hang(&self) -> bool {
         self.bypasses_reads() && self.reading.judge.lock().state() == DiskState::Hung
     }
@@ -191,7 +187,7 @@ impl Watched {
             (Access::Write, patience * WRITE_PATIENCE, Default::default()),
         ] {
             let side = self.side(access);
-            let found = side.under_way.look(now, patience);
+            let found = side.pending.look(now, patience);
             look.stuck += found.stuck;
             look.back += found.back;
             self.counts.hung.add(look.stuck);
@@ -205,8 +201,8 @@ impl Watched {
         }
     }
 
-    /// Whether a probe of this side is due; it counts as under way then, until [`Watched::probed`].
-    pub(crate) fn takes_probe(&self, access: Access, now: Duration) -> bool {
+    /// Whether a probe of this side is due; it counts as under way then, until [`MonitoredStorage::probed`].
+    pub(super) fn takes_probe(&self, access: Access, now: Duration) -> bool {
         let side = self.side(access);
         side.sick.load(Ordering::Acquire) && side.judge.lock().takes_probe(now)
     }
@@ -217,7 +213,7 @@ impl Watched {
     }
 
     /// A probe has ended.
-    pub(crate) fn probed(&self, access: Access, outcome: io::Result<()>) {
+    pub(super) fn probed(&self, access: Access, outcome: io::Result<()>) {
         let outcome = outcome.map_err(|error| {
             tracing::debug!("a probe of the cache disk failed: {error}");
             Failure::of(&error, access)
@@ -272,7 +268,7 @@ impl Watched {
     fn run<T>(&self, access: Access, operation: impl FnOnce() -> io::Result<T>) -> io::Result<T> {
         self.may(access)?;
         let side = self.side(access);
-        let under_way = side.under_way.begin();
+        let under_way = side.pending.begin();
         let result = operation();
         drop(under_way);
         match &result {
@@ -359,7 +355,7 @@ impl Watched {
     }
 }
 
-impl Storage for Watched {
+impl Storage for MonitoredStorage {
     fn index_len(&self) -> io::Result<u64> {
         self.run(Access::Read, || self.disk.index_len())
     }

@@ -1,4 +1,5 @@
-//! What the cache disk is judged to be, for reading and for writing apart: the decisions alone, without clock or effects.
+//! What the cache disk is judged to be, for reading and for writing apart: the decisions alone, without clock or
+//! effects.
 //!
 //! A disk that is not well is left alone: nothing is asked of it but a probe now and then, and the first that succeeds
 //! brings it back. Nothing is held against it for good (peers shut a disk for ever after one slow moment). Invariants:
@@ -78,7 +79,7 @@ pub(crate) enum Failure {
 /// Marks an operation that was not tried.
 #[derive(Debug, thiserror::Error)]
 #[error("the cache disk {0} and is not used at the moment")]
-pub(crate) struct Bypassed(pub(crate) DiskState);
+pub(super) struct Bypassed(pub(crate) DiskState);
 
 impl Failure {
     pub(crate) fn of(error: &io::Error, access: Access) -> Self {
@@ -135,7 +136,7 @@ impl Judge {
     }
 
     /// An operation of this side succeeded.
-    pub(crate) fn succeeded(&mut self) {
+    pub(super) fn succeeded(&mut self) {
         self.failures = 0;
     }
 
@@ -160,19 +161,19 @@ impl Judge {
     }
 
     /// One that did not come back has come back: a probe may be worth it.
-    pub(crate) fn stirred(&mut self, now: Duration) {
+    pub(super) fn stirred(&mut self, now: Duration) {
         self.next_probe = self.next_probe.min(now);
     }
 
     /// Whether a probe is to begin now; it is under way then.
-    pub(crate) fn takes_probe(&mut self, now: Duration) -> bool {
+    pub(super) fn takes_probe(&mut self, now: Duration) -> bool {
         let due = self.state != DiskState::Well && !self.probing && now >= self.next_probe;
         self.probing |= due;
         due
     }
 
     /// The probe has ended. A full disk is one that answers.
-    pub(crate) fn probed(&mut self, outcome: Result<(), Failure>, now: Duration) -> Option<Change> {
+    pub(super) fn probed(&mut self, outcome: Result<(), Failure>, now: Duration) -> Option<Change> {
         self.probing = false;
         match outcome {
             Ok(()) | Err(Failure::NoSpace) => self.acquit(now),
@@ -215,7 +216,7 @@ impl Judge {
 
 /// Whether the disk has space for something new.
 #[derive(Debug, Default)]
-pub(crate) struct Fullness {
+pub(super) struct Fullness {
     full: bool,
     until: Duration,
     spell: Spell,
@@ -241,7 +242,7 @@ impl Fullness {
         std::mem::take(&mut self.told)
     }
 
-    pub(crate) fn is_full(&self) -> bool {
+    pub(super) fn is_full(&self) -> bool {
         self.full
     }
 
@@ -253,7 +254,7 @@ impl Fullness {
 
 /// Trouble that comes and goes without a verdict: told once for as long as it keeps coming back.
 #[derive(Debug, Default)]
-pub(crate) struct Spell(Option<Duration>);
+pub(super) struct Spell(Option<Duration>);
 
 /// Trouble that was away for so long is new.
 const SPELL: Duration = Duration::from_secs(60);

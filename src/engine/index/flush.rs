@@ -4,60 +4,33 @@ use std::collections::BTreeSet;
 use std::io;
 use std::sync::Arc;
 
-use crate::engine::api::cache::Cache;
+use crate::engine::index::cache_index::Index;
 use crate::engine::index::saved_priority;
 use crate::engine::index::slot::Slot;
 use crate::format::slot_hash;
-use crate::runtime::locks::Mutex;
 
-/// The slots whose sector lacks something.
-#[derive(Default)]
-pub(crate) struct Flusher {
-    dirty: Mutex<Vec<Arc<Slot>>>,
-    /// Held by the one flush that runs.
-    running: Mutex<()>,
-}
-
-impl Flusher {
-    /// The slot's checksums are in memory and its sector lacks some of them.
-    pub(crate) fn note(&self, slot: &Arc<Slot>) {
-        self.dirty.lock().push(Arc::clone(slot));
-    }
-
-    fn take(&self) -> Vec<Arc<Slot>> {
-        let mut dirty = std::mem::take(&mut *self.dirty.lock());
-        dirty.sort_by_key(|slot| (slot.id, slot.generation));
-        dirty.dedup_by(|a, b| Arc::ptr_eq(a, b));
-        dirty
-    }
-
-    pub(crate) fn is_clean(&self) -> bool {
-        self.dirty.lock().is_empty()
-    }
-}
-
-impl Cache {
+impl Index {
     /// Writes what is dirty: blob records, slots, then the headers of the segments concerned. What cannot be written
     /// stays dirty. Waits for the disk.
     pub(crate) fn flush(&self) -> io::Result<()> {
-        if self.disk.read_only {
+        if self.file.read_only {
             return Ok(());
         }
-        let Some(_running) = self.flusher.running.try_lock() else {
+        let Some(_running) = self.dirty.flushing.try_lock() else {
             return Ok(());
         };
-        let mut outcome = self.blobs.flush();
+        let mut outcome = self.records.flush();
         let mut segments = BTreeSet::new();
-        for slot in self.flusher.take() {
+        for slot in self.dirty.take() {
             let hash = slot_hash(slot.tag, slot.chunk_no);
             match self.flush_slot(&slot) {
                 // What a slot's file took is its segment's still when the slot is gone.
                 Ok(Flushed::Written | Flushed::Retired) => {
-                    segments.insert(self.disk.geometry.segment_of(hash));
+                    segments.insert(self.file.geometry.segment_of(hash));
                 }
-                Ok(Flushed::Busy) => self.flusher.note(&slot),
+                Ok(Flushed::Busy) => self.dirty.note(&slot),
                 Err(error) => {
-                    self.flusher.note(&slot);
+                    self.dirty.note(&slot);
                     outcome = Err(error);
                 }
             }
@@ -66,17 +39,17 @@ impl Cache {
             .into_iter()
             .filter_map(|number| self.slots.header(number))
         {
-            outcome = self.disk.write_header(&header).and(outcome);
+            outcome = self.file.write_header(&header).and(outcome);
         }
         outcome
     }
 
     fn flush_slot(&self, slot: &Arc<Slot>) -> io::Result<Flushed> {
-        // Somebody is filling the slot: it is written when they are done.
+        // A fill holds the slot: it is written when the fill is done.
         let Some(_tenancy) = slot.tenancy.try_lock() else {
             return Ok(Flushed::Busy);
         };
-        let standing = self.slots.standing(slot);
+        let priority = self.slots.saved_priority(slot);
         let mut record = {
             let state = slot.state.lock();
             match (&state.crcs, state.retired) {
@@ -84,10 +57,10 @@ impl Cache {
                 _ => return Ok(Flushed::Retired),
             }
         };
-        record.flags.0 = record.flags.0 & !saved_priority::BITS | standing;
-        self.disk.write_slot(slot.id, &record)?;
+        record.flags.0 = record.flags.0 & !saved_priority::BITS | priority;
+        self.file.write_slot(slot.id, &record)?;
         let mut state = slot.state.lock();
-        state.flags.0 = state.flags.0 & !saved_priority::BITS | standing;
+        state.flags.0 = state.flags.0 & !saved_priority::BITS | priority;
         // Bits are only changed with the tenancy locked, which is held here.
         if state.present == record.present && state.stamp == record.stamp {
             state.crcs = None;

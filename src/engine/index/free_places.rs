@@ -4,7 +4,6 @@ use std::collections::BTreeSet;
 
 use hashbrown::HashMap;
 
-use crate::engine::index::slot::Slot;
 use crate::format::SlotFlags;
 
 /// What a free place remembers of its last tenant.
@@ -15,26 +14,14 @@ pub(crate) struct FreePlace {
     pub(crate) flags: SlotFlags,
 }
 
-impl FreePlace {
-    /// What the place of `slot` remembers once it is freed.
-    pub(crate) fn of(slot: &Slot) -> Self {
-        let state = slot.state.lock();
-        Self {
-            generation: slot.generation,
-            alloc_4k: state.alloc_4k,
-            flags: state.flags,
-        }
-    }
-}
-
 /// Free places by number, and by what their files take.
 #[derive(Default)]
-pub(crate) struct Left {
+pub(super) struct FreePlaces {
     places: HashMap<u32, FreePlace>,
     by_class: BTreeSet<(u32, u32)>,
 }
 
-impl Left {
+impl FreePlaces {
     /// Notes a free place.
     pub(crate) fn put(&mut self, place: u32, left: FreePlace) {
         self.take(place);
@@ -49,9 +36,9 @@ impl Left {
         Some(left)
     }
 
-    /// The place whose file takes something and suits a chunk of so many pages best: one of its class, else the next smaller
-    /// one, which only grows, else the next larger one, which is cut.
-    pub(crate) fn best_for(&self, pages: u32) -> Option<(u32, FreePlace)> {
+    /// The place whose file takes something and suits a chunk of so many pages best: one of its class, else the next
+    /// smaller one, which only grows, else the next larger one, which is cut.
+    pub(super) fn best_for(&self, pages: u32) -> Option<(u32, FreePlace)> {
         let wanted = class(pages);
         let with_file = self.by_class.range((class(1), 0)..);
         let smaller = self
@@ -62,7 +49,7 @@ impl Left {
     }
 
     /// A place whose file takes nothing, or is gone.
-    pub(crate) fn without_file(&self) -> Option<(u32, FreePlace)> {
+    pub(super) fn without_file(&self) -> Option<(u32, FreePlace)> {
         let (_, place) = self.by_class.first().filter(|(class, _)| *class == 0)?;
         Some((*place, *self.places.get(place)?))
     }
@@ -119,8 +106,8 @@ fn class(pages: u32) -> u32 {
 mod tests {
     use super::*;
 
-    fn with(sizes: &[u32]) -> Left {
-        let mut left = Left::default();
+    fn with(sizes: &[u32]) -> FreePlaces {
+        let mut left = FreePlaces::default();
         for (place, pages) in (0..).zip(sizes) {
             let alloc_4k = *pages;
             let file = FreePlace {

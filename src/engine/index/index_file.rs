@@ -4,14 +4,14 @@ use std::io;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use crate::engine::health::monitored_storage::Watched;
+use crate::engine::health::monitored_storage::MonitoredStorage;
 use crate::format::{BlobRecord, Geometry, SECTOR_LEN, Sector, SegmentHeader, SlotRecord};
 use crate::storage::{NowRead, Storage};
 use crate::units::{SlotId, Stamp, Uuid};
 
-/// The disk beneath the engine, with what its superblock says.
-pub(crate) struct Disk {
-    pub(crate) storage: Arc<Watched>,
+/// The index file, with what its superblock says.
+pub(crate) struct IndexFile {
+    pub(crate) storage: Arc<MonitoredStorage>,
     pub(crate) uuid: Uuid,
     pub(crate) geometry: Geometry,
     /// Nothing is written: the superblock has a read-only-compatible feature that this version does not know.
@@ -27,9 +27,9 @@ pub(crate) enum Unread {
     NotWhole,
 }
 
-impl Disk {
+impl IndexFile {
     pub(crate) fn new(
-        storage: Arc<Watched>,
+        storage: Arc<MonitoredStorage>,
         uuid: Uuid,
         geometry: Geometry,
         read_only: bool,
@@ -50,14 +50,14 @@ impl Disk {
         Stamp::new(self.epoch, self.issued.fetch_add(1, Ordering::Relaxed))
     }
 
-    pub(crate) fn read_slot(&self, id: SlotId) -> Result<SlotRecord, Unread> {
+    pub(super) fn read_slot(&self, id: SlotId) -> Result<SlotRecord, Unread> {
         let offset = self.geometry.slot_offset(id);
         let sector = self.sector(offset)?;
         SlotRecord::decode(&sector, self.uuid, offset).map_err(|_| Unread::NotWhole)
     }
 
     /// The record, if it can be read without waiting and is whole.
-    pub(crate) fn read_slot_now(&self, id: SlotId) -> Option<SlotRecord> {
+    pub(super) fn read_slot_now(&self, id: SlotId) -> Option<SlotRecord> {
         let offset = self.geometry.slot_offset(id);
         let mut sector = [0; SECTOR_LEN];
         match self.storage.read_index_now(offset, &mut sector) {
@@ -71,21 +71,21 @@ impl Disk {
         self.write(offset, &record.encode(self.uuid, offset))
     }
 
-    pub(crate) fn read_blob(&self, number: u32) -> Result<BlobRecord, Unread> {
+    pub(super) fn read_blob(&self, number: u32) -> Result<BlobRecord, Unread> {
         let offset = self.geometry.blob_offset(number);
         let sector = self.sector(offset)?;
         BlobRecord::decode(&sector, self.uuid, offset).map_err(|_| Unread::NotWhole)
     }
 
-    pub(crate) fn encode_blob(&self, number: u32, record: &BlobRecord) -> Sector {
+    pub(super) fn encode_blob(&self, number: u32, record: &BlobRecord) -> Sector {
         record.encode(self.uuid, self.geometry.blob_offset(number))
     }
 
-    pub(crate) fn write_blob(&self, number: u32, sector: &Sector) -> io::Result<()> {
+    pub(super) fn write_blob(&self, number: u32, sector: &Sector) -> io::Result<()> {
         self.write(self.geometry.blob_offset(number), sector)
     }
 
-    pub(crate) fn write_header(&self, header: &SegmentHeader) -> io::Result<()> {
+    pub(super) fn write_header(&self, header: &SegmentHeader) -> io::Result<()> {
         self.write(
             Geometry::segment_header_offset(header.segment),
             &header.encode(self.uuid),
@@ -93,7 +93,7 @@ impl Disk {
     }
 
     /// Calls `each` with the place and the bytes of every sector of a table, which is read in large pieces.
-    pub(crate) fn for_each_sector(
+    pub(super) fn for_each_sector(
         &self,
         start: u64,
         count: u32,

@@ -3,8 +3,9 @@
 //! A segment's table in memory holds numbers only; a record is read from the index when it is asked for. A record that
 //! was changed stays in `dirty` until it is written, and is read from there.
 //!
-//! Records are reused as slots are. A hand goes round a segment (the CLOCK policy) and frees those that nobody asked for
-//! since it last passed, ahead of need: a few numbers are always free, because putting a record does not wait for the disk.
+//! Records are reused as slots are. A hand goes round a segment (the CLOCK policy) and frees those that no open asked
+//! for since it last passed, ahead of need: a few numbers are always free, because putting a record does not wait for
+//! the disk.
 
 use std::collections::BTreeMap;
 use std::io;
@@ -14,7 +15,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use bitvec::vec::BitVec;
 use hashbrown::HashMap;
 
-use crate::engine::index::index_file::{Disk, Unread};
+use crate::engine::index::index_file::{IndexFile, Unread};
 use crate::format::{BlobKind, BlobRecord, Sector, blob_segment_hash};
 use crate::runtime::locks::{Mutex, RwLock};
 use crate::units::{BlobKey, Stamp, Tag};
@@ -25,8 +26,8 @@ const SPARE_SHARE: usize = 64;
 const PROBES: usize = 1024;
 
 /// All segments' blob tables.
-pub(crate) struct Blobs {
-    disk: Arc<Disk>,
+pub(crate) struct Records {
+    file: Arc<IndexFile>,
     segments: Box<[Segment]>,
     dirty: Mutex<BTreeMap<u32, BlobRecord>>,
     /// A table has few free numbers left.
@@ -35,11 +36,11 @@ pub(crate) struct Blobs {
 
 #[derive(Default)]
 struct Segment {
-    table: RwLock<Option<Table>>,
+    table: RwLock<Option<RecordTable>>,
     loading: Mutex<()>,
 }
 
-struct Table {
+struct RecordTable {
     numbers: HashMap<BlobKey, u32>,
     free: BitVec,
     /// Places whose record was asked for since the hand last passed.
@@ -47,7 +48,7 @@ struct Table {
     hand: usize,
 }
 
-impl Table {
+impl RecordTable {
     fn note(&mut self, place: u32) {
         if let Some(mut bit) = self.asked.get_mut(place as usize) {
             *bit = true;
@@ -81,13 +82,13 @@ impl Table {
     }
 }
 
-impl Blobs {
-    pub(crate) fn new(disk: Arc<Disk>) -> Self {
-        let segments = (0..disk.geometry.segments())
+impl Records {
+    pub(crate) fn new(file: Arc<IndexFile>) -> Self {
+        let segments = (0..file.geometry.segments())
             .map(|_| Segment::default())
             .collect();
         Self {
-            disk,
+            file,
             segments,
             dirty: Mutex::default(),
             short: AtomicBool::new(false),
@@ -117,7 +118,7 @@ impl Blobs {
     /// Puts a record in place of the key's former one, or at a free number. `None` where the table is full, or is not
     /// loaded because the disk did not answer. Does not wait.
     pub(crate) fn put(&self, record: BlobRecord) -> Option<u32> {
-        if self.disk.read_only {
+        if self.file.read_only {
             return None;
         }
         let mut table = self.segment(record.key).table.write();
@@ -142,7 +143,7 @@ impl Blobs {
 
     /// The version that record `number` names now; `None` where it names none. Waits for the disk.
     pub(crate) fn tag_of(&self, number: u32) -> io::Result<Option<Tag>> {
-        if number >= self.disk.geometry.n_blobs() {
+        if number >= self.file.geometry.n_blobs() {
             return Ok(None);
         }
         Ok(self
@@ -156,12 +157,12 @@ impl Blobs {
         self.short.swap(false, Ordering::Relaxed)
     }
 
-    /// Frees some records in each table that is short of free numbers; one that names a version which is `in_use` only where
-    /// no number is free at all. What they named is returned. Waits for the disk.
+    /// Frees some records in each table that is short of free numbers; one that names a version which is `in_use` only
+    /// where no number is free at all. What they named is returned. Waits for the disk.
     pub(crate) fn free_some(&self, in_use: impl Fn(Tag) -> bool) -> Vec<BlobRecord> {
         let mut freed = Vec::new();
         for (segment, number) in self.segments.iter().zip(0..) {
-            let base = number * self.disk.geometry.blobs_per_segment();
+            let base = number * self.file.geometry.blobs_per_segment();
             let victims = match &mut *segment.table.write() {
                 Some(table) if table.is_short() => {
                     table.victims(1 + 2 * table.free.len() / SPARE_SHARE)
@@ -192,12 +193,12 @@ impl Blobs {
     pub(crate) fn flush(&self) -> io::Result<()> {
         let batch: Vec<(u32, Stamp, Sector)> = {
             let dirty = self.dirty.lock();
-            let encode = |(n, r): (&u32, &BlobRecord)| (*n, r.stamp, self.disk.encode_blob(*n, r));
+            let encode = |(n, r): (&u32, &BlobRecord)| (*n, r.stamp, self.file.encode_blob(*n, r));
             dirty.iter().map(encode).collect()
         };
         let mut outcome = Ok(());
         for (number, stamp, sector) in batch {
-            match self.disk.write_blob(number, &sector) {
+            match self.file.write_blob(number, &sector) {
                 Err(error) => outcome = Err(error),
                 Ok(()) => {
                     let mut dirty = self.dirty.lock();
@@ -217,14 +218,14 @@ impl Blobs {
         if let Some(record) = self.dirty.lock().get(&number) {
             return Ok(Some(record.clone()));
         }
-        match self.disk.read_blob(number) {
+        match self.file.read_blob(number) {
             Ok(record) => Ok(Some(record)),
             Err(Unread::NotWhole) => Ok(None),
             Err(Unread::Io(error)) => Err(error),
         }
     }
 
-    /// Whether the table of a key is in memory: then [`Blobs::put`] puts.
+    /// Whether the table of a key is in memory: then [`Records::put`] puts.
     pub(crate) fn is_loaded(&self, key: BlobKey) -> bool {
         self.segment(key).table.read().is_some()
     }
@@ -235,23 +236,23 @@ impl Blobs {
         if segment.table.read().is_some() {
             return Ok(());
         }
-        // Whoever loads it may hang: nobody is to wait for that.
-        self.disk.storage.may_read()?;
+        // The caller that loads it may hang: no other is to wait for that.
+        self.file.storage.may_read()?;
         let _loading = segment.loading.lock();
         if segment.table.read().is_some() {
             return Ok(());
         }
-        let (base, count) = (self.base(key), self.disk.geometry.blobs_per_segment());
-        let number = self.disk.geometry.segment_of(blob_segment_hash(key));
+        let (base, count) = (self.base(key), self.file.geometry.blobs_per_segment());
+        let number = self.file.geometry.segment_of(blob_segment_hash(key));
         let mut newest: HashMap<BlobKey, (Stamp, u32)> = HashMap::new();
         let mut free = BitVec::repeat(true, count as usize);
-        let start = self.disk.geometry.blob_table_offset(number);
-        self.disk
+        let start = self.file.geometry.blob_table_offset(number);
+        self.file
             .for_each_sector(start, count, |place, offset, sector| {
-                let Ok(record) = BlobRecord::decode(sector, self.disk.uuid, offset) else {
+                let Ok(record) = BlobRecord::decode(sector, self.file.uuid, offset) else {
                     return;
                 };
-                let here = self.disk.geometry.segment_of(blob_segment_hash(record.key)) == number;
+                let here = self.file.geometry.segment_of(blob_segment_hash(record.key)) == number;
                 if record.kind == BlobKind::Free || !here {
                     return;
                 }
@@ -270,7 +271,7 @@ impl Blobs {
             .map(|(key, (_, place))| (key, base + place))
             .collect();
         let asked = BitVec::repeat(false, count as usize);
-        let table = Table {
+        let table = RecordTable {
             numbers,
             free,
             asked,
@@ -284,12 +285,12 @@ impl Blobs {
     }
 
     fn base(&self, key: BlobKey) -> u32 {
-        let geometry = &self.disk.geometry;
+        let geometry = &self.file.geometry;
         geometry.segment_of(blob_segment_hash(key)) * geometry.blobs_per_segment()
     }
 
     fn segment(&self, key: BlobKey) -> &Segment {
-        let number = self.disk.geometry.segment_of(blob_segment_hash(key)) as usize;
+        let number = self.file.geometry.segment_of(blob_segment_hash(key)) as usize;
         self.segments
             .get(number)
             .expect("segment_of stays below the number of segments")

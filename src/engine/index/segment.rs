@@ -11,47 +11,49 @@ use std::sync::Arc;
 use bitvec::vec::BitVec;
 use hashbrown::HashTable;
 
-use crate::engine::index::free_places::{FreePlace, Left};
-use crate::engine::index::index_file::Disk;
+use crate::engine::index::free_places::{FreePlace, FreePlaces};
+use crate::engine::index::index_file::IndexFile;
 use crate::engine::index::saved_priority;
 use crate::engine::index::slot::Slot;
-use crate::engine::policy::{self, Policy};
+use crate::engine::policy;
+use crate::engine::policy::api::Policy;
 use crate::format::{SectorError, SlotFlags, SlotKind, SlotRecord, slot_hash};
 use crate::units::{SlotId, Tag};
 
 /// A loaded segment.
-pub(crate) struct Table {
+pub(crate) struct SegmentTable {
     pub(crate) base: u32,
     pub(crate) places: Vec<Option<Arc<Slot>>>,
     pub(crate) map: HashTable<u32>,
     free: BitVec,
     /// Free places that had a tenant.
-    left: Left,
+    left: FreePlaces,
     pub(crate) policy: Box<dyn Policy>,
 }
 
-impl Table {
+impl SegmentTable {
     /// Reads a segment's slot table. A sector that is not whole is a free place: one chunk is lost. Of two slots with
     /// the same chunk the one with the higher stamp holds.
-    pub(crate) fn read(disk: &Disk, number: u32, trusted_epoch: u64) -> io::Result<Self> {
-        let count = disk.geometry.slots_per_segment();
+    pub(crate) fn read(file: &IndexFile, number: u32, trusted_epoch: u64) -> io::Result<Self> {
+        let count = file.geometry.slots_per_segment();
         let mut table = Self {
             base: number * count,
             places: vec![None; count as usize],
             map: HashTable::new(),
             free: BitVec::repeat(true, count as usize),
-            left: Left::default(),
+            left: FreePlaces::default(),
             policy: policy::chosen(count),
         };
-        let start = disk.geometry.slot_table_offset(number);
-        disk.for_each_sector(start, count, |place, offset, sector| {
-            let record = match SlotRecord::decode(sector, disk.uuid, offset) {
+        let start = file.geometry.slot_table_offset(number);
+        file.for_each_sector(start, count, |place, offset, sector| {
+            let record = match SlotRecord::decode(sector, file.uuid, offset) {
                 Ok(record) => record,
                 Err(SectorError::Blank) => return,
-                // Nobody knows whether the file behind a damaged sector is tainted: it is unlinked before reuse.
+                // The record does not tell whether the file behind a damaged sector is tainted: it is unlinked before
+                // reuse.
                 Err(_) => return table.doubt(place),
             };
-            let right_place = disk
+            let right_place = file
                 .geometry
                 .segment_of(slot_hash(record.tag, record.chunk_no))
                 == number;
@@ -75,7 +77,7 @@ impl Table {
             if twin.state.lock().stamp >= record.stamp {
                 return self.leave(place, record);
             }
-            let left = FreePlace::of(&twin);
+            let left = twin.free_place();
             self.unlink(&twin, left);
         }
         self.link(slot);
@@ -134,7 +136,7 @@ impl Table {
     /// Puts a new tenant at its place, which must be free.
     pub(crate) fn insert(&mut self, slot: Arc<Slot>) {
         let (place, pages) = (slot.id.0 - self.base, slot.state.lock().alloc_4k);
-        self.policy.insert(place, pages, print(&slot));
+        self.policy.insert(place, pages, fingerprint(&slot));
         self.link(slot);
     }
 
@@ -153,7 +155,8 @@ impl Table {
         });
     }
 
-    /// Takes a slot out, if the place is still its own: that is nobody's until [`Table::put_left`]. Returns whether it was.
+    /// Takes a slot out, if the place is still its own: that belongs to no tenant until [`SegmentTable::put_free`].
+    /// Returns whether it was.
     pub(crate) fn remove(&mut self, slot: &Arc<Slot>) -> bool {
         let held = self.take_out(slot);
         if held {
@@ -166,7 +169,8 @@ impl Table {
     pub(crate) fn evict(&mut self, slot: &Arc<Slot>, left: FreePlace) -> bool {
         let held = self.unlink(slot, left);
         if held {
-            self.policy.evicted(slot.id.0 - self.base, print(slot));
+            self.policy
+                .evicted(slot.id.0 - self.base, fingerprint(slot));
         }
         held
     }
@@ -187,7 +191,7 @@ impl Table {
 
     fn unlink(&mut self, slot: &Arc<Slot>, left: FreePlace) -> bool {
         let held = self.take_out(slot);
-        held.then(|| self.put_left(slot.id, left));
+        held.then(|| self.put_free(slot.id, left));
         held
     }
 
@@ -210,18 +214,18 @@ impl Table {
     }
 
     /// The free place with the file that suits a chunk of so many pages best.
-    pub(crate) fn left_for(&self, pages: u32) -> Option<(SlotId, FreePlace)> {
+    pub(crate) fn free_place_for(&self, pages: u32) -> Option<(SlotId, FreePlace)> {
         let (place, left) = self.left.best_for(pages)?;
         Some((SlotId(self.base + place), left))
     }
 
     /// A free place with a file that a chunk of so many pages fills without making it grow.
-    pub(crate) fn left_exact(&self, pages: u32) -> Option<(SlotId, FreePlace)> {
+    pub(crate) fn free_place_exact(&self, pages: u32) -> Option<(SlotId, FreePlace)> {
         let (place, left) = self.left.exact(pages)?;
         Some((SlotId(self.base + place), left))
     }
 
-    /// A free place without a file; asked where [`Table::left_for`] has none with one.
+    /// A free place without a file; asked where [`SegmentTable::free_place_for`] has none with one.
     pub(crate) fn empty_place(&self) -> Option<(SlotId, FreePlace)> {
         let place = self.left.without_file().or_else(|| {
             let place = u32::try_from(self.free.first_one()?).ok()?;
@@ -230,28 +234,29 @@ impl Table {
         place.map(|(place, left)| (SlotId(self.base + place), left))
     }
 
-    /// Takes the free place with the largest file out of the table, until [`Table::put_left`].
-    pub(crate) fn take_left(&mut self) -> Option<(SlotId, FreePlace)> {
+    /// Takes the free place with the largest file out of the table, until [`SegmentTable::put_free`].
+    pub(crate) fn take_free_file(&mut self) -> Option<(SlotId, FreePlace)> {
         let (place, _) = self.left.largest()?;
-        self.take_left_at(SlotId(self.base + place))
+        self.take_free_file_at(SlotId(self.base + place))
     }
 
-    /// As [`Table::take_left`], but not the place that suits a chunk of so many pages best.
+    /// As [`SegmentTable::take_free_file`], but not the place that suits a chunk of so many pages best.
     pub(crate) fn take_spare(&mut self, pages: u32) -> Option<(SlotId, FreePlace)> {
         let place = self.left.spare(pages)?;
-        self.take_left_at(SlotId(self.base + place))
+        self.take_free_file_at(SlotId(self.base + place))
     }
 
-    /// Takes a free place that has had a tenant out of the table, until [`Table::put_left`].
-    pub(crate) fn take_left_at(&mut self, id: SlotId) -> Option<(SlotId, FreePlace)> {
+    /// Takes a free place that has had a tenant out of the table, until [`SegmentTable::put_free`].
+    pub(crate) fn take_free_file_at(&mut self, id: SlotId) -> Option<(SlotId, FreePlace)> {
         let place = id.0 - self.base;
         let left = self.left.take(place)?;
         self.free.set(place as usize, false);
         Some((id, left))
     }
 
-    /// Takes a free place out of the table, whatever is known of it, until [`Table::put_back`]; `None` where it is not free.
-    pub(crate) fn take_free(&mut self, id: SlotId) -> Option<Option<FreePlace>> {
+    /// Takes a free place out of the table, whatever is known of it, until [`SegmentTable::put_place_back`]; `None`
+    /// where it is not free.
+    pub(crate) fn take_place(&mut self, id: SlotId) -> Option<Option<FreePlace>> {
         let place = id.0 - self.base;
         let mut free = self.free.get_mut(place as usize).filter(|free| **free)?;
         *free = false;
@@ -259,16 +264,16 @@ impl Table {
         Some(self.left.take(place))
     }
 
-    /// Puts a place back that [`Table::take_free`] has taken.
-    pub(crate) fn put_back(&mut self, id: SlotId, left: Option<FreePlace>) {
+    /// Puts a place back that [`SegmentTable::take_place`] has taken.
+    pub(crate) fn put_place_back(&mut self, id: SlotId, left: Option<FreePlace>) {
         match left {
-            Some(left) => self.put_left(id, left),
+            Some(left) => self.put_free(id, left),
             None => self.free.set((id.0 - self.base) as usize, true),
         }
     }
 
     /// Puts a free place back.
-    pub(crate) fn put_left(&mut self, id: SlotId, left: FreePlace) {
+    pub(super) fn put_free(&mut self, id: SlotId, left: FreePlace) {
         let place = id.0 - self.base;
         self.free.set(place as usize, true);
         self.left.put(place, left);
@@ -290,7 +295,7 @@ impl Table {
 }
 
 /// By which the policy knows a chunk again.
-fn print(slot: &Slot) -> u32 {
+fn fingerprint(slot: &Slot) -> u32 {
     let [a, b, c, d, ..] = slot_hash(slot.tag, slot.chunk_no).to_le_bytes();
     u32::from_le_bytes([a, b, c, d])
 }

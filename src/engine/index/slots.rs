@@ -12,22 +12,22 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use crate::runtime::locks::{Mutex, RwLock};
 
-use crate::engine::index::index_file::Disk;
-use crate::engine::index::segment::Table;
+use crate::engine::index::index_file::IndexFile;
+use crate::engine::index::segment::SegmentTable;
 use crate::engine::index::slot::Slot;
 use crate::format::{SegmentHeader, SlotFlags, slot_hash};
 use crate::units::{SlotId, Tag};
 
 /// All segments.
 pub(crate) struct Slots {
-    disk: Arc<Disk>,
+    file: Arc<IndexFile>,
     trusted_epoch: u64,
     segments: Box<[Segment]>,
 }
 
 struct Segment {
-    table: RwLock<Option<Table>>,
-    /// Held by whoever loads the table, so that it is read once.
+    table: RwLock<Option<SegmentTable>>,
+    /// Held while the table is loaded, so that it is read once.
     loading: Mutex<()>,
     /// Bytes on disk of this segment's chunk files.
     allocated: AtomicU64,
@@ -44,7 +44,7 @@ pub(crate) enum Lookup {
 impl Slots {
     /// The table over `disk`, nothing loaded. `headers` are those of all segments, as far as they are whole.
     pub(crate) fn new(
-        disk: Arc<Disk>,
+        file: Arc<IndexFile>,
         trusted_epoch: u64,
         headers: &[Option<SegmentHeader>],
     ) -> Self {
@@ -54,7 +54,7 @@ impl Slots {
             allocated: AtomicU64::new(header.map_or(0, |h| h.allocated)),
         };
         Self {
-            disk,
+            file,
             trusted_epoch,
             segments: headers.iter().map(segment).collect(),
         }
@@ -88,11 +88,12 @@ impl Slots {
 
     /// Loads the segment of a chunk if it is not loaded. Waits for the disk.
     pub(crate) fn load_for(&self, tag: Tag, chunk_no: u64) -> io::Result<()> {
-        let number = self.disk.geometry.segment_of(slot_hash(tag, chunk_no));
+        let number = self.file.geometry.segment_of(slot_hash(tag, chunk_no));
         self.load(number).map(|_| ())
     }
 
-    /// Loads a segment if it is not loaded; whether it was not. Where the disk hangs, nobody waits for whoever loads it.
+    /// Loads a segment if it is not loaded; whether it was not. Where the disk hangs, no caller waits for the one that
+    /// loads it.
     pub(crate) fn load(&self, number: u32) -> io::Result<bool> {
         let Some(segment) = self.segments.get(number as usize) else {
             return Ok(false);
@@ -100,12 +101,12 @@ impl Slots {
         if segment.table.read().is_some() {
             return Ok(false);
         }
-        self.disk.storage.may_read()?;
+        self.file.storage.may_read()?;
         let _loading = segment.loading.lock();
         if segment.table.read().is_some() {
             return Ok(false);
         }
-        let table = Table::read(&self.disk, number, self.trusted_epoch)?;
+        let table = SegmentTable::read(&self.file, number, self.trusted_epoch)?;
         segment
             .allocated
             .store(table.allocated(), Ordering::Relaxed);
@@ -137,35 +138,35 @@ impl Slots {
         &self,
         tag: Tag,
         chunk_no: u64,
-        change: impl FnOnce(&mut Table) -> T,
+        change: impl FnOnce(&mut SegmentTable) -> T,
     ) -> Option<T> {
         self.with_segment(self.segment_number(tag, chunk_no), change)
     }
 
     /// Runs `change` on the loaded table that holds `slot`.
-    pub(crate) fn with_table_of<T>(
+    pub(super) fn with_table_of<T>(
         &self,
         slot: &Slot,
-        change: impl FnOnce(&mut Table) -> T,
+        change: impl FnOnce(&mut SegmentTable) -> T,
     ) -> Option<T> {
         self.with_table(slot.tag, slot.chunk_no, change)
     }
 
     /// The number of a chunk's segment.
     pub(crate) fn segment_number(&self, tag: Tag, chunk_no: u64) -> u32 {
-        self.disk.geometry.segment_of(slot_hash(tag, chunk_no))
+        self.file.geometry.segment_of(slot_hash(tag, chunk_no))
     }
 
     /// The slot at a place of a loaded segment.
     pub(crate) fn at(&self, id: SlotId) -> Option<Arc<Slot>> {
-        let number = id.0 / self.disk.geometry.slots_per_segment();
+        let number = id.0 / self.file.geometry.slots_per_segment();
         let table = self.segments.get(number as usize)?.table.read();
         let table = table.as_ref()?;
         table.slot_at(id.0 - table.base).cloned()
     }
 
     /// What the policy keeps of a slot over a restart, as flag bits of its record.
-    pub(crate) fn standing(&self, slot: &Slot) -> u32 {
+    pub(crate) fn saved_priority(&self, slot: &Slot) -> u32 {
         let table = self
             .segment(slot_hash(slot.tag, slot.chunk_no))
             .table
@@ -182,7 +183,7 @@ impl Slots {
     pub(crate) fn with_segment<T>(
         &self,
         number: u32,
-        change: impl FnOnce(&mut Table) -> T,
+        change: impl FnOnce(&mut SegmentTable) -> T,
     ) -> Option<T> {
         let segment = self.segments.get(number as usize)?;
         segment.table.write().as_mut().map(change)
@@ -212,7 +213,7 @@ impl Slots {
     }
 
     /// Notes that a file of a segment grew or shrank.
-    pub(crate) fn account_in(&self, number: u32, before_4k: u32, after_4k: u32) {
+    pub(super) fn account_in(&self, number: u32, before_4k: u32, after_4k: u32) {
         let Some(segment) = self.segments.get(number as usize) else {
             return;
         };
@@ -236,12 +237,12 @@ impl Slots {
             used_blobs: 0,
             hand: 0,
             allocated: segment.allocated.load(Ordering::Relaxed),
-            stamp: self.disk.stamp(),
+            stamp: self.file.stamp(),
         })
     }
 
     fn segment(&self, hash: u64) -> &Segment {
-        let number = self.disk.geometry.segment_of(hash) as usize;
+        let number = self.file.geometry.segment_of(hash) as usize;
         self.segments
             .get(number)
             .expect("segment_of stays below the number of segments")

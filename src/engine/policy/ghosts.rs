@@ -26,11 +26,11 @@ impl Ghosts {
     }
 
     /// Adds one; the oldest of its bucket is forgotten where there is no room.
-    pub(super) fn add(&mut self, print: u32) {
+    pub(super) fn add(&mut self, fingerprint: u32) {
         self.turn = self.turn.wrapping_add(1).max(1);
         let turn = self.turn;
-        let bucket = self.bucket(print);
-        let same = bucket.iter().position(|entry| is(*entry, print));
+        let bucket = self.bucket(fingerprint);
+        let same = bucket.iter().position(|entry| is(*entry, fingerprint));
         let oldest = || {
             bucket
                 .iter()
@@ -41,15 +41,15 @@ impl Ghosts {
             .or_else(|| oldest().map(|(at, _)| at))
             .unwrap_or_default();
         if let Some(entry) = bucket.get_mut(at) {
-            *entry = u64::from(turn) << 32 | u64::from(print);
+            *entry = u64::from(turn) << 32 | u64::from(fingerprint);
         }
     }
 
     /// Whether it is among the last `most` that were added, and takes it out.
-    pub(super) fn take(&mut self, print: u32, most: u32) -> bool {
+    pub(super) fn take(&mut self, fingerprint: u32, most: u32) -> bool {
         let turn = self.turn;
-        let bucket = self.bucket(print);
-        let Some(entry) = bucket.iter_mut().find(|entry| is(**entry, print)) else {
+        let bucket = self.bucket(fingerprint);
+        let Some(entry) = bucket.iter_mut().find(|entry| is(**entry, fingerprint)) else {
             return false;
         };
         let young = age(*entry, turn) < u64::from(most);
@@ -57,15 +57,16 @@ impl Ghosts {
         young
     }
 
-    fn bucket(&mut self, print: u32) -> &mut [u64] {
+    fn bucket(&mut self, fingerprint: u32) -> &mut [u64] {
         let buckets = (self.entries.len() / WAYS) as u64;
-        let at = usize::try_from((u64::from(print) * buckets) >> 32).unwrap_or_default() * WAYS;
+        let at =
+            usize::try_from((u64::from(fingerprint) * buckets) >> 32).unwrap_or_default() * WAYS;
         self.entries.get_mut(at..at + WAYS).unwrap_or_default()
     }
 }
 
-fn is(entry: u64, print: u32) -> bool {
-    entry != 0 && entry & u64::from(u32::MAX) == u64::from(print)
+fn is(entry: u64, fingerprint: u32) -> bool {
+    entry != 0 && entry & u64::from(u32::MAX) == u64::from(fingerprint)
 }
 
 /// How many came after it; more than there can be where there is none.
@@ -82,7 +83,7 @@ mod tests {
     use super::*;
 
     /// Fingerprints are hashes: so are these.
-    fn print(n: u32) -> u32 {
+    fn fingerprint(n: u32) -> u32 {
         n.wrapping_mul(0x9E37_79B1)
             .rotate_left(13)
             .wrapping_mul(0x85EB_CA77)
@@ -93,18 +94,21 @@ mod tests {
         let mut ghosts = Ghosts::new(4096);
         let len = ghosts.entries.len();
         for n in 0..100_000 {
-            ghosts.add(print(n));
+            ghosts.add(fingerprint(n));
         }
         assert_eq!(ghosts.entries.len(), len, "it does not grow");
         let known = (98_976..100_000)
-            .filter(|n| ghosts.take(print(*n), 1024))
+            .filter(|n| ghosts.take(fingerprint(*n), 1024))
             .count();
         assert!(known > 1000, "{known} of the last 1024");
         assert!(
-            (98_976..100_000).all(|n| !ghosts.take(print(n), 1024)),
+            (98_976..100_000).all(|n| !ghosts.take(fingerprint(n), 1024)),
             "only once"
         );
-        assert!((0..98_000).all(|n| !ghosts.take(print(n), 1024)), "too old");
+        assert!(
+            (0..98_000).all(|n| !ghosts.take(fingerprint(n), 1024)),
+            "too old"
+        );
     }
 
     /// What was taken and is added again is as young as it can be, however old its first entry was.
@@ -128,14 +132,14 @@ mod tests {
         let mut ghosts = Ghosts::new(1);
         ghosts.turn = u32::MAX - 2;
         for n in 0..6 {
-            ghosts.add(print(n));
+            ghosts.add(fingerprint(n));
         }
-        assert!((1..6).all(|n| ghosts.take(print(n), 6)));
+        assert!((1..6).all(|n| ghosts.take(fingerprint(n), 6)));
         assert!(!ghosts.take(0, 6), "a bucket has no ghost of its own");
         for n in 0..9 {
-            ghosts.add(print(n));
+            ghosts.add(fingerprint(n));
         }
-        assert!(!ghosts.take(print(0), 100), "the oldest gave way");
-        assert!((1..9).all(|n| ghosts.take(print(n), 100)));
+        assert!(!ghosts.take(fingerprint(0), 100), "the oldest gave way");
+        assert!((1..9).all(|n| ghosts.take(fingerprint(n), 100)));
     }
 }

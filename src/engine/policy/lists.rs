@@ -163,7 +163,8 @@ mod tests {
     const PLACES: u32 = 7;
     const QUEUES: u8 = 3;
 
-    /// What the lists are to do, done in the plainest way: each queue is its places with their weights, the oldest first.
+    /// What the lists are to do, done in the plainest way: each queue is its places with their weights, the oldest
+    /// first.
     #[derive(Clone, Default)]
     struct Plain([VecDeque<(u32, u32)>; QUEUES as usize]);
 

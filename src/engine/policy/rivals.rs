@@ -1,7 +1,7 @@
 //! The policies that the chosen one was compared with: SIEVE, LRU and FIFO. They are no part of a normal build.
 
+use super::api::{PROBES_MAX, Policy};
 use super::lists::{Lists, Queue};
-use super::{PROBES_MAX, Policy};
 
 const ALL: Queue = 0;
 

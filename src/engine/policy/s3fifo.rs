@@ -1,15 +1,15 @@
-//! S3-FIFO (Yang and others, SOSP 2023), weighed by what the files take on disk: new chunks wait in a small queue, and only
-//! what is read there again comes into the main one. What a scan brings in leaves by the small queue.
+//! S3-FIFO (Yang and others, SOSP 2023), weighed by what the files take on disk: new chunks wait in a small queue, and
+//! only what is read there again comes into the main one. What a scan brings in leaves by the small queue.
 //!
-//! One bit of use instead of the paper's two: each hit is a bit that the reader sets without any order. A chunk that comes
-//! back soon after its eviction (its fingerprint is among the ghosts) goes to the main queue at once.
+//! One bit of use instead of the paper's two: each hit is a bit that the reader sets without any order. A chunk that
+//! comes back soon after its eviction (its fingerprint is among the ghosts) goes to the main queue at once.
 //!
-//! Invariants: places only ever go from the small queue to the main one; a place whose bit was set is not proposed before
-//! it has been renewed, unless [`PROBES_MAX`] others were looked at for the same victim.
+//! Invariants: places only ever go from the small queue to the main one; a place whose bit was set is not proposed
+//! before it has been renewed, unless [`PROBES_MAX`] others were looked at for the same victim.
 
+use super::api::{PROBES_MAX, Policy};
 use super::ghosts::Ghosts;
 use super::lists::{Lists, Queue};
-use super::{PROBES_MAX, Policy};
 
 const SMALL: Queue = 0;
 const MAIN: Queue = 1;
@@ -50,8 +50,8 @@ impl S3Fifo {
 }
 
 impl Policy for S3Fifo {
-    fn insert(&mut self, place: u32, pages: u32, print: u32) {
-        let known = self.ghosts.take(print, self.len());
+    fn insert(&mut self, place: u32, pages: u32, fingerprint: u32) {
+        let known = self.ghosts.take(fingerprint, self.len());
         self.lists
             .push(if known { MAIN } else { SMALL }, place, pages);
     }
@@ -80,11 +80,11 @@ impl Policy for S3Fifo {
         None
     }
 
-    fn evicted(&mut self, place: u32, print: u32) {
+    fn evicted(&mut self, place: u32, fingerprint: u32) {
         let small = self.lists.queue_of(place) == Some(SMALL);
         self.lists.take(place);
         if small {
-            self.ghosts.add(print);
+            self.ghosts.add(fingerprint);
         }
     }
 

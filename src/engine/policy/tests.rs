@@ -2,9 +2,11 @@
 
 use std::collections::HashSet;
 
+use super::api::{PROBES_MAX, Policy};
+use super::chosen;
 use super::rivals::{OneQueue, Sieve};
+use super::s3fifo::S3Fifo;
 use super::trial::{Chooser, Request, run};
-use super::{PROBES_MAX, Policy, S3Fifo, chosen};
 use crate::format::slot_hash;
 use crate::units::{BlockMask, Tag};
 
@@ -69,7 +71,7 @@ fn every_place_with_a_tenant_comes_up_and_no_other() {
             let main = (0..PLACES).filter(|place| policy.is_main(*place));
             assert!(main.into_iter().all(|place| tenants.contains(&place)));
         }
-        // Whoever is left leaves, each once.
+        // What is left leaves, each once.
         let mut left = HashSet::new();
         while let (Some(place), _) = victim(&mut *policy, false) {
             assert!(left.insert(place), "{place} came up twice");

@@ -1,12 +1,14 @@
 //! A policy on trial: requests go through a cache that has nothing but the policy, and what came of it is counted.
 //!
-//! The cache is larder's in what matters to a policy: chunks are filled block by block and weigh what is filled, a chunk
-//! is in use once a block of it is read again, and whoever needs room takes victims until it fits.
+//! The cache is larder's in what matters to a policy: chunks are filled block by block and weigh what is filled, a
+//! chunk is in use once a block of it is read again, and a chunk that needs room takes victims until it fits.
 
 use std::collections::{BTreeSet, HashMap};
 
+use super::api::Policy;
+use super::chosen;
 use super::rivals::{OneQueue, Sieve};
-use super::{Policy, S3Fifo, chosen};
+use super::s3fifo::S3Fifo;
 use crate::units::BlockMask;
 
 /// Who chooses the victims.
@@ -22,8 +24,8 @@ pub enum Chooser<'a> {
     Lru,
     /// First in, first out.
     Fifo,
-    /// Somebody who knows the future: the chunk whose last request has the highest rank of these (one for each request)
-    /// goes. Where that is the new one, it is not kept.
+    /// An oracle that knows the future: the chunk whose last request has the highest rank of these (one for each
+    /// request) goes. Where that is the new one, it is not kept.
     Ranked(&'a [u64]),
 }
 
@@ -183,7 +185,7 @@ impl Trial {
             ..Tenant::default()
         };
         match &mut self.judge {
-            Judge::Policy(policy) => policy.insert(place, 0, print(request.chunk)),
+            Judge::Policy(policy) => policy.insert(place, 0, fingerprint(request.chunk)),
             Judge::Ranked(order) => drop(order.insert((rank, place))),
         }
         Some(place)
@@ -216,7 +218,7 @@ impl Trial {
         let place = place.filter(|place| Some(*place) != but)?;
         let tenant = self.tenants[place as usize];
         match &mut self.judge {
-            Judge::Policy(policy) => policy.evicted(place, print(tenant.chunk)),
+            Judge::Policy(policy) => policy.evicted(place, fingerprint(tenant.chunk)),
             Judge::Ranked(order) => drop(order.remove(&(tenant.rank, place))),
         }
         self.at.remove(&tenant.chunk);
@@ -230,7 +232,7 @@ impl Trial {
 }
 
 /// A fingerprint as evenly spread as those of the engine.
-fn print(chunk: u32) -> u32 {
+fn fingerprint(chunk: u32) -> u32 {
     let mixed = (u64::from(chunk) + 1).wrapping_mul(0x9E37_79B9_7F4A_7C15);
     u32::try_from(mixed >> 32).unwrap_or_default()
 }

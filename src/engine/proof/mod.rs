@@ -1,3 +1,5 @@
 //! Whether the bytes of a slot are those that the remote sent: checksums, checks from disk, trust after a restart.
 
-pub(crate) mod verify;
+pub(crate) mod cache_proof;
+pub(crate) mod check;
+pub(crate) mod compare;

@@ -1,42 +1,45 @@
-//! The inline answer: bytes that are cached, in memory and checked are copied on the thread that asked, without waiting.
+//! The inline answer: bytes that are cached, in memory and checked are copied on the thread that asked, without
+//! waiting.
 //!
-//! A refused read may have begun to bring any page into memory: no block is verified when anybody looks again.
+//! A refused read may have begun to bring any page into memory: no block is verified when it is looked at again.
 
 use std::cell::RefCell;
 
-use crate::engine::api::blob::{Blob, Plan};
-use crate::engine::config::Verify;
-use crate::engine::flight::read_op::offset_in;
+use crate::engine::config::cache::Verify;
 use crate::engine::index::slot::{Slot, SlotState};
 use crate::engine::index::slots::Lookup;
+use crate::engine::placement::extent::{of_blocks, of_bytes};
+use crate::engine::placement::layout::Layout;
+use crate::engine::read::reads::Reads;
 use crate::format::block_crc;
 use crate::runtime::test_faults::{Rule, is_broken};
-use crate::storage::NowRead;
+use crate::storage::{NowRead, Storage};
+use crate::units::offset_in;
 use crate::units::{BlockMask, ByteRange, ChunkSize};
 
 /// The largest block there is: what is in memory is checked on the spot, which takes no longer than handing it over.
 const INLINE_CHECK_MAX: usize = 1 << 20;
 
-impl Blob {
+impl Reads {
     /// Copies `range` into `buf` if every block of it is at hand.
-    pub(crate) fn copy_now(&self, plan: &Plan, range: ByteRange, buf: &mut [u8]) -> Option<()> {
-        let tag = plan.tag()?;
+    pub(super) fn copy_now(&self, layout: &Layout, range: ByteRange, buf: &mut [u8]) -> Option<()> {
+        let tag = layout.tag()?;
         let (mut at, mut rest) = (range.start, buf);
         while at < range.end {
-            let chunk_no = at / plan.chunk.bytes();
-            let end = range.end.min((chunk_no + 1) * plan.chunk.bytes());
+            let chunk_no = at / layout.chunk.bytes();
+            let end = range.end.min((chunk_no + 1) * layout.chunk.bytes());
             let (part, tail) = rest.split_at_mut(offset_in(ByteRange::new(at, end), end));
-            let Lookup::Found(slot) = self.cache().slots.find_now(tag, chunk_no) else {
+            let Lookup::Found(slot) = self.index.slots.find_now(tag, chunk_no) else {
                 return None;
             };
-            self.copy_chunk_now(&slot, at - chunk_no * plan.chunk.bytes(), part)?;
+            self.copy_chunk_now(&slot, at - chunk_no * layout.chunk.bytes(), part)?;
             (at, rest) = (end, tail);
         }
         Some(())
     }
 
-    /// Copies bytes from `start` of one chunk. The slot's state stays locked meanwhile: nobody else can bring unchecked
-    /// pages in between the look at the verified bits and the read. The read does not wait.
+    /// Copies bytes from `start` of one chunk. The slot's state stays locked meanwhile: nothing else can bring
+    /// unchecked pages in between the look at the verified bits and the read. The read does not wait.
     fn copy_chunk_now(&self, slot: &Slot, start: u64, buf: &mut [u8]) -> Option<()> {
         let wanted = blocks_in_chunk(slot.chunk, ByteRange::at(start, buf.len() as u64));
         let mut state = slot.state.lock();
@@ -45,13 +48,13 @@ impl Blob {
             return None;
         }
         // Where every read is checked, nothing counts as verified.
-        let believed = match self.cache().config.verify {
+        let believed = match self.services.config.verify {
             Verify::First => state.verified,
             Verify::Always => BlockMask::NONE,
         };
         if believed.holds(wanted) {
             self.read_verified(slot, &mut state, start, buf)?;
-            slot.note_read(&mut state, wanted, &self.cache().standing);
+            slot.note_read(&mut state, wanted, &self.index.priorities);
             return Some(());
         }
         for n in wanted.iter() {
@@ -69,7 +72,7 @@ impl Blob {
                 }
             }
         }
-        slot.note_read(&mut state, wanted, &self.cache().standing);
+        slot.note_read(&mut state, wanted, &self.index.priorities);
         Some(())
     }
 
@@ -80,19 +83,17 @@ impl Blob {
         start: u64,
         buf: &mut [u8],
     ) -> Option<()> {
-        let got = match self
-            .cache()
-            .ground
-            .storage
-            .read_chunk_now(slot.file(), start, buf)
-        {
+        let extent = of_bytes(slot, ByteRange::at(start, buf.len() as u64));
+        let storage = &self.index.storage;
+        let got = match storage.read_chunk_now(extent.file, extent.offset, buf) {
             Ok(NowRead::Bytes(n)) => n,
             Ok(NowRead::Refused | NowRead::Unsupported) | Err(_) => 0,
         };
         if got == buf.len() {
             return Some(());
         }
-        // The refused read has started to bring pages in that nobody checked, and not only those that it was asked for.
+        // The refused read has started to bring pages in that larder has not checked, and not only those that it was
+        // asked for.
         state.doubt();
         None
     }
@@ -113,23 +114,13 @@ impl Blob {
         if len > INLINE_CHECK_MAX || state.checking.has(n) {
             return None;
         }
-        let crc = match &state.crcs {
-            Some(crcs) => *crcs.get(n as usize)?,
-            None => {
-                let record = self.cache().disk.read_slot_now(slot.id)?;
-                record.crc_of(n).filter(|_| slot.owns(state, &record))?
-            }
-        };
+        let crc = self.index.checksum_now(slot, state, n)?;
         SCRATCH.with_borrow_mut(|scratch| {
             scratch.resize(INLINE_CHECK_MAX, 0);
             let whole = scratch.get_mut(..len)?;
-            let start = u64::from(n) * slot.chunk.block_size();
-            match self
-                .cache()
-                .ground
-                .storage
-                .read_chunk_now(slot.file(), start, whole)
-            {
+            let extent = of_blocks(slot, n..n + 1);
+            let storage = &self.index.storage;
+            match storage.read_chunk_now(extent.file, extent.offset, whole) {
                 Ok(NowRead::Bytes(got)) if got == len => {}
                 _ => {
                     state.doubt();
@@ -142,7 +133,7 @@ impl Blob {
             place.copy_from_slice(whole.get(from..from + place.len())?);
             let witness = state.witness(BlockMask::NONE);
             state.verify(BlockMask::one(n), witness);
-            self.cache().counters.blocks_checked.add(1);
+            self.services.counters.blocks_checked.add(1);
             Some(())
         })
     }

@@ -5,7 +5,7 @@
 
 use std::time::Duration;
 
-use crate::engine::config::Config;
+use crate::engine::config::cache::Config;
 use crate::units::ByteRange;
 
 /// Reads that arrive out of order by up to this many bytes, or by two of their own lengths, still count as sequential:
@@ -20,8 +20,8 @@ const STEP: u64 = 8 << 20;
 const RATE: u64 = 2 << 30;
 
 /// How far readahead may reach at a remote that takes `latency` to begin an answer: what it could have sent meanwhile
-/// comes on top (the product of bandwidth and delay). Where chunks may take `room` bytes, no further than a sixteenth of
-/// them: what is read ahead must still be there when it is asked for, with other readers beside.
+/// comes on top (the product of bandwidth and delay). Where chunks may take `room` bytes, no further than a sixteenth
+/// of them: what is read ahead must still be there when it is asked for, with other readers beside.
 pub(crate) fn reach(config: &Config, latency: Duration, room: u64) -> u64 {
     let waited = u64::try_from(latency.as_micros()).unwrap_or(u64::MAX);
     let meanwhile = waited.saturating_mul(RATE / 1_000_000);
@@ -34,7 +34,7 @@ pub(crate) fn reach(config: &Config, latency: Duration, room: u64) -> u64 {
 
 /// What is known of one handle's reads.
 #[derive(Default, Debug)]
-pub(crate) struct Readahead {
+pub(super) struct Readahead {
     next: u64,
     window: u64,
     frontier: u64,

@@ -4,19 +4,21 @@
 //!
 //! * A fill reserves the most by which its file can grow before it writes: two writers never share the last room.
 //! * Where the cache has to give back (`limits.rs`), chunks only take over files that they fill exactly.
-//! * A new tenant takes over a file in place. Of the free places that have one it gets that which moves the fewest bytes; a
-//!   larger one is cut, a tainted one unlinked, when the tenancy is founded (`fill.rs`).
+//! * A new tenant takes over a file in place. Of the free places that have one it gets that which moves the fewest
+//!   bytes; a larger one is cut, a tainted one unlinked, when the tenancy is founded (`fill.rs`).
 
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
-use crate::engine::api::blob::Plan;
-use crate::engine::api::cache::Cache;
 use crate::engine::index::free_places::FreePlace;
 use crate::engine::index::slot::{Slot, SlotState, Tenancy};
+use crate::engine::placement::layout::Layout;
+use crate::engine::space::cache_space::Space;
 use crate::engine::space::limits::{Taken, Verdict};
+use crate::engine::space::room::Room;
 use crate::format::{SlotFlags, slot_hash};
 use crate::runtime::locks::Mutex;
+use crate::storage::{DiskOp, IndexPart};
 use crate::units::{BlockMask, SlotId, Tag};
 
 /// How much one fill may free before it gives up: enough for the largest request among files of one page.
@@ -24,54 +26,12 @@ const ATTEMPTS: usize = 2048;
 /// How many victims it takes in search of a file of its own size, where no file may grow.
 const ROTATIONS: u32 = 1;
 
-/// Bytes that fills under way may still add.
-#[derive(Default)]
-pub(crate) struct Reserved(Mutex<u64>);
-
-/// Bytes of the size limit that a fill under way may use.
-pub(crate) struct Room<'a> {
-    reserved: &'a Reserved,
-    bytes: u64,
-    /// What the fill writes, in whole pages: it never needs more.
-    most: u64,
-}
-
-impl Room<'_> {
-    /// Keeps what the fill may need of bytes that its own file gives back; called before they are accounted for, so that
-    /// nobody else takes them first.
-    pub(crate) fn keep(&mut self, freed: u64) {
-        let kept = freed.min(self.most - self.bytes);
-        *self.reserved.0.lock() += kept;
-        self.bytes += kept;
-    }
-}
-
-impl Room<'_> {
-    /// Whether the fill may take new space on disk.
-    pub(crate) fn may_grow(&self) -> bool {
-        self.bytes > 0
-    }
-}
-
-impl Drop for Room<'_> {
-    fn drop(&mut self) {
-        *self.reserved.0.lock() -= self.bytes;
-    }
-}
-
-impl Reserved {
-    /// The bytes that fills under way may still add.
-    pub(crate) fn bytes(&self) -> u64 {
-        *self.0.lock()
-    }
-}
-
-impl Cache {
-    /// The slot of a chunk: the one that holds it, or a place for it. `None` where the limits leave no room and nothing can
-    /// be evicted, or the index cannot be read. Waits for the disk.
+impl Space {
+    /// The slot of a chunk: the one that holds it, or a place for it. `None` where the limits leave no room and nothing
+    /// can be evicted, or the index cannot be read. Waits for the disk.
     pub(crate) fn slot_for(
         &self,
-        plan: &Plan,
+        plan: &Layout,
         chunk_no: u64,
         bytes: u64,
     ) -> Option<(Arc<Slot>, Room<'_>)> {
@@ -79,8 +39,10 @@ impl Cache {
         // A file takes whole pages.
         let bytes = bytes.next_multiple_of(4096);
         let valid_len = plan.chunk.valid_len(plan.size, chunk_no);
-        if let Err(error) = self.slots.load_for(tag, chunk_no) {
-            self.disk_failed("loading a segment of the index", &error);
+        if let Err(error) = self.index.slots.load_for(tag, chunk_no) {
+            self.index
+                .storage
+                .report(DiskOp::ReadIndex(IndexPart::Segment), &error);
             return None;
         }
         let mut rotations = 0;
@@ -107,15 +69,15 @@ impl Cache {
     }
 
     /// Looks for the chunk's slot, or founds it at a free place if there is room for the first write.
-    fn place_for(&self, plan: &Plan, tag: Tag, chunk_no: u64, bytes: u64) -> Option<Step> {
+    fn place_for(&self, plan: &Layout, tag: Tag, chunk_no: u64, bytes: u64) -> Option<Step> {
         let hash = slot_hash(tag, chunk_no);
         let valid_len = plan.chunk.valid_len(plan.size, chunk_no);
         let pages = u32::try_from(valid_len.div_ceil(4096)).unwrap_or(u32::MAX);
-        self.slots.with_table(tag, chunk_no, |table| {
+        self.index.slots.with_table(tag, chunk_no, |table| {
             if let Some(slot) = table.find(hash, tag, chunk_no) {
                 return Step::Done(slot);
             }
-            let (left, empty) = (table.left_for(pages), table.empty_place());
+            let (left, empty) = (table.free_place_for(pages), table.empty_place());
             let gate = |bytes: u64, left: &FreePlace| {
                 let reserved = self.reserve(bytes, left.alloc_4k, valid_len).map(drop);
                 reserved.err().unwrap_or(Verdict::Fits)
@@ -129,7 +91,7 @@ impl Cache {
             };
             let place = match place {
                 Some((place, Verdict::Fits)) => place,
-                Some((_, Verdict::Closed)) => match table.left_exact(pages) {
+                Some((_, Verdict::Closed)) => match table.free_place_exact(pages) {
                     Some(place) => place,
                     None => return Step::Closed,
                 },
@@ -149,36 +111,35 @@ impl Cache {
     /// Errs with what stands in the way.
     fn reserve(&self, bytes: u64, alloc_4k: u32, valid_len: u64) -> Result<Room<'_>, Verdict> {
         let grows = grows_by(bytes, u64::from(alloc_4k) << 12, valid_len);
-        let mut reserved = self.reserved.0.lock();
-        let taken = self.taken();
-        let promised = Taken {
-            bytes: taken.bytes + *reserved,
-            ..taken
-        };
-        match self.limits.allow(promised, grows, alloc_4k == 0) {
-            Verdict::Fits => {
-                *reserved += grows;
-                Ok(Room {
-                    reserved: &self.reserved,
-                    bytes: grows,
-                    most: bytes.max(grows),
-                })
+        let taken = |reserved: u64| {
+            let taken = self.taken();
+            Taken {
+                bytes: taken.bytes + reserved,
+                ..taken
             }
-            other => Err(other),
-        }
+        };
+        self.reserved.reserve(grows, bytes.max(grows), |reserved| {
+            match self.limits.allow(taken(reserved), grows, alloc_4k == 0) {
+                Verdict::Fits => Ok(()),
+                other => Err(other),
+            }
+        })
     }
 
     fn new_tenant(
         &self,
         id: SlotId,
         left: FreePlace,
-        plan: &Plan,
+        plan: &Layout,
         tag: Tag,
         chunk_no: u64,
     ) -> Slot {
         let valid_len = plan.chunk.valid_len(plan.size, chunk_no);
-        let minutes = self.ground.clock.wall().as_secs() / 60;
-        self.counters.slots_reused.add(u64::from(left.alloc_4k > 0));
+        let minutes = self.services.clock.wall().as_secs() / 60;
+        self.services
+            .counters
+            .slots_reused
+            .add(u64::from(left.alloc_4k > 0));
         Slot {
             id,
             generation: left.generation.wrapping_add(1),
@@ -188,18 +149,19 @@ impl Cache {
             valid_len: u32::try_from(valid_len).unwrap_or(u32::MAX),
             blob_hint: plan.record,
             used: AtomicBool::new(false),
-            tenancy: Mutex::new(Tenancy::Unfounded),
+            tenancy: Mutex::new(Tenancy::Pending),
             state: Mutex::new(SlotState {
                 present: BlockMask::NONE,
                 verified: BlockMask::NONE,
                 checking: BlockMask::NONE,
                 scrubbing: BlockMask::NONE,
                 doubts: 0,
+                leases: 0,
                 read: BlockMask::NONE,
                 retired: false,
                 held: None,
                 suspect: false,
-                stamp: self.disk.stamp(),
+                stamp: self.index.file.stamp(),
                 alloc_4k: left.alloc_4k,
                 flags: SlotFlags(left.flags.0 & SlotFlags::TAINTED),
                 noted: false,

@@ -1,10 +1,10 @@
-//! What the cache may take of its disk: the size limit, and what has to stay free. The only gate for whatever makes a file
-//! grow or makes a new one.
+//! What the cache may take of its disk: the size limit, and what has to stay free. The only gate for whatever makes a
+//! file grow or makes a new one.
 //!
 //! Invariants:
 //!
-//! * What was free is only ever seen from time to time: what the cache took since then is subtracted from it, so that its
-//!   own fills never pass the marks, however fast they are.
+//! * What was free is only ever seen from time to time: what the cache took since then is subtracted from it, so that
+//!   its own fills never pass the marks, however fast they are.
 //! * While the cache has to give back, nothing grows: what one hand frees the other must not take.
 
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -12,7 +12,7 @@ use std::time::Duration;
 
 use parking_lot::Mutex;
 
-use crate::engine::space::free_space::{FreeSpace, Pressure};
+use crate::engine::config::free_space::{FreeSpace, Pressure};
 use crate::storage::Space;
 
 /// How often the disk is asked what it has left.
@@ -23,17 +23,17 @@ const EVERY_BYTES: u64 = 64 << 20;
 /// The limits of one cache.
 pub(crate) struct Limits {
     capacity: AtomicU64,
-    watched: Mutex<Watched>,
+    disk: Mutex<DiskSpace>,
     /// Bytes written since the disk was asked.
     written: AtomicU64,
     /// The disk is being asked: one that hangs is not asked again.
     asking: AtomicBool,
     /// Held while the capacity is changed.
-    pub(crate) changing: Mutex<()>,
+    pub(super) changing: Mutex<()>,
 }
 
 /// The disk, as it was last seen.
-struct Watched {
+struct DiskSpace {
     marks: FreeSpace,
     pressure: Pressure,
     asked_at: Option<Duration>,
@@ -65,7 +65,7 @@ impl Limits {
     pub(crate) fn new(capacity: u64, marks: FreeSpace) -> Self {
         Self {
             capacity: AtomicU64::new(capacity),
-            watched: Mutex::new(Watched {
+            disk: Mutex::new(DiskSpace {
                 marks,
                 pressure: Pressure::None,
                 asked_at: None,
@@ -82,46 +82,46 @@ impl Limits {
         self.capacity.load(Ordering::Relaxed)
     }
 
-    pub(crate) fn set_capacity(&self, capacity: u64) {
+    pub(super) fn set_capacity(&self, capacity: u64) {
         self.capacity.store(capacity, Ordering::Relaxed);
     }
 
     /// What has to stay free on the disk.
     pub(crate) fn marks(&self) -> FreeSpace {
-        self.watched.lock().marks
+        self.disk.lock().marks
     }
 
     /// Sets what has to stay free; it is judged by what was last seen, at once.
-    pub(crate) fn set_marks(&self, marks: FreeSpace) {
-        let mut watched = self.watched.lock();
-        watched.marks = marks;
-        if let Some((space, _)) = watched.seen {
-            watched.pressure = marks.next(watched.pressure, &space);
+    pub(super) fn set_marks(&self, marks: FreeSpace) {
+        let mut disk = self.disk.lock();
+        disk.marks = marks;
+        if let Some((space, _)) = disk.seen {
+            disk.pressure = marks.next(disk.pressure, &space);
         }
     }
 
     /// How short the disk is.
     pub(crate) fn pressure(&self) -> Pressure {
-        self.watched.lock().pressure
+        self.disk.lock().pressure
     }
 
-    /// Whether a cache that takes `now`, with what is promised, may take `more` bytes, and a new file if `creates`. To take
-    /// no more is always allowed.
+    /// Whether a cache that takes `now`, with what is promised, may take `more` bytes, and a new file if `creates`. To
+    /// take no more is always allowed.
     pub(crate) fn allow(&self, now: Taken, more: u64, creates: bool) -> Verdict {
         if more == 0 && !creates {
             return Verdict::Fits;
         }
         let capacity = self.capacity();
-        let watched = self.watched.lock();
-        if now.bytes > capacity || watched.pressure != Pressure::None {
+        let disk = self.disk.lock();
+        if now.bytes > capacity || disk.pressure != Pressure::None {
             return Verdict::Closed;
         }
-        let left = watched.left(now);
-        let disk = left.is_none_or(|space| {
-            more <= watched.marks.bytes_to_take(&space)
-                && (!creates || watched.marks.files_to_make(&space) > 0)
+        let left = disk.left(now);
+        let fits = left.is_none_or(|space| {
+            more <= disk.marks.bytes_to_take(&space)
+                && (!creates || disk.marks.files_to_make(&space) > 0)
         });
-        match disk && now.bytes.saturating_add(more) <= capacity {
+        match fits && now.bytes.saturating_add(more) <= capacity {
             true => Verdict::Fits,
             false => Verdict::Full,
         }
@@ -129,10 +129,10 @@ impl Limits {
 
     /// Whether a cache that takes `now` has to give back.
     pub(crate) fn is_over(&self, now: Taken) -> bool {
-        let watched = self.watched.lock();
-        let short = |space: Space| !watched.marks.is_run(&space);
+        let disk = self.disk.lock();
+        let short = |space: Space| !disk.marks.is_run(&space);
         now.bytes > self.capacity()
-            || (watched.pressure != Pressure::None && watched.left(now).is_some_and(short))
+            || (disk.pressure != Pressure::None && disk.left(now).is_some_and(short))
     }
 
     /// Notes that so many bytes were written; whether the disk is to be asked now.
@@ -141,13 +141,13 @@ impl Limits {
     }
 
     /// Whether it is time to ask the disk.
-    pub(crate) fn is_due(&self, now: Duration) -> bool {
-        let asked_at = self.watched.lock().asked_at;
+    pub(super) fn is_due(&self, now: Duration) -> bool {
+        let asked_at = self.disk.lock().asked_at;
         asked_at.is_none_or(|at| now >= at + EVERY)
     }
 
-    /// Takes the right to ask the disk, until [`Limits::answered`]; not if somebody else has it.
-    pub(crate) fn may_ask(&self) -> bool {
+    /// Takes the right to ask the disk, until [`Limits::answered`]; not if another caller has it.
+    pub(super) fn may_ask(&self) -> bool {
         !self.asking.swap(true, Ordering::AcqRel)
     }
 
@@ -164,19 +164,19 @@ impl Limits {
         now: Duration,
     ) -> (Pressure, Pressure) {
         self.written.store(0, Ordering::Relaxed);
-        let mut watched = self.watched.lock();
-        watched.asked_at = Some(now);
-        let before = watched.pressure;
+        let mut disk = self.disk.lock();
+        disk.asked_at = Some(now);
+        let before = disk.pressure;
         // Where the disk does not answer, what it last said holds.
         if let Some(space) = space {
-            watched.seen = Some((space, taken));
-            watched.pressure = watched.marks.next(before, &space);
+            disk.seen = Some((space, taken));
+            disk.pressure = disk.marks.next(before, &space);
         }
-        (before, watched.pressure)
+        (before, disk.pressure)
     }
 }
 
-impl Watched {
+impl DiskSpace {
     /// What the disk has left by now, as far as the cache itself is concerned.
     fn left(&self, now: Taken) -> Option<Space> {
         let (space, then) = self.seen?;

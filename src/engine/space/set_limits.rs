@@ -5,8 +5,9 @@
 
 use std::io;
 
-use crate::engine::api::cache::Cache;
-use crate::engine::space::free_space::{FreeSpace, Pressure};
+use crate::engine::config::free_space::{FreeSpace, Pressure};
+use crate::engine::index::session::sector;
+use crate::engine::space::cache_space::Space;
 use crate::format::{Geometry, SectorError, Superblock};
 use crate::storage::Storage;
 
@@ -46,7 +47,7 @@ pub enum LimitsError {
         "the size of this cache cannot be changed: the cache uses features that this version of larder cannot write. Use a newer larder"
     )]
     ReadOnly,
-    /// Somebody damaged what is open.
+    /// The open index was damaged.
     #[error(
         "neither copy of the superblock is valid ({0}): unmount, then repair the cache with cachefsck -p"
     )]
@@ -56,24 +57,24 @@ pub enum LimitsError {
     Io(#[from] io::Error),
 }
 
-impl Cache {
+impl Space {
     /// The limits, as they stand.
-    pub fn limits(&self) -> LimitsView {
+    pub(crate) fn limits_view(&self) -> LimitsView {
         LimitsView {
             capacity: self.limits.capacity(),
             free: self.limits.marks(),
-            used_bytes: self.used_bytes(),
+            used_bytes: self.index.used_bytes(),
             pressure: self.limits.pressure(),
             note: None,
         }
     }
 
-    /// Changes what is given, at once: a cache that takes more than it may from now on gives back in the background. The
-    /// capacity is kept on disk; what has to stay free is kept until the cache is closed. Waits for the disk.
+    /// Changes what is given, at once: a cache that takes more than it may from now on gives back in the background.
+    /// The capacity is kept on disk; what has to stay free is kept until the cache is closed. Waits for the disk.
     ///
-    /// Errors with a sentence; nothing was changed then, but where the disk failed in the midst the next opening may find
-    /// the new capacity.
-    pub fn set_limits(
+    /// Errors with a sentence; nothing was changed then, but where the disk failed in the midst the next opening may
+    /// find the new capacity.
+    pub(crate) fn set_limits(
         &self,
         capacity: Option<u64>,
         free: Option<FreeSpace>,
@@ -81,7 +82,7 @@ impl Cache {
         let mut note = None;
         if let Some(capacity) = capacity {
             let _changing = self.limits.changing.lock();
-            let index = self.disk.geometry.index_len();
+            let index = self.index.file.geometry.index_len();
             let least = Geometry::CAPACITY_MIN.max(index * 2);
             if capacity < least {
                 return Err(LimitsError::TooSmall {
@@ -95,7 +96,7 @@ impl Cache {
                 self.persist_capacity(capacity)?;
                 self.limits.set_capacity(capacity);
                 if capacity > before {
-                    note = outgrown(&self.disk.geometry, capacity);
+                    note = outgrown(&self.index.file.geometry, capacity);
                 }
             }
         }
@@ -104,18 +105,18 @@ impl Cache {
         }
         Ok(LimitsView {
             note,
-            ..self.limits()
+            ..self.limits_view()
         })
     }
 
     fn persist_capacity(&self, capacity: u64) -> Result<(), LimitsError> {
-        let storage = &*self.disk.storage;
+        let storage = &*self.index.storage;
         let copies = [
-            crate::engine::api::cache::sector(storage, Geometry::superblock_offset(0))?,
-            crate::engine::api::cache::sector(storage, Geometry::superblock_offset(1))?,
+            sector(storage, Geometry::superblock_offset(0))?,
+            sector(storage, Geometry::superblock_offset(1))?,
         ];
         let held = Superblock::choose(&copies).map_err(LimitsError::Superblock)?;
-        if self.disk.read_only || !held.may_be_rewritten() {
+        if self.index.file.read_only || !held.may_be_rewritten() {
             return Err(LimitsError::ReadOnly);
         }
         let first = Superblock { capacity, ..held }.next_for(1 - held.copy());

@@ -1,46 +1,43 @@
-//! Keeping within the limits when they change, or when others fill the disk: what is free is asked for, and what the cache
-//! has to give back goes, in bounded pieces, in the background.
+//! Keeping within the limits when they change, or when others fill the disk: what is free is asked for, and what the
+//! cache has to give back goes, in bounded pieces, in the background.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
-use crate::engine::api::cache::Cache;
-use crate::engine::space::free_space::Pressure;
+use crate::engine::config::free_space::Pressure;
+use crate::engine::space::cache_space::Space;
 use crate::engine::space::limits::Taken;
 use crate::runtime::executor::{Job, Lane};
+use crate::storage::{DiskOp, IndexPart, Storage};
 
 /// How many files one piece gives back.
 const PIECE: u32 = 64;
 /// And where the disk is as good as full.
 const HASTY_PIECE: u32 = 512;
 
-impl Cache {
+impl Space {
     /// What the cache takes of its disk.
     pub(crate) fn taken(&self) -> Taken {
         Taken {
-            bytes: self.used_bytes(),
-            files: self.counters.files(),
+            bytes: self.index.used_bytes(),
+            files: self.services.counters.files(),
         }
     }
 
     /// Has the disk asked what it has left, if it is time. Does not wait for the disk.
     pub(crate) fn look_at_space(self: &Arc<Self>) {
-        let now = self.ground.clock.monotonic();
-        if self.is_closed() || !self.limits.is_due(now) || !self.limits.may_ask() {
+        let now = self.services.now();
+        if self.services.is_closed() || !self.limits.is_due(now) || !self.limits.may_ask() {
             return;
         }
-        let cache = Arc::clone(self);
-        let job: Job = Box::new(move || {
-            cache.ask();
-            cache.limits.answered();
-        });
-        if self.ground.executor.submit(Lane::Read, job).is_err() {
-            self.limits.answered();
-        }
+        let asking = Asking(Arc::clone(self));
+        let job: Job = Box::new(move || asking.0.ask());
+        // A job that is refused is dropped, and another caller may ask.
+        drop(self.services.submit(Lane::Read, job));
     }
 
-    /// Asks the disk what it has left, unless somebody does. Waits for the disk.
+    /// Asks the disk what it has left, unless another caller does. Waits for the disk.
     pub(crate) fn ask_space(&self) {
         if self.limits.may_ask() {
             self.ask();
@@ -50,17 +47,18 @@ impl Cache {
 
     fn ask(&self) {
         let before = self.taken();
-        let space = self.ground.storage.space();
+        let space = self.index.storage.space();
         let after = self.taken();
         if let Err(error) = &space {
-            self.disk_failed("asking for its free space", error);
+            self.index.storage.report(DiskOp::AskSpace, error);
         }
-        // What changed meanwhile may be seen or not: it counts as not seen where it was taken, as seen where it was given.
+        // What changed meanwhile may be seen or not: it counts as not seen where it was taken, as seen where it was
+        // given.
         let taken = Taken {
             bytes: before.bytes.min(after.bytes),
             files: before.files.min(after.files),
         };
-        let now = self.ground.clock.monotonic();
+        let now = self.services.now();
         let (was, is) = self.limits.saw(space.ok(), taken, now);
         self.stuck.store(false, Ordering::Relaxed);
         let marks = self.limits.marks();
@@ -77,19 +75,16 @@ impl Cache {
 
     /// Has the cache give back, if it has to. Does not wait for the disk.
     pub(crate) fn shrink_on(self: &Arc<Self>) {
-        let idle = self.is_closed() || self.disk.read_only || self.stuck.load(Ordering::Relaxed);
-        if idle || !self.limits.is_over(self.taken()) || self.shrinking.swap(true, Ordering::AcqRel)
-        {
+        let idle = self.services.is_closed()
+            || self.index.file.read_only
+            || self.stuck.load(Ordering::Relaxed);
+        if idle || !self.limits.is_over(self.taken()) {
             return;
         }
-        let cache = Arc::clone(self);
-        let job: Job = Box::new(move || {
-            cache.shrink();
-            cache.shrinking.store(false, Ordering::Release);
-        });
-        if self.ground.executor.submit(Lane::Write, job).is_err() {
-            self.shrinking.store(false, Ordering::Release);
-        }
+        let space = Arc::clone(self);
+        let executor = &*self.services.executor;
+        self.shrinking
+            .submit(executor, Lane::Write, move || space.shrink());
     }
 
     /// Gives one piece back. What cannot be had now is tried again when the disk was asked the next time.
@@ -100,7 +95,7 @@ impl Cache {
         };
         let mut touched = BTreeSet::new();
         for _ in 0..piece {
-            if self.is_closed() || !self.limits.is_over(self.taken()) {
+            if self.services.is_closed() || !self.limits.is_over(self.taken()) {
                 break;
             }
             let Some(number) = self.give_back() else {
@@ -110,26 +105,36 @@ impl Cache {
             touched.insert(number);
         }
         // The next opening believes the headers until it has loaded their segments.
-        for header in touched.into_iter().filter_map(|n| self.slots.header(n)) {
-            if let Err(error) = self.disk.write_header(&header) {
-                self.disk_failed("writing the index", &error);
-            }
-        }
+        touched
+            .into_iter()
+            .for_each(|number| self.index.write_header_of(number));
     }
 
-    /// Unlinks one file, of the segment that holds most if possible, and returns the segment. One that had to be loaded is
-    /// returned as it is: it may take less than its header said.
+    /// Unlinks one file, of the segment that holds most if possible, and returns the segment. One that had to be loaded
+    /// is returned as it is: it may take less than its header said.
     fn give_back(&self) -> Option<u32> {
-        self.slots
+        self.index
+            .slots
             .fullest()
             .into_iter()
-            .find(|number| match self.slots.load(*number) {
+            .find(|number| match self.index.slots.load(*number) {
                 Ok(true) => true,
                 Ok(false) => self.free_file(*number, None).is_some(),
                 Err(error) => {
-                    self.disk_failed("loading a segment of the index", &error);
+                    self.index
+                        .storage
+                        .report(DiskOp::ReadIndex(IndexPart::Segment), &error);
                     false
                 }
             })
+    }
+}
+
+/// The right to ask the disk, which ends with the question.
+struct Asking(Arc<Space>);
+
+impl Drop for Asking {
+    fn drop(&mut self) {
+        self.0.limits.answered();
     }
 }

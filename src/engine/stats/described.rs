@@ -1,10 +1,10 @@
 //! Counters that describe themselves: the one list of their names, kinds and sentences.
 //!
-//! A struct that is made by [`described`] has its fields' documentation as data beside it. What `larder stats` shows and
-//! what Prometheus is given are both made from that, so that neither can have a name which the other lacks.
+//! A struct that is made by [`described`] has its fields' documentation as data beside it. What `larder stats` shows
+//! and what Prometheus is given are both made from that, so that neither can have a name which the other lacks.
 //!
-//! Names follow Prometheus: the unit is the end of a name (`_bytes`, `_timestamp_seconds`, things where there is none), and
-//! what only grows has `_total` behind it in the exposition.
+//! Names follow Prometheus: the unit is the end of a name (`_bytes`, `_timestamp_seconds`, things where there is none),
+//! and what only grows has `_total` behind it in the exposition.
 
 /// What a field is.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -60,7 +60,8 @@ pub fn unit_of(name: &str) -> Unit {
     }
 }
 
-/// Makes a struct whose fields describe themselves: each is `counter`, `gauge`, `word` or `group`, and `FIELDS` lists them.
+/// Makes a struct whose fields describe themselves: each is `counter`, `gauge`, `word` or `group`, and `FIELDS` lists
+/// them.
 macro_rules! described {
     (@counter $type:ty) => { $crate::engine::stats::described::FieldKind::Counter };
     (@gauge $type:ty) => { $crate::engine::stats::described::FieldKind::Gauge };
@@ -76,7 +77,8 @@ macro_rules! described {
 
         impl $name {
             /// What the fields are.
-            $vis const FIELDS: &'static [$crate::engine::stats::described::Field] = &[$($crate::engine::stats::described::Field {
+            $vis const FIELDS: &'static [$crate::engine::stats::described::Field] = &[
+                $($crate::engine::stats::described::Field {
                 name: stringify!($field),
                 kind: $crate::engine::stats::described::described!(@$kind $type),
                 help: concat!($($doc),+).trim_ascii(),

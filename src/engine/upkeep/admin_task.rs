@@ -6,19 +6,19 @@ use std::time::Duration;
 
 use parking_lot::Mutex;
 
-use crate::engine::api::cache::Cache;
+use crate::engine::services::Services;
 use crate::runtime::executor::{Job, Lane};
 
 /// How long a user waits for an answer.
 const PATIENCE: Duration = Duration::from_secs(20);
 
-/// Called with what came of an errand, or with `None` where that takes too long.
+/// Called with what came of an admin task, or with `None` where that takes too long.
 type Done<T> = Box<dyn FnOnce(Option<T>) + Send>;
 
-/// A user who waits, until somebody answers.
+/// A user who waits, until the answer is given.
 struct Waiting<T>(Mutex<Option<Done<T>>>);
 
-/// Somebody who can be told that it takes too long.
+/// A caller that can be told that it takes too long.
 trait Impatient: Send + Sync {
     fn give_up(&self);
 }
@@ -33,31 +33,40 @@ impl<T: Send> Impatient for Waiting<T> {
 }
 
 /// The users who wait, and since when.
-#[derive(Default)]
-pub(crate) struct Errands(Mutex<Vec<(Duration, Weak<dyn Impatient>)>>);
+pub(crate) struct AdminTasks {
+    services: Arc<Services>,
+    waiting: Mutex<Vec<(Duration, Weak<dyn Impatient>)>>,
+}
 
-impl Cache {
-    /// Runs `work` in the disk pool, behind the writes that wait there, and hands what comes of it to `done`; `None` where
-    /// that takes too long. Where the pool takes no more work, `done` is dropped.
-    pub fn run_errand<T: Send + 'static>(
-        self: &Arc<Self>,
-        work: impl FnOnce(&Arc<Self>) -> T + Send + 'static,
+impl AdminTasks {
+    pub(crate) fn new(services: Arc<Services>) -> Self {
+        Self {
+            services,
+            waiting: Mutex::default(),
+        }
+    }
+
+    /// Runs `work` in the disk pool, behind the writes that wait there, and hands what comes of it to `done`; `None`
+    /// where that takes too long. Where the pool takes no more work, `done` is dropped.
+    pub(crate) fn run<T: Send + 'static>(
+        &self,
+        work: impl FnOnce() -> T + Send + 'static,
         done: impl FnOnce(Option<T>) + Send + 'static,
     ) {
-        let (cache, tell) = (Arc::clone(self), self.in_time(done));
-        let job: Job = Box::new(move || tell(work(&cache)));
-        drop(self.ground.executor.submit(Lane::Write, job));
+        let tell = self.in_time(done);
+        let job: Job = Box::new(move || tell(work()));
+        drop(self.services.submit(Lane::Write, job));
     }
 
     /// What hands a value to `done`, which gets `None` where that has not happened in time.
-    pub fn in_time<T: Send + 'static>(
+    pub(crate) fn in_time<T: Send + 'static>(
         &self,
         done: impl FnOnce(Option<T>) + Send + 'static,
     ) -> impl FnOnce(T) + Send + 'static {
         let waiting = Arc::new(Waiting::<T>(Mutex::new(Some(Box::new(done)))));
-        let now = self.ground.clock.monotonic();
+        let now = self.services.now();
         let weak: Weak<Waiting<T>> = Arc::downgrade(&waiting);
-        self.errands.0.lock().push((now, weak));
+        self.waiting.lock().push((now, weak));
         move |value| {
             let done = waiting.0.lock().take();
             if let Some(done) = done {
@@ -67,10 +76,9 @@ impl Cache {
     }
 
     /// Answers those who have waited too long.
-    pub(crate) fn look_at_errands(&self, now: Duration) {
+    pub(crate) fn look(&self, now: Duration) {
         let mut late = Vec::new();
-        self.errands
-            .0
+        self.waiting
             .lock()
             .retain(|(since, waiting)| match waiting.upgrade() {
                 Some(waiting) if now.saturating_sub(*since) >= PATIENCE => {

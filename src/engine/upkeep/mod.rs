@@ -1,7 +1,7 @@
 //! Upkeep: the scrub, what a user has dropped, how the last use ended.
 
 pub(crate) mod admin_task;
-pub(crate) mod forget;
-pub(crate) mod last_shutdown;
+pub(crate) mod evict;
 pub(crate) mod scrub;
 pub(crate) mod scrub_slot;
+pub(crate) mod scrub_stats;

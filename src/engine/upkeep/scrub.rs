@@ -1,96 +1,38 @@
-//! The scrub: going through what is cached, to heal by forgetting before somebody asks for it.
+//! The scrub: going through what is cached, to drop what is damaged before a read asks for it.
 //!
-//! It has no thread. A tick, or the end of the piece before, hands at most one piece (1 MiB of one slot, or the loading of
-//! one segment) to the disk pool, and only if no reader waits there and the rate allows it. What is done to a slot is in
-//! `scrub_slot.rs`. Invariants:
+//! It has no thread. A tick, or the end of the piece before, hands at most one piece (1 MiB of one slot, or the loading
+//! of one segment) to the disk pool, and only if no reader waits there and the rate allows it. What is done to a slot
+//! is in `scrub_slot.rs`. Invariants:
 //!
-//! * The walk is either here or with the one piece that is under way; a piece that comes back to another pass than the one
-//!   that it left is forgotten.
+//! * The walk is either here or with the one piece that is under way; a piece that comes back to another pass than the
+//!   one that it left is forgotten.
 //! * Nothing depends on a pass coming to its end: what it did not reach is checked at first touch.
 
 use std::sync::Arc;
 
-use serde::{Deserialize, Serialize};
-
-use crate::engine::api::cache::Cache;
-use crate::engine::stats::described::described;
-use crate::engine::upkeep::scrub_slot::Work;
+use crate::engine::index::cache_index::Index;
+use crate::engine::proof::cache_proof::Proof;
+use crate::engine::services::Services;
+use crate::engine::upkeep::scrub_slot::{Done, Work};
+use crate::engine::upkeep::scrub_stats::{ScrubEnd, ScrubKind, ScrubState, ScrubStats};
 use crate::format::SECTOR_LEN;
 use crate::runtime::executor::{Job, Lane};
 use crate::runtime::locks::Mutex;
 use crate::runtime::rate::Pace;
+use crate::storage::{DiskOp, IndexPart};
 
 /// So many reads that fail in a row are a disk that has gone, not blocks that are bad.
 const FAILURES_MAX: u32 = 16;
 /// How many places one piece looks at to find a slot that has something to be read.
 const PLACES: usize = 256;
 
-/// What a pass goes through.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum ScrubKind {
-    /// Slots that a power cut may have damaged.
-    Suspect,
-    /// Every slot.
-    All,
-}
-
-/// Whether a pass is under way.
-#[derive(Clone, Copy, PartialEq, Eq, Default, Debug, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum ScrubState {
-    /// No pass is.
-    #[default]
-    Idle,
-    /// One is.
-    Running,
-    /// One is, and it lets readers go first.
-    Paused,
-}
-
-/// How a pass ended.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum ScrubEnd {
-    /// It went through everything.
-    Finished,
-    /// It was told to stop, or another began.
-    Stopped,
-    /// The cache disk gave nothing any more.
-    DiskFailed,
-}
-
-described! {
-    /// The pass that is under way, or the last one.
-    pub struct ScrubStats {
-        /// Whether a scrub is under way.
-        word state: ScrubState,
-        /// What the scrub goes through; nothing where there was none yet.
-        word kind: Option<ScrubKind>,
-        /// Scrubs that were begun since the cache was opened.
-        counter passes: u64,
-        /// Bytes on disk that the scrub has done.
-        gauge done_bytes: u64,
-        /// Bytes on disk that the scrub has to do, estimated when it began.
-        gauge total_bytes: u64,
-        /// The most that the scrub reads in a second; 0 is no limit.
-        gauge rate_bytes_per_second: u64,
-        /// Blocks that the scrub read and found good.
-        gauge checked_blocks: u64,
-        /// Blocks that the scrub found damaged and dropped.
-        gauge bad_blocks: u64,
-        /// Chunks that the scrub dropped whole.
-        gauge dropped_slots: u64,
-        /// How the last scrub ended.
-        word ended: Option<ScrubEnd>,
-        /// When a scrub last went through everything, in seconds since 1970.
-        gauge last_finish_timestamp_seconds: Option<u64>,
-    }
-}
-
 /// The scrub of one cache.
-#[derive(Default)]
-pub(crate) struct Scrub(Mutex<Pass>);
+pub(crate) struct Scrub {
+    services: Arc<Services>,
+    index: Arc<Index>,
+    proof: Arc<Proof>,
+    pass: Mutex<Pass>,
+}
 
 #[derive(Default)]
 struct Pass {
@@ -112,28 +54,21 @@ pub(crate) struct Walk {
     failures: u32,
 }
 
-/// What one piece has done.
-#[derive(Default)]
-pub(crate) struct Done {
-    /// Bytes that were read.
-    pub(crate) read: u64,
-    /// Bytes on disk that the pass has come on by.
-    pub(crate) passed: u64,
-    pub(crate) checked: u64,
-    pub(crate) bad: u64,
-    pub(crate) dropped: u64,
-    /// A read failed.
-    pub(crate) failed: bool,
-    /// There is nothing more to do.
-    over: bool,
-}
+impl Scrub {
+    pub(crate) fn new(services: Arc<Services>, index: Arc<Index>, proof: Arc<Proof>) -> Self {
+        Self {
+            services,
+            index,
+            proof,
+            pass: Mutex::default(),
+        }
+    }
 
-impl Cache {
-    /// Begins a pass over every slot, at `rate` bytes a second (0 is no limit), in place of a pass over suspect slots; one
-    /// over every slot that is under way goes on at this rate.
-    pub fn scrub(self: &Arc<Self>, rate: u64) {
-        let now = self.ground.clock.monotonic();
-        let mut pass = self.scrub.0.lock();
+    /// Begins a pass over every slot, at `rate` bytes a second (0 is no limit), in place of a pass over suspect slots;
+    /// one over every slot that is under way goes on at this rate.
+    pub(crate) fn begin_all(self: &Arc<Self>, rate: u64) {
+        let now = self.services.now();
+        let mut pass = self.pass.lock();
         pass.pace = Pace::new(rate, now);
         pass.stats.rate_bytes_per_second = rate;
         let running = pass.stats.state != ScrubState::Idle;
@@ -141,36 +76,34 @@ impl Cache {
             self.begin(&mut pass, ScrubKind::All);
         }
         drop(pass);
-        self.scrub_on();
+        self.go_on();
     }
 
     /// Ends the pass that is under way, if any.
-    pub fn stop_scrub(&self) {
-        let mut pass = self.scrub.0.lock();
+    pub(crate) fn stop(&self) {
+        let mut pass = self.pass.lock();
         if pass.stats.state != ScrubState::Idle {
             self.end(&mut pass, ScrubEnd::Stopped);
         }
     }
 
-    /// Begins a pass over the suspect slots where the last stop may have damaged some, and a rate says that it is wanted.
-    pub(crate) fn scrub_after_stop(&self) {
-        if let Some(rate) = self.config.scrub_rate
-            && self.last_stop().was_cut()
-            && !self.disk.read_only
-        {
-            let mut pass = self.scrub.0.lock();
-            pass.pace = Pace::new(rate, self.ground.clock.monotonic());
+    /// Begins a pass over the suspect slots at `rate` bytes a second (0 is no limit), because the last stop may have
+    /// damaged some.
+    pub(crate) fn begin_after_cut(&self, rate: u64) {
+        if !self.index.file.read_only {
+            let mut pass = self.pass.lock();
+            pass.pace = Pace::new(rate, self.services.now());
             pass.stats.rate_bytes_per_second = rate;
             self.begin(&mut pass, ScrubKind::Suspect);
         }
     }
 
-    pub(crate) fn scrub_stats(&self) -> ScrubStats {
-        self.scrub.0.lock().stats.clone()
+    pub(crate) fn stats(&self) -> ScrubStats {
+        self.pass.lock().stats.clone()
     }
 
     fn begin(&self, pass: &mut Pass, kind: ScrubKind) {
-        let (before, total) = (&pass.stats, self.slots.allocated());
+        let (before, total) = (&pass.stats, self.index.slots.allocated());
         let number = before.passes + 1;
         pass.stats = ScrubStats {
             state: ScrubState::Running,
@@ -201,7 +134,7 @@ impl Cache {
         pass.stats.state = ScrubState::Idle;
         pass.stats.ended = Some(how);
         if how == ScrubEnd::Finished {
-            pass.stats.last_finish_timestamp_seconds = Some(self.ground.clock.wall().as_secs());
+            pass.stats.last_finish_timestamp_seconds = Some(self.services.clock.wall().as_secs());
             pass.stats.done_bytes = pass.stats.total_bytes;
         }
         let ScrubStats {
@@ -221,15 +154,15 @@ impl Cache {
     }
 
     /// Hands the next piece to the disk pool, if one may go.
-    pub(crate) fn scrub_on(self: &Arc<Self>) {
-        let now = self.ground.clock.monotonic();
+    pub(crate) fn go_on(self: &Arc<Self>) {
+        let now = self.services.now();
         let walk = {
-            let mut pass = self.scrub.0.lock();
-            if pass.walk.is_none() || self.is_closed() {
+            let mut pass = self.pass.lock();
+            if pass.walk.is_none() || self.services.is_closed() {
                 return;
             }
-            let hung = self.watched.reads_hang();
-            let busy = hung || self.ground.executor.has_waiting_reads();
+            let hung = self.index.storage.reads_hang();
+            let busy = hung || self.services.executor.has_waiting_reads();
             pass.stats.state = match busy {
                 true => ScrubState::Paused,
                 false => ScrubState::Running,
@@ -240,18 +173,18 @@ impl Cache {
             pass.walk.take()
         };
         let piece = Piece {
-            cache: Arc::clone(self),
+            scrub: Arc::clone(self),
             walk,
         };
         let job: Job = Box::new(move || piece.run());
         // A refused job is dropped, and the piece gives the walk back.
-        drop(self.ground.executor.submit(Lane::Read, job));
+        drop(self.services.submit(Lane::Read, job));
     }
 
     /// Takes the walk back from a piece.
     fn piece_ended(&self, walk: Walk, done: &Done) {
-        let now = self.ground.clock.monotonic();
-        let mut pass = self.scrub.0.lock();
+        let now = self.services.now();
+        let mut pass = self.pass.lock();
         if pass.stats.passes != walk.number || pass.stats.state == ScrubState::Idle {
             return;
         }
@@ -272,19 +205,19 @@ impl Cache {
 
 /// One piece on its way through the disk pool. However it ends, the walk is given back.
 struct Piece {
-    cache: Arc<Cache>,
+    scrub: Arc<Scrub>,
     walk: Option<Walk>,
 }
 
 impl Piece {
     fn run(mut self) {
         if let Some(walk) = &mut self.walk {
-            let done = walk.step(&self.cache);
+            let done = walk.step(&self.scrub);
             walk.failures = if done.failed { walk.failures + 1 } else { 0 };
             if let Some(walk) = self.walk.take() {
-                self.cache.piece_ended(walk, &done);
+                self.scrub.piece_ended(walk, &done);
             }
-            self.cache.scrub_on();
+            self.scrub.go_on();
         }
     }
 }
@@ -295,23 +228,23 @@ impl Drop for Piece {
             if std::thread::panicking() {
                 walk.failures = FAILURES_MAX;
             }
-            self.cache.piece_ended(walk, &Done::default());
+            self.scrub.piece_ended(walk, &Done::default());
         }
     }
 }
 
 impl Walk {
     /// Does one piece.
-    fn step(&mut self, cache: &Arc<Cache>) -> Done {
+    fn step(&mut self, scrub: &Scrub) -> Done {
         let mut done = Done::default();
-        if cache.is_closed() {
+        if scrub.services.is_closed() {
             return done;
         }
         if self.work.is_none() {
-            self.seek(cache, &mut done);
+            self.seek(scrub, &mut done);
         }
         if let Some(work) = &mut self.work
-            && work.piece(cache, &mut done)
+            && work.piece(&scrub.proof, &mut done)
         {
             self.work = None;
         }
@@ -319,32 +252,39 @@ impl Walk {
     }
 
     /// Goes on to the next slot that has something to be read.
-    fn seek(&mut self, cache: &Arc<Cache>, done: &mut Done) {
-        if self.segment >= cache.disk.geometry.segments() {
+    fn seek(&mut self, scrub: &Scrub, done: &mut Done) {
+        if self.segment >= scrub.index.file.geometry.segments() {
             done.over = true;
             return;
         }
-        match cache.slots.load(self.segment) {
+        match scrub.index.slots.load(self.segment) {
             Ok(true) => {
-                done.read = u64::from(cache.disk.geometry.slots_per_segment()) * SECTOR_LEN as u64;
+                done.read =
+                    u64::from(scrub.index.file.geometry.slots_per_segment()) * SECTOR_LEN as u64;
                 return;
             }
             Ok(false) => {}
             Err(error) => {
-                cache.disk_failed("loading a segment of the index", &error);
+                scrub
+                    .index
+                    .storage
+                    .report(DiskOp::ReadIndex(IndexPart::Segment), &error);
                 done.failed = true;
                 self.segment += 1;
                 return;
             }
         }
-        let (next, slots) = cache.slots.slots_from(self.segment, self.place, PLACES);
+        let (next, slots) = scrub
+            .index
+            .slots
+            .slots_from(self.segment, self.place, PLACES);
         for slot in slots {
             let work = Work::new(&slot, self.kind == ScrubKind::Suspect);
             if work.is_none() {
                 done.passed += u64::from(slot.state.lock().alloc_4k) << 12;
                 continue;
             }
-            self.place = slot.id.0 % cache.disk.geometry.slots_per_segment() + 1;
+            self.place = slot.id.0 % scrub.index.file.geometry.slots_per_segment() + 1;
             self.work = work;
             return;
         }

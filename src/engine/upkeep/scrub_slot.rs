@@ -1,24 +1,41 @@
 //! What the scrub does to one slot, piece by piece.
 //!
-//! A piece locks the tenancy for as long as it reads at most 1 MiB: meanwhile nobody writes the slot's data or sector, and
-//! nobody takes the slot away, so that what it finds is so. Its read may bring pages in (some file systems read through the
-//! page cache whatever they are asked): no block of the slot counts as verified meanwhile.
+//! A piece locks the tenancy for as long as it reads at most 1 MiB: meanwhile no fill writes the slot's data or sector,
+//! and no eviction takes the slot away, so that what it finds is so. Its read may bring pages in (some file systems
+//! read through the page cache whatever they are asked): no block of the slot counts as verified meanwhile.
 //!
-//! A suspect slot keeps its suspicion until every block of it held. While a slot is suspect nobody fills it, so what
-//! held in one piece still does in the next; whoever touches it first meanwhile checks it whole, and the scrub is spared
-//! the rest.
+//! A suspect slot keeps its suspicion until every block of it held. While a slot is suspect no fill writes to it, so
+//! what held in one piece still does in the next; the first read or fill that touches it meanwhile checks it whole, and
+//! the scrub is spared the rest.
 
 use std::sync::Arc;
 
-use crate::engine::api::cache::Cache;
-use crate::engine::index::index_file::Unread;
+use crate::engine::index::cache_index::Index;
+use crate::engine::index::checksums::{Checksums, NoRecord};
 use crate::engine::index::slot::Slot;
-use crate::engine::proof::verify::{self, ReadFrom};
-use crate::engine::upkeep::scrub::Done;
+use crate::engine::proof::cache_proof::Proof;
+use crate::engine::proof::compare::ReadFrom;
+
 use crate::units::BlockMask;
 
 /// The most that one piece reads.
 const PIECE: u64 = 1 << 20;
+
+/// What one piece has done.
+#[derive(Default)]
+pub(crate) struct Done {
+    /// Bytes that were read.
+    pub(crate) read: u64,
+    /// Bytes on disk that the pass has come on by.
+    pub(crate) passed: u64,
+    pub(crate) checked: u64,
+    pub(crate) bad: u64,
+    pub(crate) dropped: u64,
+    /// A read failed.
+    pub(crate) failed: bool,
+    /// There is nothing more to do.
+    pub(super) over: bool,
+}
 
 /// A slot that is being gone through.
 pub(crate) struct Work {
@@ -26,7 +43,7 @@ pub(crate) struct Work {
     /// Blocks that are still to be read.
     left: BlockMask,
     /// The checksums that a suspect slot is held against, from its first piece on.
-    crcs: Option<Box<[u32; 64]>>,
+    crcs: Option<Checksums>,
     suspect: bool,
     /// Bytes on disk that were not told as passed yet.
     untold: u64,
@@ -48,8 +65,8 @@ impl Work {
     }
 
     /// Reads and checks the next piece; true where that was the last.
-    pub(crate) fn piece(&mut self, cache: &Arc<Cache>, done: &mut Done) -> bool {
-        let over = self.check(cache, done).is_none() || self.left.is_empty();
+    pub(crate) fn piece(&mut self, proof: &Proof, done: &mut Done) -> bool {
+        let over = self.check(proof, done).is_none() || self.left.is_empty();
         let told = match over {
             true => self.untold,
             false => self.untold.min(done.read),
@@ -60,12 +77,12 @@ impl Work {
     }
 
     /// `None` where there is no more to be done for the slot.
-    fn check(&mut self, cache: &Arc<Cache>, done: &mut Done) -> Option<()> {
+    fn check(&mut self, proof: &Proof, done: &mut Done) -> Option<()> {
         let slot = Arc::clone(&self.slot);
         let _tenancy = slot.tenancy.lock();
         let piece = {
             let mut state = slot.state.lock();
-            // One that is suspect no more was checked whole by whoever touched it first.
+            // One that is suspect no more was checked whole at first touch.
             if state.retired || state.suspect != self.suspect {
                 return None;
             }
@@ -78,8 +95,8 @@ impl Work {
             piece
         };
         let _held = Held(&slot);
-        let crcs = self.checksums(cache, &slot, done)?;
-        let found = verify::compare(cache, &slot, piece, &crcs, ReadFrom::Disk);
+        let crcs = self.checksums(&proof.index, &slot, done)?;
+        let found = proof.compare(&slot, piece, &crcs, ReadFrom::Disk);
         self.left = self.left.without(piece.without(found.unread));
         done.read = found.read;
         done.checked = found.good.len() as u64;
@@ -91,51 +108,44 @@ impl Work {
         }
         if found.bad.is_empty() {
             if self.suspect && self.left.is_empty() {
-                verify::trust(cache, &slot, crcs);
+                proof.trust(&slot, crcs);
             }
             return Some(());
         }
-        cache.counters.blocks_bad.add(done.bad);
+        proof.count_bad(found.bad);
         if self.suspect {
             done.dropped = 1;
-            cache.forget_slot(&slot);
+            proof.index.drop_slot(&slot);
             return None;
         }
-        verify::forget_held(cache, &slot, found.bad);
+        proof.forget_blocks(&slot, found.bad);
         Some(())
     }
 
     /// The checksums, from memory or from the sector, which is not written meanwhile.
-    fn checksums(
-        &mut self,
-        cache: &Cache,
-        slot: &Arc<Slot>,
-        done: &mut Done,
-    ) -> Option<Box<[u32; 64]>> {
-        if let Some(crcs) = slot.state.lock().crcs.clone() {
-            return Some(crcs);
-        }
-        let record = match cache.disk.read_slot(slot.id) {
-            Err(Unread::Io(error)) => {
-                cache.disk_failed("reading a slot's sector", &error);
+    fn checksums(&mut self, index: &Index, slot: &Arc<Slot>, done: &mut Done) -> Option<Checksums> {
+        let from_memory = slot.state.lock().crcs.is_some();
+        let crcs = match index.checksums(slot) {
+            Ok(crcs) => crcs,
+            Err(NoRecord::DiskFailed) => {
                 done.failed = true;
                 return None;
             }
-            Ok(record) if slot.owns(&slot.state.lock(), &record) => record,
-            Ok(_) | Err(Unread::NotWhole) => {
-                cache.forget_slot(slot);
+            Err(NoRecord::Dropped) => {
                 done.dropped = 1;
                 return None;
             }
         };
-        let crcs = Box::new(record.crcs);
+        if from_memory {
+            return Some(crcs);
+        }
         // What held in the pieces before held against these.
         let same = self.crcs.get_or_insert_with(|| crcs.clone()) == &crcs;
         (same || !self.suspect).then_some(crcs)
     }
 }
 
-/// The blocks that a piece reads, which nobody may call verified until it is over.
+/// The blocks that a piece reads, which no reader may call verified until it is over.
 struct Held<'a>(&'a Slot);
 
 impl Drop for Held<'_> {

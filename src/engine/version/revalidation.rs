@@ -3,8 +3,8 @@
 use crate::units::{Timestamp, Validator};
 
 /// Whether facts without a validator, of an object whose size is that of the record, confirm the record's version by
-/// their time. What the remote tells no time of was confirmed by nobody; only a stamp is believed without.
-pub(crate) fn confirms(recorded: &Validator, recorded_mtime: Timestamp, mtime: Timestamp) -> bool {
+/// their time. A version of which the remote tells no time was not confirmed; only a stamp is believed without.
+pub(super) fn confirms(recorded: &Validator, recorded_mtime: Timestamp, mtime: Timestamp) -> bool {
     match recorded_mtime == Timestamp::UNKNOWN || mtime == Timestamp::UNKNOWN {
         true => matches!(recorded, Validator::Stamp(_)),
         false => recorded_mtime == mtime,

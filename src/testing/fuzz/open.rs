@@ -12,7 +12,7 @@ use parking_lot::Mutex;
 
 use super::damage::{Damage, PATCH_LEN, PATCHES_MAX};
 use crate::check::{CheckOptions, Disk, Mode, run};
-use crate::engine::{Cache, ChunkPolicy, Config, Ground, OpenError, ReadError, Source};
+use crate::engine::{Cache, CacheDeps, ChunkPolicy, Config, OpenError, ReadError, Source};
 use crate::format::Geometry;
 use crate::remote::Sink;
 use crate::storage::{HostIdentity, Storage};
@@ -90,7 +90,7 @@ struct Daemon {
 impl Daemon {
     fn start(store: Arc<CrashStore>, boot: u8) -> Result<Self, OpenError> {
         let (executor, fetcher) = (Arc::<SimExecutor>::default(), Arc::<SimFetcher>::default());
-        let ground = Ground {
+        let deps = CacheDeps {
             storage: store as Arc<dyn Storage>,
             executor: Arc::new(Arc::clone(&executor)),
             clock: Arc::new(Arc::<SimClock>::default()),
@@ -100,9 +100,9 @@ impl Daemon {
                 ..HostIdentity::default()
             },
         };
-        let cache = Cache::open(ground, Config::default())?;
+        let cache = Cache::open(deps, Config::default())?;
         let chunks = ChunkPolicy::Fixed(ChunkSize::MIN);
-        let source = cache.source("fuzz:", "", Arc::new(Arc::clone(&fetcher)), chunks);
+        let source = Source::new(&cache, "fuzz:", "", Arc::new(Arc::clone(&fetcher)), chunks);
         let rng = Mutex::new(Rng::new(1));
         Ok(Self {
             cache,

@@ -21,7 +21,7 @@ use std::sync::Arc;
 use serde_json::{Value, json};
 
 use super::parts::Control;
-use crate::engine::{Cache, Forgotten, FreeSpace, LimitsError, LimitsView};
+use crate::engine::{Cache, Evicted, FreeSpace, LimitsError, LimitsView};
 use crate::vfs::answer::{Answer, Errno};
 use crate::vfs::guard::guarded;
 use crate::vfs::names::ROOT;
@@ -109,10 +109,10 @@ impl Control {
                 let Ok(blob) = self.files.blob(ino) else {
                     return tell(Some(json!({})));
                 };
-                return self.drop_data(Some(ino), move |_| blob.forget(from), tell);
+                return self.drop_data(Some(ino), move |_| blob.evict(from), tell);
             }
             Command::Flush(from) => {
-                return self.drop_data(None, move |cache| cache.forget_all(from), tell);
+                return self.drop_data(None, move |cache| cache.evict_all(from), tell);
             }
             Command::FlushMetadata => {
                 let tell = cache.in_time(tell);
@@ -122,11 +122,11 @@ impl Control {
             }
             Command::SetSize(bytes) => {
                 let set = move |cache: &Arc<Cache>| cache.set_limits(Some(bytes), None);
-                return cache.run_errand(move |cache| limits_shown(set(cache)), tell);
+                return cache.run_admin_task(move |cache| limits_shown(set(cache)), tell);
             }
             Command::SetFree(free) => {
                 let set = move |cache: &Arc<Cache>| cache.set_limits(None, Some(free));
-                return cache.run_errand(move |cache| limits_shown(set(cache)), tell);
+                return cache.run_admin_task(move |cache| limits_shown(set(cache)), tell);
             }
         }
         tell(Some(shown(&cache.stats().scrub)));
@@ -137,7 +137,7 @@ impl Control {
     fn drop_data(
         self: &Arc<Self>,
         of: Option<u64>,
-        drop_piece: impl FnOnce(&Arc<Cache>) -> Forgotten + Send + 'static,
+        drop_piece: impl FnOnce(&Arc<Cache>) -> Evicted + Send + 'static,
         tell: impl FnOnce(Option<Value>) + Send + 'static,
     ) {
         let (kernel, cache) = (Arc::clone(&self.kernel), &self.cache);
@@ -151,7 +151,7 @@ impl Control {
             }
         };
         // The user is answered by the work itself, or when time is up.
-        cache.run_errand(work, drop);
+        cache.run_admin_task(work, drop);
     }
 }
 

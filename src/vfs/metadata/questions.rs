@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::silence::{Change, Course, Silence};
-use crate::engine::{Clock, Trouble};
+use crate::engine::{Clock, LogLimiter};
 use crate::remote::{Network, Remote, RemoteError};
 use crate::units::{Facts, ObjectName};
 use crate::vfs::errno;
@@ -18,7 +18,7 @@ pub(in crate::vfs) struct Questions {
     network: Arc<Network>,
     clock: Arc<dyn Clock>,
     silence: Silence,
-    trouble: Trouble,
+    trouble: LogLimiter,
 }
 
 impl Questions {
@@ -32,7 +32,7 @@ impl Questions {
             network,
             clock,
             silence: Silence::default(),
-            trouble: Trouble::default(),
+            trouble: LogLimiter::default(),
         }
     }
 

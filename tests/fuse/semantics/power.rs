@@ -5,7 +5,7 @@ use std::os::fd::AsFd;
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 
-use larder::engine::{LastStop, ScrubEnd, ScrubKind, Verify};
+use larder::engine::{LastShutdown, ScrubEnd, ScrubKind, Verify};
 
 use super::super::cli::rig::wait_until;
 use super::super::mounted::{Mounted, Stage, Wish, content, open_cache};
@@ -69,7 +69,7 @@ fn a_mount_after_a_cut_goes_through_nothing() {
     };
     let path = stage.path("cache");
     let disk = open_cache(&path, &options);
-    let ground = larder::engine::Ground {
+    let deps = larder::engine::CacheDeps {
         host: larder::storage::HostIdentity {
             boot_id: [2; 16],
             ..disk.host()
@@ -78,9 +78,9 @@ fn a_mount_after_a_cut_goes_through_nothing() {
         executor: std::sync::Arc::new(larder::engine::DiskPool::for_one_disk().unwrap()),
         clock: std::sync::Arc::new(larder::engine::SystemClock::default()),
     };
-    let cache = larder::engine::Cache::open(ground, larder::engine::Config::default()).unwrap();
+    let cache = larder::engine::Cache::open(deps, larder::engine::Config::default()).unwrap();
     let stats = cache.stats();
-    assert_eq!(stats.last_stop, LastStop::PowerCut);
+    assert_eq!(stats.last_stop, LastShutdown::PowerCut);
     assert_eq!((stats.segments_loaded, stats.blocks_checked), (0, 0));
 }
 
@@ -92,7 +92,7 @@ fn what_a_cut_damaged_is_fetched_again() {
     let right = cut_after_reading(&stage);
     damage(&stage);
     let mounted = mount(&stage, 2, Verify::First);
-    assert_eq!(mounted.cache.last_stop(), LastStop::PowerCut);
+    assert_eq!(mounted.cache.last_stop(), LastShutdown::PowerCut);
     assert!(fs::read(mounted.path("f")).unwrap() == right, "wrong bytes");
     assert!(mounted.cache.stats().blocks_bad > 0, "nothing was damaged");
     assert!(mounted.fetched() > 0);

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use larder::engine::{
-    Cache, ChunkPolicy, Config, Executor, FetchJob, Fetcher, Ground, Job, Lane, Source, Stats,
+    Cache, CacheDeps, ChunkPolicy, Config, Executor, FetchJob, Fetcher, Job, Lane, Source, Stats,
 };
 use larder::remote::Sink;
 use larder::storage::{HostIdentity, Storage};
@@ -197,7 +197,7 @@ impl World {
         let store = CrashStore::format(geometry, geometry.index_len() + room, rng.next_u64());
         let disk = Arc::new(Disk::new(store));
         let clock = Arc::new(SimClock::default());
-        let ground = Ground {
+        let deps = CacheDeps {
             storage: Arc::clone(&disk) as Arc<dyn Storage>,
             executor: Arc::new(Pool(Arc::clone(tasks))),
             clock: Arc::new(Arc::clone(&clock)),
@@ -207,10 +207,10 @@ impl World {
                 ..HostIdentity::default()
             },
         };
-        let cache = Cache::open(ground, Config::default()).unwrap();
+        let cache = Cache::open(deps, Config::default()).unwrap();
         let policy = ChunkPolicy::Fixed(ChunkSize::MIN);
         let server = Arc::new(Server(Arc::clone(tasks)));
-        let source = cache.source("shuttle:", "", server, policy);
+        let source = Source::new(&cache, "shuttle:", "", server, policy);
         Self {
             disk,
             cache,

@@ -8,8 +8,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use larder::engine::{
-    Cache, ChunkPolicy, Clock, Config, DiskPool, DiskState, DiskStats, FetchJob, Fetcher, Ground,
-    Reader, Source, SourceSettings, SystemClock,
+    Cache, CacheDeps, ChunkPolicy, Clock, Config, DiskPool, DiskState, DiskStats, FetchJob,
+    Fetcher, Reader, Source, SourceSettings, SystemClock,
 };
 use larder::storage::{CacheDir, CreateOptions, HostIdentity, Storage, open_or_create};
 use larder::testing::Rng;
@@ -58,7 +58,7 @@ impl Rig {
             origin.replace_with_len(object, LEN, &mut rng);
         }
         let pool = Arc::new(DiskPool::new(2, 2, 64).unwrap());
-        let ground = Ground {
+        let deps = CacheDeps {
             storage,
             executor: Arc::clone(&pool) as _,
             clock: Arc::new(SystemClock::default()),
@@ -68,14 +68,14 @@ impl Rig {
             disk_patience: patience,
             ..Config::default()
         };
-        let cache = Cache::open(ground, config).unwrap();
+        let cache = Cache::open(deps, config).unwrap();
         let server = Server(Mutex::new((origin.clone(), rng)));
         let settings = SourceSettings {
             chunks: ChunkPolicy::Fixed(ChunkSize::MIN),
             timeout: NEVER,
             ..SourceSettings::default()
         };
-        let source = cache.source("real:", "", Arc::new(server), settings);
+        let source = Source::new(&cache, "real:", "", Arc::new(server), settings);
         let over = Arc::<AtomicBool>::default();
         let (ticking, stop) = (Arc::clone(&cache), Arc::clone(&over));
         std::thread::spawn(move || {

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use larder::engine::{
-    Cache, ChunkPolicy, ChunkRule, Config, Ground, Source, SourceSettings, Verify,
+    Cache, CacheDeps, ChunkPolicy, ChunkRule, Config, Source, SourceSettings, Verify,
 };
 use larder::storage::{ChunkFile, ChunkStat, HostIdentity, NowRead, Space, Storage};
 use larder::testing::sim::{SimClock, SimExecutor, SimFetcher};
@@ -170,7 +170,7 @@ impl Daemon {
             disk_mount_id: 1,
             ..HostIdentity::default()
         };
-        let ground = Ground {
+        let deps = CacheDeps {
             storage: Arc::clone(&reach) as Arc<dyn Storage>,
             executor: Arc::new(Arc::clone(&executor)),
             clock: Arc::new(Arc::clone(&clock)),
@@ -185,14 +185,14 @@ impl Daemon {
             scrub_rate: setup.scrub_rate,
             ..Config::default()
         };
-        let cache = Cache::open(ground, config).expect("a cache that survived is opened");
+        let cache = Cache::open(deps, config).expect("a cache that survived is opened");
         let fetch = Arc::new(Arc::clone(&fetcher));
         let settings = SourceSettings {
             chunks: setup.policy(),
             timeout: TIMEOUT,
             ..SourceSettings::default()
         };
-        let source = cache.source("sim:", "", fetch, settings);
+        let source = Source::new(&cache, "sim:", "", fetch, settings);
         Self {
             reach,
             cache,

@@ -8,8 +8,8 @@ use crate::storage::HostIdentity;
 
 /// How the last use of a cache ended.
 #[derive(Clone, Copy, PartialEq, Eq, Default, Debug, Serialize, Deserialize)]
-pub enum LastStop {
-    /// Nobody has used it before.
+pub enum LastShutdown {
+    /// It was not used before.
     #[default]
     #[serde(rename = "new")]
     New,
@@ -30,7 +30,7 @@ pub enum LastStop {
     DiskRemounted,
 }
 
-impl LastStop {
+impl LastShutdown {
     /// How the use that `last` tells of ended, seen from `host`.
     pub(crate) fn of(last: Option<&Session>, host: &HostIdentity) -> Self {
         let Some(last) = last else {
@@ -73,14 +73,15 @@ impl LastStop {
 
 /// Whether the session was one of this boot, of this machine, of this mount of the disk: then the page cache has had
 /// every write since, and nothing that was trusted then has become suspect.
-pub(crate) fn same_run(last: &Session, host: &HostIdentity) -> bool {
+pub(super) fn same_run(last: &Session, host: &HostIdentity) -> bool {
     told(host)
         && last.boot_id == host.boot_id
         && last.host_id == host.host_id
         && last.disk_mount_id == host.disk_mount_id
 }
 
-/// A boot, or a mount of the disk, that the machine does not tell equals no other: nobody knows what happened since.
+/// A boot, or a mount of the disk, that the machine does not tell equals no other: larder cannot know what happened
+/// since.
 fn told(host: &HostIdentity) -> bool {
     host.boot_id != [0; 16] && host.disk_mount_id != 0
 }
@@ -130,25 +131,25 @@ mod tests {
             ..here
         };
         for (last, host, stop) in [
-            (None, here, LastStop::New),
-            (Some(open), here, LastStop::Killed),
-            (Some(open), rebooted, LastStop::PowerCut),
-            (Some(open), elsewhere, LastStop::OtherMachine),
-            (Some(open), plugged, LastStop::DiskRemounted),
-            (Some(open), mute, LastStop::PowerCut),
-            (Some(clean), here, LastStop::Clean),
-            (Some(clean), rebooted, LastStop::Clean),
+            (None, here, LastShutdown::New),
+            (Some(open), here, LastShutdown::Killed),
+            (Some(open), rebooted, LastShutdown::PowerCut),
+            (Some(open), elsewhere, LastShutdown::OtherMachine),
+            (Some(open), plugged, LastShutdown::DiskRemounted),
+            (Some(open), mute, LastShutdown::PowerCut),
+            (Some(clean), here, LastShutdown::Clean),
+            (Some(clean), rebooted, LastShutdown::Clean),
         ] {
-            assert_eq!(LastStop::of(last.as_ref(), &host), stop);
+            assert_eq!(LastShutdown::of(last.as_ref(), &host), stop);
             assert_eq!(
                 stop.was_cut(),
                 stop.sentence().is_some_and(|s| s.contains("checked"))
             );
         }
-        // The clean mark makes nobody of another boot trusted.
+        // The clean mark makes no slot of another boot trusted.
         assert!(same_run(&clean, &here) && !same_run(&clean, &rebooted));
         assert!(!same_run(&open, &mute) && !same_run(&open, &plugged));
-        let text = serde_json::to_string(&LastStop::PowerCut).unwrap();
+        let text = serde_json::to_string(&LastShutdown::PowerCut).unwrap();
         assert_eq!(text, "\"power cut or reboot\"");
     }
 }

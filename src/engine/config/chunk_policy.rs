@@ -1,99 +1,13 @@
-//! What a cache can be told, and what each of its sources.
+//! How the chunk size of a blob's new version is chosen. Pure.
 
 use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt;
 use std::sync::Arc;
-use std::time::Duration;
 
 use globset::{GlobBuilder, GlobMatcher};
 use serde::{Deserialize, Serialize};
 
-use crate::engine::space::free_space::FreeSpace;
-use crate::remote::Room;
 use crate::units::{ChunkSize, ObjectName};
-
-/// How a cache runs, whatever is read through it.
-#[derive(Clone, Debug)]
-pub struct Config {
-    /// A disk read that is not done by then is asked of the remote as well.
-    pub disk_patience: Duration,
-    /// What the mount may take of memory in all, for whoever watches it; 0 where nobody said. [`crate::engine::api::memory::Shares`] turns it
-    /// into the bounds below.
-    pub memory: u64,
-    /// The room that listings share.
-    pub listings: Arc<Room>,
-    /// Bytes of fetches in flight, including those that wait to be written to disk.
-    pub fetch_budget: u64,
-    /// The most that one request asks for, in bytes.
-    pub request_max: u64,
-    /// The furthest that readahead reaches at a remote that answers at once, in bytes.
-    pub readahead_max: u64,
-    /// The furthest that it reaches at any remote.
-    pub readahead_far: u64,
-    /// How often a block's bytes are compared with their checksum.
-    pub verify: Verify,
-    /// Bytes a second of the scrub that begins by itself after a power cut; 0 is no limit, `None` is no scrub.
-    pub scrub_rate: Option<u64>,
-    /// What has to stay free on the cache's disk.
-    pub free_space: FreeSpace,
-}
-
-/// How often a block's bytes are compared with their checksum.
-#[derive(Clone, Copy, PartialEq, Eq, Default, Debug, Serialize, Deserialize)]
-pub enum Verify {
-    /// Once for as long as they stay in memory.
-    #[default]
-    First,
-    /// At every read.
-    Always,
-}
-
-impl Default for Config {
-    fn default() -> Self {
-        Self {
-            disk_patience: Duration::from_secs(2),
-            memory: 0,
-            listings: Room::unlimited(),
-            fetch_budget: 256 << 20,
-            request_max: 4 << 20,
-            readahead_max: 16 << 20,
-            readahead_far: 64 << 20,
-            verify: Verify::First,
-            scrub_rate: Some(32 << 20),
-            free_space: FreeSpace::default(),
-        }
-    }
-}
-
-/// How one remote is read through a cache; several mounts of one cache may differ in it.
-#[derive(Clone, Debug)]
-pub struct SourceSettings {
-    /// How the chunk size of a blob's new version is chosen.
-    pub chunks: ChunkPolicy,
-    /// A read that is not answered by then gets [`crate::engine::ReadError::TimedOut`].
-    pub timeout: Duration,
-    /// How long a version that the remote has no validator for is believed to be the current one while its size stays.
-    pub unvalidated_ttl: Duration,
-}
-
-impl Default for SourceSettings {
-    fn default() -> Self {
-        Self {
-            chunks: ChunkPolicy::Auto,
-            timeout: Duration::from_secs(30),
-            unvalidated_ttl: Duration::from_secs(3600),
-        }
-    }
-}
-
-impl From<ChunkPolicy> for SourceSettings {
-    fn from(chunks: ChunkPolicy) -> Self {
-        Self {
-            chunks,
-            ..Self::default()
-        }
-    }
-}
 
 /// How the chunk size of a blob's new version is chosen.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
