@@ -370,3 +370,27 @@ fn every_dependency_has_a_version_that_the_lock_file_holds() {
     }
     report("dependencies", &faults);
 }
+
+/// ARCHITECTURE.md names files by the end of their path; each of them is there.
+#[test]
+fn the_files_that_the_architecture_names_exist() {
+    let document = std::fs::read_to_string(root().join("ARCHITECTURE.md")).unwrap();
+    let sources = rust_files();
+    let named: BTreeSet<&str> = document
+        .split('`')
+        .skip(1)
+        .step_by(2)
+        .filter(|name| name.ends_with(".rs"))
+        .collect();
+    assert!(named.len() > 20, "only {} files are named", named.len());
+    let missing: Vec<String> = named
+        .into_iter()
+        .filter(|name| {
+            !sources
+                .iter()
+                .any(|(path, _)| path.ends_with(&format!("/{name}")))
+        })
+        .map(str::to_owned)
+        .collect();
+    report("files that are not there", &missing);
+}

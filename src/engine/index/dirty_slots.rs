@@ -19,11 +19,9 @@ impl DirtySlots {
         self.slots.lock().push(Arc::clone(slot));
     }
 
-    pub(crate) fn take(&self) -> Vec<Arc<Slot>> {
-        let mut dirty = std::mem::take(&mut *self.slots.lock());
-        dirty.sort_by_key(|slot| (slot.id, slot.generation));
-        dirty.dedup_by(|a, b| Arc::ptr_eq(a, b));
-        dirty
+    /// Takes all slots that were noted; one may be among them more than once.
+    pub(super) fn take(&self) -> Vec<Arc<Slot>> {
+        std::mem::take(&mut *self.slots.lock())
     }
 
     pub(crate) fn is_clean(&self) -> bool {

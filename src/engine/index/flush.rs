@@ -21,7 +21,10 @@ impl Index {
         };
         let mut outcome = self.records.flush();
         let mut segments = BTreeSet::new();
-        for slot in self.dirty.take() {
+        let mut dirty = self.dirty.take();
+        dirty.sort_by_key(|slot| (slot.id, slot.generation));
+        dirty.dedup_by(|a, b| Arc::ptr_eq(a, b));
+        for slot in dirty {
             let hash = slot_hash(slot.tag, slot.chunk_no);
             match self.flush_slot(&slot) {
                 // What a slot's file took is its segment's still when the slot is gone.
