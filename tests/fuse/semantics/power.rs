@@ -98,7 +98,8 @@ fn what_a_cut_damaged_is_fetched_again() {
     assert!(mounted.fetched() > 0);
 }
 
-/// C3. A power cut loses only the cached data that had not reached the disk, and the chunks that this loss damages.
+/// C3. A power cut loses only the cached data that had not reached the disk, and the chunks (pieces of cached files)
+/// that are damaged because of that.
 #[test]
 fn what_reached_the_disk_is_still_cached() {
     let stage = Stage::new();
@@ -127,8 +128,8 @@ fn a_cut_is_followed_by_a_scrub() {
     assert!(fs::read(mounted.path("f")).unwrap() == right, "wrong bytes");
 }
 
-/// C5. With `--verify=always`, larder compares the bytes of every read that reaches it with their checksums. Reads that
-/// the kernel answers from its own page cache do not reach larder.
+/// C5. With `--verify=always`, larder verifies the checksums of all bytes in every read that reaches it. Reads that the
+/// kernel answers from its own page cache do not reach larder.
 #[test]
 fn always_is_every_read_that_reaches_larder() {
     let stage = Stage::new();

@@ -13,8 +13,8 @@ use rustix::fs::{FlockOperation, flock};
 use super::super::mounted::{Stage, content};
 use super::{asking, pause, replace};
 
-/// U1. larder detects a change even if it keeps a file's size and sets its modification time back, because the ctime
-/// changes.
+/// U1. larder detects a change of a file even if its size stays the same and its modification time is set back, because
+/// the ctime changes.
 #[test]
 fn u1_a_preserved_time_hides_nothing() {
     let stage = Stage::new();
@@ -131,8 +131,8 @@ fn u5_a_replaced_file_is_deleted() {
 
 const MAPPED: &str = "LARDER_TEST_MAPPED_FILE";
 
-/// U6. A mapping of an old version gets SIGBUS when it touches a page that is neither in memory nor cached, and that
-/// the remote can no longer deliver.
+/// U6. A program that has mapped an old version of a file gets SIGBUS when it touches a page that is neither in memory
+/// nor cached, if the remote can no longer deliver that page.
 #[test]
 #[expect(
     unsafe_code,

@@ -56,7 +56,8 @@ fn v2_a_change_is_a_new_inode() {
     assert_eq!(fs::read(mounted.path("f")).unwrap(), b"three");
 }
 
-/// V3. larder checks a file's version when a program opens it: an open after the TTL gets the remote's current version.
+/// V3. When a program opens a file after the TTL, larder asks the remote for the file's version: the open gets the
+/// current one.
 #[test]
 fn v3_an_open_after_the_ttl_is_current() {
     let stage = Stage::new();
@@ -118,8 +119,8 @@ fn v6_an_open_file_stays_or_is_stale() {
     assert_eq!(error.unwrap_err().raw_os_error(), Some(libc::ESTALE));
 }
 
-/// V7. If a program opens an inode that a newer version has replaced, the kernel repeats the open on the new inode,
-/// even within the TTL. The program notices nothing.
+/// V7. If a program opens a name whose inode, as the kernel knows it, was replaced by a newer version, the kernel
+/// repeats the open on the new inode, even within the TTL. The program notices nothing.
 #[test]
 fn v7_a_stale_open_is_repeated() {
     let stage = Stage::new();
@@ -188,8 +189,8 @@ fn v9_the_kernels_pages_are_kept() {
     assert!(reads() > before);
 }
 
-/// V10. A program reads a file with the size that larder showed it. If the file changes between stat(2) and the first
-/// read, the open shows the new version, or the read fails with ESTALE. larder never pads or cuts an answer.
+/// V10. A file that a program reads has the size that larder showed for it. If the file changes between stat(2) and the
+/// first read, the open shows the new version, or the read fails with ESTALE. larder never pads or cuts an answer.
 #[test]
 fn v10_what_was_shown_is_what_is_read() {
     let stage = Stage::new();

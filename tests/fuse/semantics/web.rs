@@ -210,9 +210,9 @@ fn w5_exact_listings_are_believed() {
     }
 }
 
-/// W6. larder cannot detect a change that keeps a web file's size and its ETag or time, by which larder identifies the
-/// version (W2). After such a change, a program reads old bytes where larder has the file cached, for as long as they
-/// stay cached. Elsewhere in the file it reads new bytes.
+/// W6. If a web file changes, but neither its size nor the ETag or time by which larder identifies its version (W2)
+/// changes, larder cannot detect the change. After such a change, a program reads old bytes where larder has the file
+/// cached, for as long as they stay cached. Elsewhere in the file it reads new bytes.
 #[test]
 fn w6_a_change_that_keeps_size_and_time_is_not_seen() {
     for directives in [JSON.to_owned(), format!("etag off; {JSON}")] {
@@ -383,9 +383,9 @@ fn w10_an_unlisted_directory_serves_by_name() {
     rig.umount();
 }
 
-/// W11. larder follows redirects to other servers, but never sends passwords and headers there. If another server sends
-/// a request back to the mounted server, larder leaves them out of this request too. They are neither in the cache nor
-/// in the log.
+/// W11. larder follows redirects to other servers, but never sends passwords and headers there. If another server
+/// redirects larder back to the mounted server, larder leaves passwords and headers out of that request too. Passwords
+/// and headers are neither in the cache nor in the log.
 #[test]
 fn w11_secrets_stay_with_their_server() {
     const SECRET: &str = "geheim-7f3a";
@@ -461,8 +461,8 @@ fn w12_attributes_are_few() {
     }
 }
 
-/// W13. A name that the web server's listing hides can be used by name. larder leaves names that no file can have
-/// (`..`, or a name with `/` in it) out of a directory, and logs them.
+/// W13. A file that the web server's listing hides can still be used by its name. larder leaves names that no file can
+/// have (`..`, or a name with `/` in it) out of a directory, and logs them.
 #[test]
 fn w13_hidden_and_impossible_names() {
     let rig = Rig::new();
@@ -490,8 +490,9 @@ fn w13_hidden_and_impossible_names() {
     rig.umount();
 }
 
-/// W14. larder follows a redirect to this machine or to its network link (cloud metadata) only from a server that is
-/// there as well. If any other server sends such a redirect, the access fails with EIO, and the log names the address.
+/// W14. larder follows a redirect to an address of this machine (loopback), or of its network link (such as a cloud
+/// metadata service), only if the server that sends it has an address of the same kind. If any other server sends such
+/// a redirect, the access fails with EIO, and the log names the address.
 #[test]
 fn w14_redirects_lead_to_nothing_that_only_this_machine_can_ask() {
     let (rig, origin) = (Rig::new(), Origin::start(1).unwrap());
