@@ -12,7 +12,7 @@ use crate::storage::read_holder;
 use crate::units::shown;
 
 /// The mount whose daemon has the cache: `path` itself, or the one that uses the cache directory `path`. `None` where
-/// nobody uses it.
+/// no mount uses it.
 pub(super) fn mount_of(path: &Path) -> Result<Option<PathBuf>, Failure> {
     if mounts::larder_at(path)?.is_some() {
         return Ok(Some(path.to_owned()));

@@ -1,4 +1,4 @@
-//! What larder says while it works: plain sentences for whoever looks on, lines with a time stamp for the log file.
+//! What larder says while it works: plain sentences for the user at the terminal, lines with a time stamp for the log file.
 
 use std::fmt;
 use std::sync::atomic::{AtomicBool, Ordering};

@@ -5,7 +5,7 @@ use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM, SIGUSR1};
 
 /// The signals that a daemon acts on.
 pub(super) const ACTED_ON: [i32; 4] = [SIGINT, SIGTERM, SIGHUP, SIGUSR1];
-/// Those that end whoever only starts a daemon.
+/// Those that end a process which only starts a daemon.
 pub(super) const ENDS: [i32; 2] = [SIGINT, SIGTERM];
 
 /// From here on these signals wait, in this thread and in the threads and processes that it starts.

@@ -69,7 +69,7 @@ fn answer(error: &clap::Error, given: &Given) -> ExitCode {
     if error.use_stderr() && given.masked.hides() {
         eprint!("{}", given.masked.clean(error.render().to_string()));
     } else {
-        // Nobody reads it where it cannot be printed.
+        // Where it cannot be printed, no user reads it.
         let _ = error.print();
     }
     u8::try_from(error.exit_code()).map_or(ExitCode::FAILURE, ExitCode::from)

@@ -24,7 +24,7 @@ impl fmt::Debug for Login {
     }
 }
 
-/// A word in quotes has no closing one: what the file means from there on is anybody's guess.
+/// A word in quotes has no closing one: what the file means from there on is not defined.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
 #[error("the quotes that open in line {line} are not closed in it")]
 pub(super) struct Unclosed {
@@ -278,7 +278,7 @@ mod tests {
                 None,
                 login("", "\t\r\nx\""),
             ),
-            // An entry without a name is for whoever is asked for.
+            // An entry without a name is for every user.
             ("machine h password p", Some("u"), login("u", "p")),
             ("machine h password p", None, login("", "p")),
             ("default password p", Some("u"), login("u", "p")),

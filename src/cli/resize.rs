@@ -17,9 +17,10 @@ pub(super) fn run(args: &ResizeArgs) -> Result<(), Failure> {
         slots: args.slots,
         files: args.files,
     };
-    let bar = match io::stderr().is_terminal() {
-        true => ProgressBar::new(0),
-        false => ProgressBar::hidden(),
+    let bar = if io::stderr().is_terminal() {
+        ProgressBar::new(0)
+    } else {
+        ProgressBar::hidden()
     };
     let resized = crate::storage::resize(&args.cache, &options, &mut |progress| {
         bar.set_length(progress.total);

@@ -1,5 +1,5 @@
 //! `larder scrub`: goes through what is cached, and forgets what does not hold. On a mount its daemon does it, and this
-//! command looks on; a cache that nobody uses is opened here.
+//! command looks on; a cache that no mount uses is opened here.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -92,7 +92,7 @@ fn live(args: &ScrubArgs, mount: &Path) -> Result<(), Failure> {
     tell(args, &ended, number)
 }
 
-/// Scrubs a cache that nobody uses, in this process.
+/// Scrubs a cache that no mount uses, in this process.
 fn at_rest(args: &ScrubArgs, path: &Path) -> Result<(), Failure> {
     let disk = CacheDir::open(path).map_err(|e| mount::cache_failure(&e))?;
     let pool = Arc::new(DiskPool::for_one_disk()?);

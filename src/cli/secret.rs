@@ -36,7 +36,7 @@ impl fmt::Debug for Hidden {
     }
 }
 
-/// A command line as anybody may see it.
+/// A command line as every user may see it.
 pub(super) struct Masked {
     /// The arguments, each at most as long as it was.
     pub shown: Vec<OsString>,
@@ -85,7 +85,7 @@ impl Masked {
         &MASK[..secret.len().min(MASK.len())]
     }
 
-    /// The name of a header says what is meant; its value is nobody's business.
+    /// The name of a header says what is meant; its value is secret.
     fn header(&mut self, bytes: &[u8]) -> Vec<u8> {
         let colon = bytes.iter().position(|b| *b == b':').map_or(0, |at| at + 1);
         let (name, value) = bytes.split_at(colon);
@@ -122,7 +122,7 @@ impl Masked {
     }
 }
 
-/// One value as anybody may see it.
+/// One value as every user may see it.
 pub(super) fn masked(value: &OsStr) -> String {
     let masked = Masked::new(&[value.to_owned()]);
     masked

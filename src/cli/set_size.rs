@@ -51,9 +51,10 @@ fn requests(args: &SetSizeArgs) -> Vec<String> {
 fn told(mount: &Path, limits: &Value) -> String {
     let n = |name: &str| limits[name].as_u64().unwrap_or_default();
     let (capacity, used) = (n("capacity_bytes"), n("used_bytes"));
-    let shrinks = match used > capacity {
-        true => "; the rest is given back in the background",
-        false => "",
+    let shrinks = if used > capacity {
+        "; the rest is given back in the background"
+    } else {
+        ""
     };
     format!(
         "{}: the cache takes {} at most and leaves {} of its disk free; it takes {} now{shrinks}",

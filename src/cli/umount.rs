@@ -31,7 +31,7 @@ pub(super) fn unmount(dir: &Path, lazy: bool, wait: Duration) -> Result<(), Fail
     if mounts::larder_at(dir)?.is_none() {
         return Err(mounts::not_a_mount(dir));
     }
-    // Asked before the unmount, since nobody answers afterwards. A dead mount has no daemon to wait for.
+    // Asked before the unmount, since no daemon answers afterwards. A dead mount has no daemon to wait for.
     let daemon = mounts::stats_of(dir)
         .ok()
         .and_then(|stats| mounts::daemon_of(&stats));

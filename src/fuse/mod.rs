@@ -175,9 +175,10 @@ fn raise_read_ahead(place: &Path) {
 
 /// Whether the mount point may be mounted on with these options: before anything is made for a mount.
 pub fn check_place(place: &Path, options: &[String]) -> Result<(), MountError> {
-    match Options::parse(options)?.nonempty {
-        true => Ok(()),
-        false => place::refuse_to_cover(place),
+    if Options::parse(options)?.nonempty {
+        Ok(())
+    } else {
+        place::refuse_to_cover(place)
     }
 }
 

@@ -1,4 +1,4 @@
-//! A remote with its questions counted: the engine counts its fetches, nobody below the view counts the rest.
+//! A remote with its questions counted: the engine counts its fetches, the rest is counted here.
 
 use std::path::PathBuf;
 use std::sync::Arc;

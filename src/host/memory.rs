@@ -123,9 +123,10 @@ fn mounted(line: &str, is_second: bool) -> Option<(&Path, &Path)> {
     let (front, back) = line.split_once(" - ")?;
     let mut back = back.split(' ');
     let (kind, options) = (back.next()?, back.nth(1)?);
-    let fits = match is_second {
-        true => kind == "cgroup2",
-        false => kind == "cgroup" && options.split(',').any(|option| option == "memory"),
+    let fits = if is_second {
+        kind == "cgroup2"
+    } else {
+        kind == "cgroup" && options.split(',').any(|option| option == "memory")
     };
     let mut front = front.split(' ').skip(3);
     let (root, at) = (front.next()?, front.next()?);

@@ -54,7 +54,7 @@ pub struct OpenedCache {
     cache: Arc<Cache>,
     pool: Arc<DiskPool>,
     network: Network,
-    /// Its parts of the memory, where somebody has measured that out.
+    /// Its parts of the memory, where a budget was set.
     shares: Option<Shares>,
     clock: Arc<SystemClock>,
     ticker: Option<Ticker>,
@@ -177,9 +177,10 @@ impl OpenedCache {
                 Err(RecvTimeoutError::Timeout) => self.cache.tick(),
             }
             waited += TICK;
-            hung = match self.cache.stats().disk.is_hung() {
-                true => hung + TICK,
-                false => Duration::ZERO,
+            hung = if self.cache.stats().disk.is_hung() {
+                hung + TICK
+            } else {
+                Duration::ZERO
             };
         }
         None

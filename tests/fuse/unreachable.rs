@@ -1,4 +1,4 @@
-//! A remote that cannot be asked, refuses, or has no such thing: three different answers (decision 14).
+//! A remote that cannot be asked, refuses, or has no such thing: three different answers.
 
 use std::fs;
 use std::io;

@@ -1,4 +1,4 @@
-//! The holes that decision 6 closes, one by one. Each test is run a second time with every checksum trusted, and must
+//! The holes that checksums close (invariant 4 of ARCHITECTURE.md), one by one. Each test is run a second time with every checksum trusted, and must
 //! then see wrong bytes: so the hole is really there.
 
 use std::time::Duration;

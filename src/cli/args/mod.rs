@@ -181,7 +181,7 @@ Examples:
   larder scrub /var/cache/larder         the cache directory does as well
 
 The daemon of the mount does the work, and goes on when this command is ended with Ctrl-C. A cache directory that no \
-daemon uses is scrubbed by this command itself. Damaged data is dropped, and fetched again when somebody reads it. The \
+daemon uses is scrubbed by this command itself. Damaged data is dropped, and fetched again when a program reads it. The \
 scrub reads the disk, not what is in memory.
 
 Exit codes: 0 done, whether something was damaged or not; 1 stopped, or the disk failed; 3 and 4 as for larder.")]

@@ -264,9 +264,10 @@ fn list(stage: &Stage, expected: usize) -> Result<Outcome, Failure> {
     while let Some(dir) = dirs.pop() {
         for entry in std::fs::read_dir(&dir)? {
             let entry = entry?;
-            match entry.metadata()?.is_dir() {
-                true => dirs.push(entry.path()),
-                false => found += 1,
+            if entry.metadata()?.is_dir() {
+                dirs.push(entry.path())
+            } else {
+                found += 1
             }
         }
         stage.go_on()?;

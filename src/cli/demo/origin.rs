@@ -99,7 +99,7 @@ impl Origin {
 
 async fn accept(listener: TcpListener, server: Arc<Server>) {
     loop {
-        // A connection that is gone before it is taken is nobody's trouble here.
+        // A connection that is gone before it is taken needs no answer.
         let Ok((stream, _)) = listener.accept().await else {
             tokio::time::sleep(Duration::from_millis(10)).await;
             continue;
@@ -140,7 +140,7 @@ impl Server {
         let (sender, pieces) = channel(AHEAD);
         let left = body.len();
         tokio::spawn(async move {
-            // Whoever asked may be gone; then there is nothing more to send.
+            // The client may be gone; then there is nothing more to send.
             let _ = match body {
                 answer::Content::Text(text) => self.pass(text.into(), &sender).await,
                 answer::Content::Part { file, start, end } => {

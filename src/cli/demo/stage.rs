@@ -125,9 +125,10 @@ impl Stage {
 
     /// Errors once the user has pressed Ctrl-C.
     pub(super) fn go_on(&self) -> Result<(), Failure> {
-        match self.interrupted.load(Ordering::Relaxed) {
-            true => Err(Failure::failed("interrupted")),
-            false => Ok(()),
+        if self.interrupted.load(Ordering::Relaxed) {
+            Err(Failure::failed("interrupted"))
+        } else {
+            Ok(())
         }
     }
 

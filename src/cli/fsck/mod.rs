@@ -70,11 +70,12 @@ fn run(args: Vec<OsString>, mut talk: Talk<'_>) -> u8 {
     let options = match Options::try_parse_from(args) {
         Ok(options) => options,
         Err(error) => {
-            // Nobody is left to tell if this fails.
+            // There is no way to tell if this fails.
             let _ = error.print();
-            return match error.use_stderr() {
-                true => exit::USAGE,
-                false => exit::CLEAN,
+            return if error.use_stderr() {
+                exit::USAGE
+            } else {
+                exit::CLEAN
             };
         }
     };
@@ -111,7 +112,7 @@ fn examine(options: &Options, talk: &mut Talk<'_>) -> Result<u8, Failure> {
     }
 }
 
-/// The command line, for whoever completes it.
+/// The command line, for completions.
 pub(super) fn command() -> clap::Command {
     <Options as clap::CommandFactory>::command()
 }
@@ -151,9 +152,10 @@ fn examine_cache(
             wanted
         }
     };
-    let salvaged = match wanted.is_empty() {
-        true => None,
-        false => mend(disk, options, &mut report, &wanted, &talk.cancelled)?,
+    let salvaged = if wanted.is_empty() {
+        None
+    } else {
+        mend(disk, options, &mut report, &wanted, &talk.cancelled)?
     };
     let mut code = report.exit_code();
     if talk.cancelled.load(Ordering::Relaxed) && report.open() > 0 {
@@ -251,9 +253,10 @@ fn watched<T>(
     let mut progress = Progress::new(options.json, options.verbose);
     let done = work(&mut |step| {
         progress.step(step);
-        match cancelled.load(Ordering::Relaxed) {
-            true => ControlFlow::Break(()),
-            false => ControlFlow::Continue(()),
+        if cancelled.load(Ordering::Relaxed) {
+            ControlFlow::Break(())
+        } else {
+            ControlFlow::Continue(())
         }
     });
     (done, progress.finish())
@@ -261,6 +264,6 @@ fn watched<T>(
 
 /// A remark, on standard error.
 fn note(what: &str) {
-    // Nobody reads it where it cannot be written.
+    // Where it cannot be written, no user reads it.
     let _ = writeln!(io::stderr(), "cachefsck: {what}");
 }

@@ -1,6 +1,6 @@
 //! Opening the cache for a check, and the sentences for why it is not.
 //!
-//! `storage` names the ways out of somebody who mounts; those of somebody who checks are others.
+//! `storage` names the ways out of a user who mounts; those of a user who checks are others.
 
 use std::fs::File;
 use std::io;
@@ -70,7 +70,7 @@ pub(super) fn holder(path: &Path) -> Option<Holder> {
 }
 
 /// The lock on a read-only disk: it needs no writing, only its holder's name does. `None` where there is no lock file:
-/// then nobody who could write has ever opened the cache.
+/// then no program that could write has ever opened the cache.
 fn lock_for_reading(path: &Path) -> Result<Option<File>, Failure> {
     let mut options = File::options();
     // Something else of its name, which was refused a moment ago, is neither followed nor waited for.
@@ -105,7 +105,7 @@ fn cannot_lock(path: &Path, error: &io::Error) -> Failure {
     )
 }
 
-/// Why the cache is not opened, for somebody who wants it checked.
+/// Why the cache is not opened, for a user who wants it checked.
 pub(super) fn failure(error: &CacheDirError, mode: Mode) -> Failure {
     let look = match mode {
         Mode::Look => "",

@@ -74,7 +74,7 @@ pub(super) enum Mode {
 }
 
 impl Options {
-    /// What is to become of findings; `terminal` says whether somebody is there to be asked. Errors where something is
+    /// What is to become of findings; `terminal` says whether there is a user to be asked. Errors where something is
     /// asked for that only a repair does, and there will be none.
     pub(super) fn mode(&self, terminal: bool) -> Result<Mode, Failure> {
         let mode = match self {

@@ -118,7 +118,7 @@ impl Progress {
             }
             false => format!("{name}: {} in {time}", last.done),
         };
-        // Nobody reads it where it cannot be written.
+        // Where it cannot be written, no user reads it.
         let _ = writeln!(io::stderr(), "{line}");
     }
 }

@@ -56,9 +56,10 @@ pub(super) fn tell(
     out: &mut dyn Write,
 ) -> Result<(), Failure> {
     let mut out = BufWriter::new(out);
-    let told = match options.json {
-        true => json(options, outcome, &mut out),
-        false => text(options, outcome, &mut out),
+    let told = if options.json {
+        json(options, outcome, &mut out)
+    } else {
+        text(options, outcome, &mut out)
     };
     match told.and_then(|()| out.flush()) {
         Err(error) if error.kind() != io::ErrorKind::BrokenPipe => Err(Failure(
@@ -142,10 +143,7 @@ fn text(options: &Options, outcome: &Outcome, out: &mut dyn Write) -> io::Result
             )
         }
         None if outcome.mode == Mode::Look => {
-            let what = match dirty.is_empty() {
-                true => "it",
-                false => "the rest",
-            };
+            let what = if dirty.is_empty() { "it" } else { "the rest" };
             let deep = if report.deep { " --deep" } else { "" };
             writeln!(
                 out,
@@ -165,7 +163,7 @@ pub(super) fn complain(json: Option<&Options>, Failure(code, why): &Failure, out
         exit: u8,
         error: &'a str,
     }
-    // Nobody is left to tell where this fails.
+    // There is no way to tell where this fails.
     let _ = writeln!(io::stderr(), "cachefsck: {why}");
     if let Some(options) = json {
         let failed = Failed {

@@ -36,7 +36,7 @@ fn open(config: &CacheConfig, reporter: &mut Reporter) -> Result<(Arc<CacheDir>,
     let cache = open_or_create(&config.dir, &options, &mut |progress| {
         made = true;
         let (done, total) = (progress.done, progress.total);
-        // Where nobody hears it, the next report says so.
+        // Where no process hears it, the next report says so.
         let _ = reporter.tell(Report::Progress { done, total });
     })
     .map_err(|error| failure(&error))?;

@@ -1,6 +1,6 @@
 //! `--metrics ADDR`: a small web server that gives a mount's counters to Prometheus.
 //!
-//! It has a thread of its own and answers one question on each connection. Nobody waits for others: every connection is
+//! It has a thread of its own and answers one question on each connection. No client waits for others: every connection is
 //! taken at once, and where too many are open the oldest of them is ended, which is the one that had the most time. A
 //! connection that takes long is ended as well. So whatever is done to it, the mount goes on as ever. It ends when it is
 //! dropped.

@@ -24,7 +24,7 @@ pub(super) fn resolve(args: &MountArgs) -> Result<Owner, Failure> {
     })
 }
 
-/// The number that is written, or that the table (name:password:number:...) has for the name. 4294967295 is nobody's: it
+/// The number that is written, or that the table (name:password:number:...) has for the name. 4294967295 is no user's: it
 /// stands for "no change" in system calls.
 fn number(name: &str, table: impl FnOnce() -> String) -> Option<u32> {
     let number: Option<u32> = match name.parse() {

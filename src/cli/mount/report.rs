@@ -1,7 +1,7 @@
 //! What a starting daemon tells: on the terminal in the foreground, to its starter through a pipe in the background.
 //!
 //! The pipe is the daemon's standard output until the mount answers: one JSON object a line. A starter that is gone is a
-//! reason to stop: nobody would know that there is a mount.
+//! reason to stop: no user would know that there is a mount.
 
 use std::io::{self, Write};
 
@@ -53,7 +53,7 @@ pub(super) enum Reporter {
 }
 
 impl Reporter {
-    /// Delivers one report. Errors where nobody is there to hear it.
+    /// Delivers one report. Errors where no process is there to hear it.
     pub(super) fn tell(&mut self, report: Report) -> Result<(), Failure> {
         match self {
             Self::Terminal(terminal) => terminal.show(report),

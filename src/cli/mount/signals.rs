@@ -2,7 +2,7 @@
 //! counters into the log. A SIGHUP of a terminal that was closed is an unmount.
 //!
 //! They are held from the start (see `mask`). SIGINT and SIGTERM end a daemon at once as long as it has mounted nothing;
-//! from then on every signal waits until somebody acts on it.
+//! from then on every signal waits until larder acts on it.
 
 use std::fs::File;
 use std::sync::Arc;
@@ -19,7 +19,7 @@ use crate::cli::stats::summary;
 use crate::host::Mount;
 use crate::vfs::Vfs;
 
-/// Signals, held until somebody acts on them.
+/// Signals, held until larder acts on them.
 pub(super) struct Held {
     /// Those that came.
     pub(super) came: Receiver<i32>,
@@ -41,7 +41,7 @@ impl Held {
         let run = move || {
             mask::unblock(&mask::ACTED_ON);
             for signal in &mut signals {
-                // Held over the exit: either nothing is mounted then, or whoever mounts hears of it.
+                // Held over the exit: either nothing is mounted then, or the mounting process hears of it.
                 let starting = is_starting.lock();
                 if *starting && mask::ENDS.contains(&signal) {
                     eprintln!("larder: stopped before anything was mounted");

@@ -1,5 +1,5 @@
 //! `larder stats`: what a mount does, in a block for people, with all its counters; or the state of a cache directory that
-//! nobody uses.
+//! no mount uses.
 
 mod summary;
 mod watch;

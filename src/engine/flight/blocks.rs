@@ -160,9 +160,10 @@ impl Flight {
         for op in entry.waiters.drain(..) {
             op.land(span, bytes, answers);
         }
-        match keep {
-            true => entry.stage = Stage::Landed(bytes.clone()),
-            false => drop(self.blocks.remove(&block)),
+        if keep {
+            entry.stage = Stage::Landed(bytes.clone())
+        } else {
+            drop(self.blocks.remove(&block))
         }
         landing
     }

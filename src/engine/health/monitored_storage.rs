@@ -365,9 +365,10 @@ impl Storage for MonitoredStorage {
     }
 
     fn read_index_now(&self, offset: u64, buf: &mut [u8]) -> io::Result<NowRead> {
-        match self.bypasses_reads() {
-            true => Ok(NowRead::Refused),
-            false => self.run_now(|| self.disk.read_index_now(offset, buf)),
+        if self.bypasses_reads() {
+            Ok(NowRead::Refused)
+        } else {
+            self.run_now(|| self.disk.read_index_now(offset, buf))
         }
     }
 
@@ -385,9 +386,10 @@ impl Storage for MonitoredStorage {
     }
 
     fn read_chunk_now(&self, file: ChunkFile, offset: u64, buf: &mut [u8]) -> io::Result<NowRead> {
-        match self.bypasses_reads() {
-            true => self.read_chunk_held(file, offset, buf),
-            false => self.run_now(|| self.disk.read_chunk_now(file, offset, buf)),
+        if self.bypasses_reads() {
+            self.read_chunk_held(file, offset, buf)
+        } else {
+            self.run_now(|| self.disk.read_chunk_now(file, offset, buf))
         }
     }
 

@@ -149,9 +149,10 @@ impl Judge {
             return None;
         }
         self.failures += 1;
-        match self.failures >= FAILURES {
-            true => self.condemn(DiskState::Failing, now),
-            false => None,
+        if self.failures >= FAILURES {
+            self.condemn(DiskState::Failing, now)
+        } else {
+            None
         }
     }
 
@@ -203,9 +204,10 @@ impl Judge {
         let relapsed = self
             .since
             .is_some_and(|well| now.saturating_sub(well) < RELAPSE);
-        self.pause = match relapsed {
-            true => (self.pause * 2).clamp(PAUSE_FIRST, PAUSE_MAX),
-            false => PAUSE_FIRST,
+        self.pause = if relapsed {
+            (self.pause * 2).clamp(PAUSE_FIRST, PAUSE_MAX)
+        } else {
+            PAUSE_FIRST
         };
         self.next_probe = now + self.pause;
         self.state = state;

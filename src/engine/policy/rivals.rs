@@ -131,9 +131,6 @@ impl Policy for OneQueue {
     }
 
     fn name(&self) -> &'static str {
-        match self.by_use {
-            true => "LRU",
-            false => "FIFO",
-        }
+        if self.by_use { "LRU" } else { "FIFO" }
     }
 }

@@ -49,9 +49,10 @@ impl Proof {
 
     /// The write lock of a slot, for a reader: not waited for where it is held by a write that does not come back.
     fn tenancy_of<'a>(&self, slot: &'a Slot) -> Option<MutexGuard<'a, Tenancy>> {
-        match self.index.storage.bypasses_writes() {
-            true => slot.tenancy.try_lock(),
-            false => slot.tenancy.try_lock_for(WRITE_PATIENCE),
+        if self.index.storage.bypasses_writes() {
+            slot.tenancy.try_lock()
+        } else {
+            slot.tenancy.try_lock_for(WRITE_PATIENCE)
         }
     }
 

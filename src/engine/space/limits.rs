@@ -121,9 +121,10 @@ impl Limits {
             more <= disk.marks.bytes_to_take(&space)
                 && (!creates || disk.marks.files_to_make(&space) > 0)
         });
-        match fits && now.bytes.saturating_add(more) <= capacity {
-            true => Verdict::Fits,
-            false => Verdict::Full,
+        if fits && now.bytes.saturating_add(more) <= capacity {
+            Verdict::Fits
+        } else {
+            Verdict::Full
         }
     }
 

@@ -163,9 +163,10 @@ impl Scrub {
             }
             let hung = self.index.storage.reads_hang();
             let busy = hung || self.services.executor.has_waiting_reads();
-            pass.stats.state = match busy {
-                true => ScrubState::Paused,
-                false => ScrubState::Running,
+            pass.stats.state = if busy {
+                ScrubState::Paused
+            } else {
+                ScrubState::Running
             };
             if busy || !pass.pace.is_free(now) {
                 return;

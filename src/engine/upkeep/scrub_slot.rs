@@ -67,9 +67,10 @@ impl Work {
     /// Reads and checks the next piece; true where that was the last.
     pub(crate) fn piece(&mut self, proof: &Proof, done: &mut Done) -> bool {
         let over = self.check(proof, done).is_none() || self.left.is_empty();
-        let told = match over {
-            true => self.untold,
-            false => self.untold.min(done.read),
+        let told = if over {
+            self.untold
+        } else {
+            self.untold.min(done.read)
         };
         self.untold -= told;
         done.passed += told;

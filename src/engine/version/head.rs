@@ -18,9 +18,10 @@ pub(crate) const FIRST_READ: u64 = 128 << 10;
 
 /// The bytes that the open of a file of `size` bytes asks for: the whole of a small file, one block of any other.
 pub(crate) fn first_bytes(size: u64, chunk: ChunkSize) -> ByteRange {
-    let len = match size <= FIRST_READ {
-        true => size,
-        false => chunk.block_size().min(size),
+    let len = if size <= FIRST_READ {
+        size
+    } else {
+        chunk.block_size().min(size)
     };
     ByteRange::at(0, len)
 }

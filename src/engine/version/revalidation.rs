@@ -5,9 +5,10 @@ use crate::units::{Timestamp, Validator};
 /// Whether facts without a validator, of an object whose size is that of the record, confirm the record's version by
 /// their time. A version of which the remote tells no time was not confirmed; only a stamp is believed without.
 pub(super) fn confirms(recorded: &Validator, recorded_mtime: Timestamp, mtime: Timestamp) -> bool {
-    match recorded_mtime == Timestamp::UNKNOWN || mtime == Timestamp::UNKNOWN {
-        true => matches!(recorded, Validator::Stamp(_)),
-        false => recorded_mtime == mtime,
+    if recorded_mtime == Timestamp::UNKNOWN || mtime == Timestamp::UNKNOWN {
+        matches!(recorded, Validator::Stamp(_))
+    } else {
+        recorded_mtime == mtime
     }
 }
 

@@ -22,9 +22,10 @@ pub fn connect(
     let (remote, requests) = open(spec, settings)?;
     let asked = Arc::clone(&remote);
     let notes = network.ask_and_wait(async move { asked.look().await })?;
-    let remote = match settings.slow == SlowSettings::default() {
-        true => remote,
-        false => Arc::new(SlowRemote::new(remote, settings.slow)),
+    let remote = if settings.slow == SlowSettings::default() {
+        remote
+    } else {
+        Arc::new(SlowRemote::new(remote, settings.slow))
     };
     Ok(Connected {
         remote,

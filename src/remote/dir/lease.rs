@@ -12,9 +12,10 @@ const F_SETSIG: libc::c_int = 10;
 
 /// What a lease on the file tells, where leases tell anything.
 pub(super) fn lease(fd: BorrowedFd<'_>, traits: Traits) -> Lease {
-    match traits.leases_tell {
-        true => probe_lease(fd),
-        false => Lease::Silent,
+    if traits.leases_tell {
+        probe_lease(fd)
+    } else {
+        Lease::Silent
     }
 }
 

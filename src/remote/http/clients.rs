@@ -78,9 +78,10 @@ struct Trust {
 
 impl Trust {
     fn of(&self, builder: ClientBuilder) -> ClientBuilder {
-        match self.only_more {
-            true => builder.tls_certs_only(self.more.clone()),
-            false => builder.tls_certs_merge(self.more.clone()),
+        if self.only_more {
+            builder.tls_certs_only(self.more.clone())
+        } else {
+            builder.tls_certs_merge(self.more.clone())
         }
     }
 }

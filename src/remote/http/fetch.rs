@@ -106,9 +106,10 @@ struct Arrival {
 impl Course<'_> {
     /// One request and its answer. `Continue`: another is needed.
     async fn attempt(&mut self, sink: &mut dyn Sink) -> Result<ControlFlow<()>, RemoteError> {
-        let asked = match self.asks_whole {
-            true => Wanted::Whole,
-            false => Wanted::Part(ByteRange::new(self.at, self.range.end)),
+        let asked = if self.asks_whole {
+            Wanted::Whole
+        } else {
+            Wanted::Part(ByteRange::new(self.at, self.range.end))
         };
         let headers = conditions(asked, self.expected.as_ref());
         let question = Question::get(&self.url, headers);

@@ -75,9 +75,10 @@ pub(super) fn named(url: &Url) -> Option<IpAddr> {
     let host = url.host_str()?;
     let bare = host.trim_start_matches('[').trim_end_matches(']');
     let name = bare.trim_end_matches('.');
-    match name == "localhost" || name.ends_with(".localhost") {
-        true => Some(IpAddr::V4(Ipv4Addr::LOCALHOST)),
-        false => bare.parse().ok(),
+    if name == "localhost" || name.ends_with(".localhost") {
+        Some(IpAddr::V4(Ipv4Addr::LOCALHOST))
+    } else {
+        bare.parse().ok()
     }
 }
 

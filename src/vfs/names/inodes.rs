@@ -133,9 +133,10 @@ impl<S: Served> Inodes<S> {
 
     /// For how long evidence of `at` still counts.
     pub(in crate::vfs) fn remaining(&self, at: Duration, now: Duration) -> Duration {
-        match self.is_expired(at) {
-            true => Duration::ZERO,
-            false => self.ttl.saturating_sub(now.saturating_sub(at)),
+        if self.is_expired(at) {
+            Duration::ZERO
+        } else {
+            self.ttl.saturating_sub(now.saturating_sub(at))
         }
     }
 

@@ -1,4 +1,4 @@
-//! Servers that say little of their versions (decision 13): what is kept over a remount, what `larder info` shows, and
+//! Servers that say little of their versions: what is kept over a remount, what `larder info` shows, and
 //! that two requests never bring bytes of two versions.
 
 use std::fs::{self, File};

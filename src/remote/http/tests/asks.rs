@@ -384,9 +384,10 @@ async fn a_look_at_a_server_that_lists_nothing_says_so() {
         let origin =
             Origin::start(vec![say(status, &[HTML], b"hello"), say(status, &[], b"")]).await;
         let looked = origin.remote().look().await;
-        match mounts {
-            true => assert!(looked.unwrap()[0].contains("has no directory listing")),
-            false => assert!(matches!(looked, Err(RemoteError::Forbidden))),
+        if mounts {
+            assert!(looked.unwrap()[0].contains("has no directory listing"))
+        } else {
+            assert!(matches!(looked, Err(RemoteError::Forbidden)))
         }
     }
     let script = vec![

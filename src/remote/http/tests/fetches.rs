@@ -96,9 +96,10 @@ async fn a_refused_condition_is_a_new_version_or_a_lie() {
         ];
         let origin = Origin::start(script).await;
         let (result, notes) = fetched(&origin.remote(), 10..20, Some(&strong("v1")), true).await;
-        match is_new {
-            true => assert_eq!(changed_to(result), Some(strong("v2"))),
-            false => assert!(matches!(result, Err(RemoteError::Untrusted(_)))),
+        if is_new {
+            assert_eq!(changed_to(result), Some(strong("v2")))
+        } else {
+            assert!(matches!(result, Err(RemoteError::Untrusted(_))))
         }
         assert!(notes.data.is_empty());
         assert!(origin.heads()[1].starts_with("head /f"));

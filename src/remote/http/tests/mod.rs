@@ -214,9 +214,10 @@ impl Notes {
 impl Sink for Notes {
     fn version(&mut self, facts: &Facts, settled: bool) -> Result<(), RemoteError> {
         self.versions.push((facts.clone(), settled));
-        match self.refuses {
-            true => Err(RemoteError::Changed(Box::new(facts.clone()))),
-            false => Ok(()),
+        if self.refuses {
+            Err(RemoteError::Changed(Box::new(facts.clone())))
+        } else {
+            Ok(())
         }
     }
 
