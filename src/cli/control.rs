@@ -77,7 +77,7 @@ pub(super) fn ask<T: DeserializeOwned>(
     };
     let Some(answer) = answer else {
         return Err(failed(&format_args!(
-            "the daemon of {shown} does not know how to {what}: it is of an earlier version, mount it anew"
+            "the daemon of {shown} does not know how to {what}: it runs an earlier version of larder; unmount and mount again"
         )));
     };
     let answer: Value = serde_json::from_slice(&answer).map_err(|e| {

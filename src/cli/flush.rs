@@ -21,7 +21,7 @@ pub(super) fn run(args: &FlushArgs) -> Result<(), Failure> {
         let names = told["names"].as_u64().unwrap_or_default();
         return match args.json {
             true => say!("{told}"),
-            false => say!("{shown}: {names} names are asked for anew"),
+            false => say!("{shown}: larder will ask the remote again for {names} names"),
         };
     }
     let told = everything(&mount, WHAT)?;

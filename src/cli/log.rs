@@ -27,7 +27,9 @@ pub(super) fn start() -> Result<WorkerGuard, Failure> {
         Ok(text) if !text.is_empty() => EnvFilter::try_new(&text).map_err(|e| {
             Failure::new(
                 Exit::Usage,
-                format_args!("LARDER_LOG={text} is no log filter ({e}): say info, debug or trace"),
+                format_args!(
+                    "LARDER_LOG={text} is not a log filter ({e}): say info, debug or trace"
+                ),
             )
         })?,
         _ => EnvFilter::new("info"),

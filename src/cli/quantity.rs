@@ -33,7 +33,7 @@ fn scaled(number: &str, unit: u128) -> Option<u64> {
 pub(super) fn parse_rate(text: &str) -> Result<u64, String> {
     match parse_size(text)? {
         0 => Err(format!(
-            "'{text}' a second is nothing: write 1K or more, or leave it out"
+            "at '{text}' a second it would never end: write 1K or more, or leave it out"
         )),
         rate => Ok(rate),
     }
@@ -99,7 +99,7 @@ pub(super) fn parse_free_space(text: &str) -> Result<FreeSpace, String> {
         Some([run]) => FreeSpace::from_run(*run),
         Some([run, cull, stop]) => FreeSpace::new(*run, *cull, *stop),
         _ => Err(format!(
-            "'{text}' is no share of a disk: write 10% or 0.1, or three marks RUN/CULL/STOP as in 10/7/3, in steps of 0.1 %"
+            "'{text}' is not a share of a disk: write 10% or 0.1, or three marks RUN/CULL/STOP as in 10/7/3, in steps of 0.1 %"
         )),
     }
 }
@@ -175,7 +175,7 @@ pub(super) fn parse_listen(text: &str) -> Result<String, String> {
     match port.map(str::parse::<u16>) {
         Some(Ok(_)) => Ok(text.trim().to_owned()),
         _ => Err(format!(
-            "'{text}' is no address: write a host and a port, as in localhost:9567, or :9567"
+            "'{text}' is not an address: write a host and a port, as in localhost:9567, or :9567"
         )),
     }
 }

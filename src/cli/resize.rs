@@ -60,7 +60,7 @@ fn failure(error: &CacheDirError) -> Failure {
         CacheDirError::Locked { .. } => Failure::new(
             Exit::InUse,
             format_args!(
-                "{error}: unmount that first; a size alone is changed without, by larder set-size"
+                "{error}: unmount that first (or, to change the size alone, use larder set-size, which needs no unmount)"
             ),
         ),
         CacheDirError::Geometry(_) | CacheDirError::IndexTooLarge { .. } => {
@@ -76,7 +76,7 @@ mod tests {
     use crate::storage::{CacheDir, CreateOptions, open_or_create};
 
     #[test]
-    fn a_cache_is_resized_unless_somebody_has_it() {
+    fn a_cache_is_resized_unless_a_daemon_has_it() {
         let dir = tempfile::tempdir().unwrap();
         let options = CreateOptions {
             capacity: 16 << 20,

@@ -129,7 +129,7 @@ pub(super) fn failure(error: &CacheDirError, mode: Mode) -> Failure {
             path.display()
         ),
         CacheDirError::Link(path) => format!(
-            "{} is a symbolic link, and larder follows none: nothing was touched; put the directory that it leads to in its place (to keep the cache on another disk, put all of it there and mount with --cache-dir), or remove the link, and the cache without its chunks is left; then run this again",
+            "{} is a symbolic link, which larder does not follow, and nothing was touched: put the directory that it leads to in its place, or remove the link (the cache has then lost its chunks), and run this again. To keep the cache on another disk, move all of it there and mount with --cache-dir",
             path.display()
         ),
         CacheDirError::ForeignIndex(path) => format!(

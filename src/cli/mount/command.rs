@@ -190,9 +190,9 @@ fn header_failure(error: &HeaderError) -> Failure {
         HeaderError::Own(name) => {
             format!("--header '{name}' cannot be given: larder sets it itself")
         }
-        HeaderError::Name(name) => format!("--header: '{name}' is no name of a header"),
+        HeaderError::Name(name) => format!("--header: '{name}' is not a valid name of a header"),
         HeaderError::Value(name) => {
-            format!("--header '{name}': its value has bytes that none can have")
+            format!("--header '{name}': its value has bytes that no header may contain")
         }
     };
     Failure::new(Exit::Usage, sentence)
@@ -259,11 +259,11 @@ mod tests {
         for (remote, sentence) in [
             (
                 "s3://key:geheim@bucket/x",
-                "remote s3://***@bucket/x: not yet",
+                "remote s3://***@bucket/x: larder cannot mount",
             ),
             (
                 "https://u:geheim@h/a#x",
-                "remote https://***@h/a#*: a directory's URL",
+                "remote https://***@h/a#*: the URL",
             ),
             (
                 "file:///no/such/thing",

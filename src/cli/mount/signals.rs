@@ -86,7 +86,7 @@ fn has_terminal() -> bool {
 }
 
 fn forget(vfs: &Vfs) {
-    tracing::info!("SIGHUP: names, attributes and listings are asked for anew");
+    tracing::info!("SIGHUP: larder will ask the remote again for names, attributes and listings");
     vfs.expire_metadata(|names| {
         tracing::info!("the kernel has forgotten {names} names");
     });

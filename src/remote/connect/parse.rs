@@ -22,7 +22,7 @@ impl RemoteSpec {
             Some(scheme) if is_web(scheme) => of_web(remote),
             Some(scheme) if is_scheme(scheme) && !scheme.eq_ignore_ascii_case(b"file") => {
                 Err(SpecError::url(
-                    "not yet, larder mounts local directories and web servers (http://, https://) in this version",
+                    "larder cannot mount this kind of remote yet; it mounts local directories and web servers (http://, https://)",
                 ))
             }
             Some(scheme) if is_scheme(scheme) => {
@@ -89,7 +89,7 @@ mod tests {
     #[test]
     fn a_remote_is_a_directory_or_a_url() {
         let s3 = parsed("s3://key:geheim@bucket/x").unwrap_err();
-        assert!(s3.why.contains("not yet") && s3.path.is_none());
+        assert!(s3.why.contains("yet; it mounts local directories") && s3.path.is_none());
         assert!(!format!("{s3} {s3:?}").contains("geheim"));
         let gone = parsed("/no/such/thing").unwrap_err();
         assert!(gone.why.contains("no such directory"));

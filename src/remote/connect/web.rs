@@ -30,12 +30,12 @@ pub(super) fn parse(remote: &OsStr) -> Result<WebSpec, SpecError> {
     let text = remote
         .to_str()
         .ok_or_else(|| SpecError::url("a URL is ASCII: write %XX for other bytes"))?;
-    let mut url =
-        Url::parse(text).map_err(|error| SpecError::url(format_args!("it is no URL ({error})")))?;
+    let mut url = Url::parse(text)
+        .map_err(|error| SpecError::url(format_args!("it is not a valid URL ({error})")))?;
     if url.query().is_some() || url.fragment().is_some() {
         return Err(SpecError::url(
-            "a directory's URL has no ? and no #: leave them out (in a name they are %3F and %23; \
-             a token belongs into a --header)",
+            "the URL of a directory must not contain ? or #: leave them out (in a name they are %3F and %23; \
+             a token belongs in a --header)",
         ));
     }
     // Bytes of any encoding: the server is sent what they are decoded to.
@@ -77,10 +77,10 @@ pub enum HeaderError {
     #[error("the header '{0}' cannot be given: larder sets it itself")]
     Own(&'static str),
     /// This can be no header's name.
-    #[error("'{0}' is no name of a header")]
+    #[error("'{0}' is not a valid name of a header")]
     Name(String),
-    /// The value of the header with this name has bytes that none can have.
-    #[error("the header '{0}': its value has bytes that none can have")]
+    /// The value of the header with this name has bytes that no header may contain.
+    #[error("the header '{0}': its value has bytes that no header may contain")]
     Value(String),
 }
 
@@ -169,8 +169,8 @@ mod tests {
         for (remote, word) in [
             ("https://u:geheim@h/a?x=geheim", "%3F"),
             ("https://u:geheim@h/a#x", "%23"),
-            ("https://u:gehe/im@h/", "no URL"),
-            ("https://", "no URL"),
+            ("https://u:gehe/im@h/", "not a valid URL"),
+            ("https://", "not a valid URL"),
         ] {
             let error = parse(OsStr::new(remote)).unwrap_err();
             assert!(error.why.contains(word), "{error}");

@@ -64,7 +64,10 @@ fn a_remote_that_is_none_is_refused() {
     let file = rig.remote().join("hello");
     let file = file.to_str().unwrap();
     for (remote, words) in [
-        ("s3://bucket/x", ["s3://bucket/x", "not yet"]),
+        (
+            "s3://bucket/x",
+            ["s3://bucket/x", "cannot mount this kind of remote yet"],
+        ),
         ("/no/such/remote", ["/no/such/remote", "no such directory"]),
         (file, [file, "not a directory"]),
     ] {

@@ -267,7 +267,10 @@ fn a_hangup_and_flush_metadata_have_the_remote_asked() {
     fs::write(rig.remote().join("newer"), "x").unwrap();
     assert!(!rig.mnt().join("newer").exists());
     let told = said(larder().args(["flush", "--metadata"]).arg(rig.mnt()));
-    assert!(told.contains("names are asked for anew"), "{told}");
+    assert!(
+        told.contains("larder will ask the remote again for"),
+        "{told}"
+    );
     assert!(rig.mnt().join("newer").exists());
     rig.umount();
 }
