@@ -1,5 +1,5 @@
-//! Files that change at the origin while they are open, mapped and read (invariant 1 of ARCHITECTURE.md): an old handle reads old bytes or
-//! gets ESTALE, a new one reads new bytes, and nobody ever gets a mixture.
+//! Files that change at the origin while they are open, mapped and read (invariant 1 of ARCHITECTURE.md): an old handle
+//! reads old bytes or gets ESTALE, a new one reads new bytes, and no reader ever gets a mixture.
 
 use std::fs::{self, File};
 use std::io;

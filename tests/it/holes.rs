@@ -1,5 +1,5 @@
-//! The holes that checksums close (invariant 4 of ARCHITECTURE.md), one by one. Each test is run a second time with every checksum trusted, and must
-//! then see wrong bytes: so the hole is really there.
+//! The holes that checksums close (invariant 4 of ARCHITECTURE.md), one by one. Each test is run a second time with
+//! every checksum trusted, and must then see wrong bytes: so the hole is really there.
 
 use std::time::Duration;
 
