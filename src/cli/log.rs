@@ -7,6 +7,7 @@ use tracing::{Event, Level, Subscriber};
 use tracing_appender::non_blocking::{NonBlockingBuilder, WorkerGuard};
 use tracing_subscriber::EnvFilter;
 use tracing_subscriber::fmt::format::{Format, Writer};
+use tracing_subscriber::fmt::writer::EitherWriter;
 use tracing_subscriber::fmt::{FmtContext, FormatEvent, FormatFields};
 use tracing_subscriber::registry::LookupSpan;
 
@@ -21,7 +22,8 @@ pub(super) fn goes_into_a_file() {
 }
 
 /// Sends what is logged to standard error, filtered by `LARDER_LOG`. A daemon's standard error is a file in the cache
-/// directory, on a disk that may hang: a thread of its own waits for it, and what finds no room is dropped.
+/// directory, on a disk that may hang: a thread of its own waits for it, and what finds no room is dropped. What is said
+/// before that is written at once: the terminal is to have it before standard error becomes the file.
 pub(super) fn start() -> Result<WorkerGuard, Failure> {
     let filter = match std::env::var("LARDER_LOG") {
         Ok(text) if !text.is_empty() => EnvFilter::try_new(&text).map_err(|e| {
@@ -39,7 +41,13 @@ pub(super) fn start() -> Result<WorkerGuard, Failure> {
         .finish(std::io::stderr());
     let _ = tracing_subscriber::fmt()
         .with_env_filter(filter)
-        .with_writer(writer)
+        .with_writer(move || {
+            if INTO_FILE.load(Ordering::Relaxed) {
+                EitherWriter::A(writer.clone())
+            } else {
+                EitherWriter::B(std::io::stderr())
+            }
+        })
         .with_ansi(false)
         .event_format(Lines(Format::default().with_target(false)))
         .try_init();

@@ -71,7 +71,7 @@ pub trait Remote: Send + Sync + 'static {
     /// Called once, before anything is mounted.
     fn hide(&self, _dirs: &[PathBuf]) {}
 
-    /// Whether listings say all that stat(2) shows of every entry ([`Listed::Facts`]). Asked once, when the remote is
+    /// Whether listings say all that stat(2) shows of every entry ([`super::Listed::Facts`]). Asked once, when the remote is
     /// mounted.
     fn lists_facts(&self) -> bool {
         true

@@ -190,8 +190,11 @@ fn eight_large_listings_at_once_share_what_there_is() {
             .unwrap_err();
         let enomem = rustix::io::Errno::NOMEM.raw_os_error();
         assert_eq!(error.raw_os_error(), Some(enomem));
-        let log = fs::read_to_string(rig.cache().join("larder.log")).unwrap();
-        assert!(log.contains("--memory") && log.contains("MiB"), "{log}");
+        // A thread of its own writes the log.
+        super::rig::wait_until("the log names the option", || {
+            let log = fs::read_to_string(rig.cache().join("larder.log")).unwrap();
+            log.contains("--memory") && log.contains("MiB")
+        });
         let anon = status(&rig, "VmHWM").saturating_sub(status(&rig, "RssFile"));
         assert!(anon <= budget + SLACK, "{anon} of {budget}");
         rig.umount();
