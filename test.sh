@@ -100,10 +100,10 @@ check_library_alone() {
 
 run_beside_stress() {
     cargo test --all-features --no-run
-    # In a group of its own, so that its workers end with it.
+    # In a session of its own, by which its workers are found in the end.
     setsid stress-ng --quiet --cpu 8 --io 4 --vm 2 &
     stress=$!
-    trap 'kill -KILL -- "-$stress" 2>/dev/null || true' EXIT
+    trap 'pkill -KILL -s "$stress" || true' EXIT
     for round in 1 2 3; do
         say "tests on a busy machine, round $round of 3"
         # As many tests at once as stress-ng has workers that compute: otherwise a round takes an hour.
